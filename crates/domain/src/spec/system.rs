@@ -1,0 +1,193 @@
+//! One side of a migration: its type, its files, its database, its address.
+
+use super::database::{self, DatabaseAt, DatabaseEngine, Side};
+use super::files::{self, FilesAt};
+use crate::decode::{Fields, Problems};
+
+/// What a system is. The words are document 3's `system_types`, and the ones its presets use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SystemKind {
+    Wordpress,
+    Drupal,
+    Django,
+    Laravel,
+    Rails,
+    Static,
+    /// A machine reached over SSH, or a local directory, with no product assumed.
+    Server,
+    Mysql,
+    Postgresql,
+    Mongodb,
+    Sqlite,
+    AwsS3,
+    GcpGcs,
+    AzureBlob,
+    AwsEc2,
+    GcpCompute,
+    AzureVm,
+}
+
+impl SystemKind {
+    pub const ALL: [(&'static str, Self); 17] = [
+        ("wordpress", Self::Wordpress),
+        ("drupal", Self::Drupal),
+        ("django", Self::Django),
+        ("laravel", Self::Laravel),
+        ("rails", Self::Rails),
+        ("static", Self::Static),
+        ("server", Self::Server),
+        ("mysql", Self::Mysql),
+        ("postgresql", Self::Postgresql),
+        ("mongodb", Self::Mongodb),
+        ("sqlite", Self::Sqlite),
+        ("aws-s3", Self::AwsS3),
+        ("gcp-gcs", Self::GcpGcs),
+        ("azure-blob", Self::AzureBlob),
+        ("aws-ec2", Self::AwsEc2),
+        ("gcp-compute", Self::GcpCompute),
+        ("azure-vm", Self::AzureVm),
+    ];
+
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, k)| *k == self).map_or("", |(w, _)| w)
+    }
+
+    /// The database type of a database-only system.
+    fn database_only(self) -> Option<&'static str> {
+        match self {
+            Self::Mysql => Some("mysql"),
+            Self::Postgresql => Some("postgresql"),
+            Self::Mongodb => Some("mongodb"),
+            Self::Sqlite => Some("sqlite"),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct System {
+    pub kind: SystemKind,
+    /// `None` for a database-only system.
+    pub files: Option<FilesAt>,
+    pub database: Option<DatabaseAt>,
+    /// The site's own address (`https://example.com`), when it changes with the move.
+    pub url: Option<String>,
+    /// Directory of uploads, when it lies outside the web root's usual place.
+    pub uploads: Option<String>,
+}
+
+pub(super) fn read(parent: &mut Fields<'_>, field: &'static str, p: &mut Problems) -> Option<System> {
+    if !parent.has(field) {
+        parent.value(field);
+        p.note(parent.path(field), "is required");
+        return None;
+    }
+    let side = if field == "source" { Side::Source } else { Side::Destination };
+    let mut f = parent.object(field, p)?;
+    let word = f.required_text("type", p);
+    let Some((_, kind)) = SystemKind::ALL.into_iter().find(|(name, _)| *name == word) else {
+        if !word.is_empty() {
+            p.note(f.path("type"), format!("Invalid system type: '{word}' (one of: {})", SystemKind::ALL.map(|(w, _)| w).join(", ")));
+        }
+        return None;
+    };
+    let url = f.text("url", p);
+    if let Some(u) = &url
+        && !(u.starts_with("http://") || u.starts_with("https://"))
+    {
+        p.note(f.path("url"), "must start with http:// or https://");
+    }
+    let (files, database, uploads) = match kind.database_only() {
+        Some(type_name) => (None, read_database_only(&mut f, type_name, side, p), None),
+        None => read_parts(&mut f, kind, side, p),
+    };
+    f.done(p);
+    Some(System { kind, files, database, url, uploads })
+}
+
+/// `{"type": "mysql", "host": …, "database": "name"}` or `{"type": "mysql", "database": {…}}`.
+fn read_database_only(f: &mut Fields<'_>, type_name: &'static str, side: Side, p: &mut Problems) -> Option<DatabaseAt> {
+    if f.value("database").is_some_and(serde_json::Value::is_object) {
+        let mut d = f.object("database", p)?;
+        let at = database::read(&mut d, side, p);
+        d.done(p);
+        return at;
+    }
+    database::read_as(f, database::TYPES.into_iter().find(|(n, ..)| *n == type_name), side, p)
+}
+
+type Parts = (Option<FilesAt>, Option<DatabaseAt>, Option<String>);
+
+fn read_parts(f: &mut Fields<'_>, kind: SystemKind, side: Side, p: &mut Problems) -> Parts {
+    let database = f.object("database", p).and_then(|mut d| {
+        let at = database::read(&mut d, side, p);
+        d.done(p);
+        at
+    });
+    let (files, uploads) = match kind {
+        SystemKind::AwsS3 => (Some(FilesAt::S3(files::read_s3(f, p))), None),
+        SystemKind::GcpGcs => {
+            f.value("service_account_key");
+            f.value("endpoint");
+            (Some(FilesAt::Objects(files::read_objects(f, "bucket", p))), None)
+        }
+        SystemKind::AzureBlob => {
+            for field in ["account", "endpoint", "account_key", "sas_token"] {
+                f.value(field);
+            }
+            (Some(FilesAt::Objects(files::read_objects(f, "container", p))), None)
+        }
+        _ => {
+            let mut paths = f.object("paths", p);
+            let root = paths.as_mut().and_then(|d| d.text("web_root", p));
+            let uploads = paths.as_mut().and_then(|d| d.text("uploads", p));
+            if let Some(d) = paths {
+                d.done(p);
+            }
+            let root = root.unwrap_or_else(|| "/var/www/html".to_owned());
+            let root = if root.len() > 1 { root.trim_end_matches('/').to_owned() } else { root };
+            (files::read_tree(f, root, p), uploads)
+        }
+    };
+    (files, database, uploads)
+}
+
+/// A destination database without a name is called as the source's.
+pub(super) fn inherit_database_name(source: &System, destination: &mut System, p: &mut Problems) {
+    let Some(to) = destination.database.as_mut().filter(|d| d.database.is_empty()) else { return };
+    match &source.database {
+        Some(from) => to.database.clone_from(&from.database),
+        None if source.kind == SystemKind::Wordpress => {}
+        None => p.note("destination.database.database", "is required"),
+    }
+}
+
+/// Rules between the two sides.
+pub(super) fn check_pair(source: &System, destination: &System, p: &mut Problems) {
+    if source.files.is_some() && destination.files.is_none() {
+        p.note("destination.type", format!("'{}' holds no files, but the source '{}' has some", destination.kind.word(), source.kind.word()));
+    }
+    match (&source.database, &destination.database) {
+        (Some(from), Some(to)) if from.engine != to.engine => {
+            p.note("destination.database.type", format!("moving {} to {} is not supported: both sides must be of one engine", from.type_name, to.type_name));
+        }
+        (Some(_), None) if source.files.is_none() => {
+            p.note("destination.database", "is required: the source is a database");
+        }
+        (None, Some(_)) if source.kind != SystemKind::Wordpress => {
+            p.note("source.database", "is required: the destination has a database to fill");
+        }
+        _ => {}
+    }
+    for (side, at) in [("source", source), ("destination", destination)] {
+        if matches!(at.files, Some(FilesAt::Objects(_))) {
+            p.note(format!("{side}.type"), format!("'{}' is not supported by this version; aws-s3, SSH hosts and local directories are", at.kind.word()));
+        }
+        if let Some(d) = &at.database
+            && matches!(d.engine, DatabaseEngine::MongoDb | DatabaseEngine::Redis)
+        {
+            p.note(format!("{side}.database.type"), format!("'{}' is not supported by this version; mysql, mariadb, postgresql and sqlite are", d.type_name));
+        }
+    }
+}

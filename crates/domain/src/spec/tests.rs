@@ -1,0 +1,39 @@
+use super::*;
+use serde_json::json;
+
+fn document() -> Value {
+    json!({
+        "name": "WordPress to AWS Migration",
+        "source": {"type": "wordpress", "host": "old-server.com", "port": 22, "username": "user", "password": "secure_password",
+            "paths": {"web_root": "/var/www/html", "uploads": "/var/www/html/wp-content/uploads"},
+            "database": {"type": "mysql", "host": "old-server.com", "port": 3306, "username": "wp_user", "password": "wp_password", "database": "wordpress_db"}},
+        "destination": {"type": "aws-s3", "region": "us-east-1", "bucket": "my-new-website",
+            "database": {"type": "aurora-mysql", "cluster": "my-website-cluster", "username": "admin", "password": "admin_password"}},
+        "transfer": {"method": "hybrid_sync", "options": {"compression": true, "parallel_transfers": 4, "chunk_size": "10MB", "resume_on_failure": true, "verify_checksums": true}},
+        "safety": {"backup_before": true, "backup_retention_days": 30, "rollback_on_failure": true, "verify_after": true, "maintenance_mode": true},
+        "notifications": {"email": {"enabled": true, "recipients": ["admin@example.com"]}, "webhook": {"enabled": true, "url": "https://api.example.com/migration-webhook"}}
+    })
+}
+
+#[test]
+fn the_documents_body_is_accepted_word_for_word() {
+    let spec = MigrationSpec::decode(&document()).expect("document 3's own sample");
+    assert_eq!(spec.transfer.chunk_size, 10 << 20);
+    let to = spec.destination.database.expect("a database");
+    assert_eq!((to.host.as_str(), to.engine), ("my-website-cluster", DatabaseEngine::MySql));
+    assert_eq!(to.database, "wordpress_db", "an unnamed destination database takes the source's name");
+}
+
+#[test]
+fn the_sdk_samples_short_body_is_accepted() {
+    let body = json!({"name": "WordPress Migration", "source": {"type": "wordpress", "host": "old-server.com"}, "destination": {"type": "aws-s3", "bucket": "new-bucket"}});
+    MigrationSpec::decode(&body).expect("document 3's SDK sample");
+}
+
+#[test]
+fn secrets_never_survive_redaction_or_debug() {
+    let text = redact(&document()).to_string() + &format!("{:?}", MigrationSpec::decode(&document()));
+    for secret in ["secure_password", "wp_password", "admin_password"] {
+        assert!(!text.contains(secret), "{secret} leaked");
+    }
+}

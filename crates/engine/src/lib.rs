@@ -1,0 +1,26 @@
+//! Durable runs: a plan is a list of steps, each with run, undo and probe; the journal remembers what was done.
+//!
+//! ```text
+//! created ─► scheduled ─► running ⇄ paused        running ─► completed | failed | cancelled
+//!      any of completed, failed, cancelled ─► rolling_back ─► rolled_back | stuck     stuck ─► rolling_back (resolve)
+//! ```
+//! This crate knows no word of migrating: it runs steps, fences late workers by lease and epoch, keeps chunk ledgers, writes
+//! events in the transaction of the change they tell about, and undoes in reverse. Where it is stored is the [`Journal`]'s business.
+
+pub mod context;
+pub mod error;
+pub mod handle;
+pub mod journal;
+pub mod plan;
+pub mod state;
+pub mod view;
+pub mod worker;
+
+pub use context::StepContext;
+pub use error::{EngineError, StepError};
+pub use handle::Engine;
+pub use journal::Journal;
+pub use plan::{Plan, PlanRegistry, Presence, Step};
+pub use state::RunState;
+pub use view::{Event, NewRun, RunFilter, RunView, StepView};
+pub use worker::{Worker, WorkerOptions};

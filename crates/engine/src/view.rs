@@ -1,0 +1,129 @@
+//! What the engine tells about runs.
+
+use crate::{RunState, StepError};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// A run to be created.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub id: String,
+    pub tenant: String,
+    pub kind: String,
+    /// May hold secrets: the store seals it.
+    pub input: Value,
+    /// Plain, for lists and filters: name, types. Never secrets.
+    pub labels: Value,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    pub states: Vec<RunState>,
+    pub kind: Option<String>,
+    pub limit: u32,
+    pub offset: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    Pending,
+    /// Intent written; outcome not yet.
+    Begun,
+    Done,
+    Undone,
+    Failed,
+}
+
+#[derive(Debug, Clone)]
+pub struct StepView {
+    pub index: u32,
+    pub name: String,
+    pub title: String,
+    pub version: u32,
+    pub state: StepState,
+    pub attempts: u32,
+    pub output: Option<Value>,
+    pub error: Option<StepError>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Everything about one run, from one consistent read.
+#[derive(Debug, Clone)]
+pub struct RunView {
+    pub id: String,
+    pub tenant: String,
+    pub kind: String,
+    pub state: RunState,
+    pub labels: Value,
+    pub steps: Vec<StepView>,
+    pub error: Option<StepError>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// Database clock of the read.
+    pub now: Timestamp,
+    pub owner: Option<String>,
+    pub epoch: u64,
+    /// Totals per ledger name.
+    pub ledgers: Vec<(String, LedgerTotals)>,
+    /// Newest progress sample.
+    pub sample: Option<Sample>,
+    /// Sequence number of the run's newest event.
+    pub last_event: u64,
+}
+
+impl RunView {
+    pub fn steps_completed(&self) -> usize {
+        self.steps.iter().filter(|s| s.state == StepState::Done).count()
+    }
+
+    /// The step that is begun, or the next pending one of a running run.
+    pub fn current_step(&self) -> Option<&StepView> {
+        self.steps.iter().find(|s| s.state == StepState::Begun).or_else(|| self.steps.iter().find(|s| s.state == StepState::Pending))
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LedgerTotals {
+    pub chunks: u64,
+    pub chunks_done: u64,
+    pub items: u64,
+    pub items_done: u64,
+    pub bytes: u64,
+    pub bytes_done: u64,
+    pub sealed: bool,
+}
+
+/// A measured moment of a running step, taken about once a second from its live counters.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Sample {
+    pub at: Timestamp,
+    pub step: String,
+    /// Counters since the run started, all steps together (re-sent bytes included).
+    pub bytes: u64,
+    pub items: u64,
+    pub retries: u64,
+    /// Bytes per second: since the last sample, over the whole run, and the highest seen.
+    pub rate_current: f64,
+    pub rate_average: f64,
+    pub rate_peak: f64,
+    /// The step's current operation, as it described it.
+    pub operation: Value,
+}
+
+/// One entry of a run's event stream. `seq` ascends without gaps within a run, starting at 1.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Event {
+    pub run: String,
+    pub seq: u64,
+    pub at: Timestamp,
+    /// `run.created`, `run.started`, `run.paused`, …, `step.begun`, `step.done`, `step.failed`, `step.undone`, `progress`, `log`.
+    pub kind: String,
+    /// DEBUG, INFO, WARNING or ERROR.
+    pub level: String,
+    pub component: String,
+    pub message: String,
+    pub details: Value,
+}

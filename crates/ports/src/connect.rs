@@ -1,0 +1,18 @@
+//! From a description of a system to an open door. The binary implements it, because only it names connectors.
+
+use crate::Result;
+use crate::databases::Database;
+use crate::files::FileTarget;
+use domain::spec::{DatabaseAt, FilesAt};
+use std::sync::Arc;
+
+/// Opens doors. Opening may connect at once or lazily; either way an unreachable system ends in a clear error within
+/// 15 seconds, never in minutes.
+#[async_trait::async_trait]
+pub trait Connectors: Send + Sync {
+    /// `parallel`: how many transfers the caller will have in flight at most.
+    async fn files(&self, at: &FilesAt, parallel: usize) -> Result<Arc<dyn FileTarget>>;
+
+    /// `parallel`: how many connections the caller will use at most.
+    async fn database(&self, at: &DatabaseAt, parallel: usize) -> Result<Arc<dyn Database>>;
+}

@@ -1,0 +1,173 @@
+//! Doors to databases: reading on one consistent snapshot, writing range by range, comparing by fingerprints.
+//!
+//! Rows of one engine family travel in that family's own bulk form ([`RowFormat`]), so nothing is converted on the way. A key
+//! range is the unit of copying, of verification and of repair: writing a range replaces whatever the range held, in one
+//! transaction, so writing it twice has the effect of once.
+
+mod schema;
+
+pub use schema::{Column, ObjectKind, ObjectName, Phase, Schema, SchemaObject, Table, Unmovable};
+
+use crate::Result;
+use crate::check::Examine;
+use bytes::Bytes;
+use domain::spec::DatabaseEngine;
+use futures::stream::BoxStream;
+use std::sync::Arc;
+
+/// The bulk form of rows. Both sides must speak the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowFormat {
+    /// Tab-separated, backslash-escaped, `\N` for NULL, `\n` after each row: what `LOAD DATA` reads with character set
+    /// `binary`. BIT and spatial values travel as hexadecimal text (the writer converts, by the column's type).
+    MySqlText,
+    /// PostgreSQL `COPY … (FORMAT text)`.
+    PostgresText,
+    /// PostgreSQL `COPY … (FORMAT binary)` without header and trailer.
+    PostgresBinary,
+    /// SQLite's values: per cell a type byte (0 NULL, 1 i64, 2 f64, 3 text, 4 blob) and, for text and blob, a u32 length; little-endian.
+    SqliteCells,
+}
+
+/// Some rows of one table. Never splits a row.
+#[derive(Debug, Clone)]
+pub struct RowBlock {
+    pub rows: u64,
+    pub data: Bytes,
+}
+
+/// One value of a key, in an order-preserving type.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum KeyPart {
+    Null,
+    Int(i64),
+    UInt(u64),
+    /// Text or any type that the engine reads back from its own text form (dates, decimals, UUIDs).
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// The key columns' values, in the order of [`Table::key`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Key(pub Vec<KeyPart>);
+
+/// Rows with `lower <= key < upper`; a missing bound is open. A table without a key has the one range that is open on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct KeyRange {
+    pub lower: Option<Key>,
+    pub upper: Option<Key>,
+}
+
+/// Row count and an order-independent hash of the content, computed inside the database. Equal content gives equal fingerprints
+/// across all versions and flavours of one engine family.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Fingerprint {
+    pub rows: u64,
+    pub hash: String,
+}
+
+/// How to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// All connections see one moment: exported snapshot, or a lock held for the moment of opening all of them.
+    Snapshot { connections: usize },
+    /// Whatever is committed when each statement runs. For destinations.
+    Latest { connections: usize },
+}
+
+/// One database, source or destination.
+#[async_trait::async_trait]
+pub trait Database: Examine {
+    fn engine(&self) -> DatabaseEngine;
+
+    /// For people: `mysql://user@host:3306/shop`. No secret.
+    fn location(&self) -> String;
+
+    /// Server product and version: `MariaDB 10.11.14`.
+    async fn version(&self) -> Result<String>;
+
+    async fn read(&self, view: View) -> Result<Arc<dyn RowSource>>;
+
+    async fn write(&self) -> Result<Arc<dyn RowTarget>>;
+
+    /// Changing single cells by key (rewriting a site's address). `None` where the connector cannot.
+    fn cells(&self) -> Option<Arc<dyn CellEditor>>;
+}
+
+/// Reading. Calls may run side by side, up to the connections of the view; more wait.
+#[async_trait::async_trait]
+pub trait RowSource: Send + Sync {
+    fn format(&self) -> RowFormat;
+
+    /// All that the database holds, and what cannot be moved, by name.
+    async fn schema(&self) -> Result<Schema>;
+
+    /// Cuts a table into ranges of about `rows` rows along its key, first lower and last upper bound open. At least one range.
+    async fn split(&self, table: &Table, rows: u64) -> Result<Vec<KeyRange>>;
+
+    /// Streams a range in blocks of at most about 1 MiB.
+    fn rows(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<RowBlock>>;
+
+    async fn fingerprint(&self, table: &Table, range: &KeyRange) -> Result<Fingerprint>;
+
+    /// Key and content hash of each row of a range, in key order, to name the rows that differ. Without a key: an error `Unsupported`.
+    fn row_hashes(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<(Key, String)>>;
+
+    /// Ends the view and frees its connections.
+    async fn close(&self) -> Result<()>;
+}
+
+/// What became of a schema object at the destination.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Applied {
+    AsIs,
+    /// Made with a change that the report must name: `"collation uca1400_ai_ci → utf8mb4_0900_ai_ci"`.
+    Adapted(String),
+    /// Could not be made there, and why. Named in the report, never dropped silently.
+    Refused(String),
+}
+
+/// Writing.
+#[async_trait::async_trait]
+pub trait RowTarget: Send + Sync {
+    fn format(&self) -> RowFormat;
+
+    /// Makes the database if it is missing; true when it was made by this call.
+    async fn prepare(&self) -> Result<bool>;
+
+    /// Makes an object from the source's description (a table: columns, defaults, generated columns, primary key, character set; its other
+    /// indexes and foreign keys are objects of their own, so that they come after the rows). Already there with our definition: `AsIs`. Repeatable.
+    async fn create(&self, object: &SchemaObject) -> Result<Applied>;
+
+    /// Drops an object. Absent is fine.
+    async fn drop(&self, object: &SchemaObject) -> Result<()>;
+
+    /// Replaces a range of a table with these rows, in one transaction; gives the number of rows written. Foreign keys and triggers do not act.
+    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64>;
+
+    /// After the last range: planner statistics, sequence positions, whatever the engine wants once. Repeatable.
+    async fn finish(&self, schema: &Schema) -> Result<()>;
+
+    async fn close(&self) -> Result<()>;
+}
+
+/// The values of some text columns of one row; `None` is NULL. Bytes as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cells {
+    pub key: Key,
+    pub values: Vec<Option<Vec<u8>>>,
+}
+
+/// Finding and changing single cells.
+#[async_trait::async_trait]
+pub trait CellEditor: Send + Sync {
+    /// Rows in which one of the columns contains one of the needles, case-sensitively, in key order.
+    fn containing(&self, table: &Table, columns: &[String], needles: &[String]) -> BoxStream<'static, Result<Cells>>;
+
+    /// The same columns of the rows with these keys; a missing row is left out.
+    async fn fetch(&self, table: &Table, columns: &[String], keys: &[Key]) -> Result<Vec<Cells>>;
+
+    /// Writes the columns of these rows, in one transaction. Repeatable.
+    async fn update(&self, table: &Table, columns: &[String], rows: &[Cells]) -> Result<()>;
+}

@@ -1,0 +1,183 @@
+//! Doors to files: local directories, SSH hosts, object stores.
+//!
+//! A path is a byte string below the root, parts joined by `/`, exactly as the system has it: object keys may be `a//b`, `/a`
+//! or end with `/`, POSIX names may be no UTF-8. A system that cannot hold a name says so through [`FileTarget::accepts`].
+
+mod path;
+
+pub use path::FilePath;
+
+use crate::check::Examine;
+use crate::{ConnectorError, Result};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes of a file, in order, in pieces of any size. An error ends the stream.
+pub type Body = BoxStream<'static, Result<Bytes>>;
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum EntryKind {
+    File { size: u64 },
+    /// An object store has one only where a key ends with `/` and is empty.
+    Directory,
+    /// `target` as it is stored, unresolved.
+    Symlink { target: Vec<u8> },
+    /// Device, socket, FIFO: never moved, always named in the report.
+    Other(String),
+}
+
+/// One thing below the root.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Entry {
+    pub path: FilePath,
+    pub kind: EntryKind,
+    /// Last modification, nanoseconds since 1970. `None` where the system has none of its own.
+    pub modified_ns: Option<i64>,
+    /// POSIX permission bits (07777).
+    pub mode: Option<u32>,
+    /// Whatever changes when the content changes, beyond size and time: an ETag, a ctime. Compared for equality only.
+    pub version: Option<String>,
+    /// MIME type, where the system stores one.
+    pub content_type: Option<String>,
+}
+
+impl Entry {
+    pub fn size(&self) -> u64 {
+        if let EntryKind::File { size } = self.kind { size } else { 0 }
+    }
+}
+
+/// What a system can hold. The mover adapts, and the report names what had to be left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileTraits {
+    pub modes: bool,
+    /// Resolution of modification times in nanoseconds; 0: none are kept.
+    pub mtime_resolution_ns: u64,
+    pub symlinks: bool,
+    pub empty_directories: bool,
+    /// The hash that the system itself reports for what it stores, if it does.
+    pub stored_digest: Option<DigestKind>,
+    /// Files larger than this go through [`PartTarget`], in parts.
+    pub single_put_limit: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DigestKind {
+    Blake3,
+    Md5,
+    Sha256,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Digest {
+    pub kind: DigestKind,
+    pub hex: String,
+}
+
+/// An open file: the entry as it was at the moment of opening, and the bytes.
+pub struct Opened {
+    pub entry: Entry,
+    pub body: Body,
+}
+
+/// Reading. All calls may run side by side.
+#[async_trait::async_trait]
+pub trait FileSource: Examine {
+    /// For people: `sftp://user@host:22/var/www`. No secret.
+    fn location(&self) -> String;
+
+    fn traits(&self) -> FileTraits;
+
+    /// Every entry below the root, the root itself excluded, ascending by path bytes with a directory compared as `name/`
+    /// (so an object store's order and a tree's order agree). Memory does not grow with the number of entries beyond one
+    /// directory per level. Symbolic links are reported, not followed. A missing root is `NotFound`; an empty one an empty
+    /// stream. An entry that vanishes in between is left out.
+    fn list(&self) -> BoxStream<'_, Result<Entry>>;
+
+    /// `None` when it does not exist. Does not follow a link at the end of the path.
+    async fn stat(&self, path: &FilePath) -> Result<Option<Entry>>;
+
+    /// Opens a file, whole or from `range` (end exclusive; beyond the end: shorter). A missing file is `NotFound`. Links inside the path are not
+    /// followed out of the root. The entry tells size and version at the moment of opening.
+    async fn open(&self, path: &FilePath, range: Option<Range<u64>>) -> Result<Opened>;
+
+    /// Follows a symbolic link within the root: the entry of what it points to (with the link's own path), or `None` when it is dangling or leads
+    /// out of the root.
+    async fn resolve(&self, path: &FilePath) -> Result<Option<Entry>>;
+}
+
+/// Writing. A file appears under its final name whole or not at all.
+#[async_trait::async_trait]
+pub trait FileTarget: FileSource {
+    /// Whether the system can hold this name (length, characters, reserved words), and why not.
+    fn accepts(&self, path: &FilePath) -> Result<(), ConnectorError>;
+
+    /// Makes the root (directory or bucket) if it is missing; true when it was made by this call.
+    async fn prepare(&self) -> Result<bool>;
+
+    /// Writes a whole file: to a staging name made from `staging` (the run's tag), then moves it in place, with mode and time from `entry` where the
+    /// system has them. Parent directories are made. Exactly `entry.size()` bytes must come, else `Changed` and nothing under the final name changes.
+    /// Replaces what is there (also a symlink, never what it points to). Repeatable.
+    async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<()>;
+
+    /// Makes a directory (with parents) or a symlink, or sets mode and time of a file or directory that exists, so that it equals `entry`. Repeatable.
+    async fn make(&self, entry: &Entry) -> Result<()>;
+
+    /// Removes a file, a link or an EMPTY directory. Absent is fine. A directory that is not empty is `AlreadyExists`.
+    async fn remove(&self, path: &FilePath) -> Result<()>;
+
+    /// Removes all that `put` and [`PartTarget`] left unfinished under `staging` (also unfinished uploads). Repeatable.
+    async fn sweep(&self, staging: &str) -> Result<()>;
+
+    /// What the system itself says about the stored content (an S3 ETag, a hash computed beside the data). `None`: read it back instead.
+    /// `part_size`: the part size the file was written with, if in parts; the digest is then over the parts, as [`part_digest`] computes it.
+    async fn stored_digest(&self, path: &FilePath, part_size: Option<u64>) -> Result<Option<Digest>>;
+
+    /// Bytes that can still be written; `None` where the system has no such limit or does not tell.
+    async fn free_space(&self) -> Result<Option<u64>>;
+
+    /// Writing large files in parts that survive a crash. Every target of this house can.
+    fn parts(&self) -> Arc<dyn PartTarget>;
+
+    /// Serving a site from the store itself; `None` for anything but an object store.
+    fn website(&self) -> Option<Arc<dyn WebsiteTarget>>;
+}
+
+/// A part that the destination has confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Part {
+    /// From 1.
+    pub number: u32,
+    pub size: u64,
+    /// The destination's receipt (an ETag) or empty.
+    pub receipt: String,
+}
+
+/// Large files in parts. The upload id is stored in the ledger, so a killed upload goes on from its last part.
+#[async_trait::async_trait]
+pub trait PartTarget: Send + Sync {
+    /// Starts an upload; the id is enough to go on from another process. `part_size` in bytes; every part but the last has it.
+    async fn begin(&self, entry: &Entry, staging: &str, part_size: u64) -> Result<String>;
+
+    /// Writes one part, replacing an earlier attempt. Parts may be written in any order and side by side.
+    async fn put_part(&self, entry: &Entry, upload: &str, number: u32, range: Range<u64>, body: Body) -> Result<Part>;
+
+    /// Puts the file in place from all its parts. Repeatable: when the upload is gone and the final file has the right size, that is success.
+    async fn complete(&self, entry: &Entry, upload: &str, parts: &[Part]) -> Result<()>;
+
+    /// Forgets the upload and its parts. Absent is fine.
+    async fn abort(&self, entry: &Entry, upload: &str) -> Result<()>;
+}
+
+/// A store that can serve a static site by itself.
+#[async_trait::async_trait]
+pub trait WebsiteTarget: Send + Sync {
+    /// The configuration now, as the store's own document; `None` when it serves no site.
+    async fn website(&self) -> Result<Option<serde_json::Value>>;
+
+    /// Sets index and error document (`None` removes the configuration).
+    async fn set_website(&self, index_and_error: Option<(String, Option<String>)>) -> Result<()>;
+}

@@ -1,0 +1,22 @@
+//! The doors of the house: narrow traits between the movers and the foreign systems.
+//!
+//! A connector implements a few verbs and promises exactly what their comments say. It never retries, sleeps, throttles or
+//! logs progress: wrappers and movers do. What only some can do is a separate small trait, offered by an accessor that
+//! gives `Option`.
+
+pub mod check;
+pub mod connect;
+pub mod databases;
+pub mod error;
+pub mod files;
+pub mod ledger;
+pub mod observe;
+
+pub use check::{Check, CheckOutcome, Examine, Finding, Role};
+pub use connect::Connectors;
+pub use error::{ConnectorError, ErrorKind};
+pub use ledger::Ledger;
+pub use observe::Observer;
+
+/// What every door answers.
+pub type Result<T, E = ConnectorError> = std::result::Result<T, E>;
