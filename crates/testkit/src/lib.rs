@@ -1,1 +1,3 @@
-//! placeholder
+//! What tests share: the addresses of the real servers of the rig.
+
+pub mod rig;

@@ -7,8 +7,8 @@
 //! [`MigrationSpec::decode`] is the only way in. The JSON document stays the stored form (sealed); [`redact`] gives the one
 //! that may be shown.
 
-mod files;
 mod database;
+mod files;
 mod options;
 mod system;
 
@@ -64,18 +64,8 @@ impl MigrationSpec {
 }
 
 /// Field names whose values are secrets, wherever they stand in a document.
-pub const SECRET_FIELDS: [&str; 10] = [
-    "password",
-    "passphrase",
-    "private_key",
-    "secret_access_key",
-    "session_token",
-    "service_account_key",
-    "account_key",
-    "sas_token",
-    "secret",
-    "token",
-];
+pub const SECRET_FIELDS: [&str; 10] =
+    ["password", "passphrase", "private_key", "secret_access_key", "session_token", "service_account_key", "account_key", "sas_token", "secret", "token"];
 
 /// A copy of the document in which every secret (and every webhook header value) reads `********`.
 pub fn redact(document: &Value) -> Value {

@@ -19,11 +19,15 @@ pub type Body = BoxStream<'static, Result<Bytes>>;
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum EntryKind {
-    File { size: u64 },
+    File {
+        size: u64,
+    },
     /// An object store has one only where a key ends with `/` and is empty.
     Directory,
     /// `target` as it is stored, unresolved.
-    Symlink { target: Vec<u8> },
+    Symlink {
+        target: Vec<u8>,
+    },
     /// Device, socket, FIFO: never moved, always named in the report.
     Other(String),
 }

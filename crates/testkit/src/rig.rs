@@ -1,0 +1,111 @@
+//! Where the rig's real servers are. `cargo xtask test` starts them and exports the variables; a developer's running rig
+//! leaves them in `.rig/env`. Nothing is skipped: a server that is not there is a clear panic.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The workspace's root directory.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn file() -> &'static BTreeMap<String, String> {
+    static FILE: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let text = std::fs::read_to_string(workspace().join(".rig/env")).unwrap_or_default();
+        text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned())).collect()
+    })
+}
+
+/// A setting of the rig, from the environment or from `.rig/env`.
+pub fn setting(name: &str) -> String {
+    std::env::var(name)
+        .ok()
+        .or_else(|| file().get(name).cloned())
+        .unwrap_or_else(|| panic!("{name} is not set: start the rig with `cargo xtask rig start`, or run `cargo xtask test`"))
+}
+
+fn port(name: &str) -> u16 {
+    setting(name).parse().unwrap_or_else(|_| panic!("{name} is no port"))
+}
+
+/// A database server of the rig on 127.0.0.1.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+}
+
+fn server(port_name: &str, user: &str) -> Server {
+    Server { host: "127.0.0.1".to_owned(), port: port(port_name), user: user.to_owned(), password: setting("RIG_DB_PASS") }
+}
+
+/// MariaDB 10.11; user with all rights.
+pub fn mariadb() -> Server {
+    server("RIG_MARIADB_PORT", "rig")
+}
+
+/// Oracle MySQL 9.
+pub fn mysql() -> Server {
+    server("RIG_MYSQL_PORT", "rig")
+}
+
+pub fn postgres15() -> Server {
+    server("RIG_PG15_PORT", "postgres")
+}
+
+pub fn postgres18() -> Server {
+    server("RIG_PG18_PORT", "postgres")
+}
+
+/// SeaweedFS' S3 interface.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    pub endpoint: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+}
+
+pub fn s3() -> S3 {
+    S3 { endpoint: format!("http://127.0.0.1:{}", port("RIG_S3_PORT")), access_key_id: setting("RIG_S3_KEY"), secret_access_key: setting("RIG_S3_SECRET") }
+}
+
+/// OpenSSH with SFTP: a real user, with password and key.
+#[derive(Debug, Clone)]
+pub struct Ssh {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+    pub key_file: PathBuf,
+    pub known_hosts_file: PathBuf,
+    /// Directory that the user may write.
+    pub home: PathBuf,
+}
+
+pub fn ssh() -> Ssh {
+    Ssh {
+        host: "127.0.0.1".to_owned(),
+        port: port("RIG_SSH_PORT"),
+        user: setting("RIG_SSH_USER"),
+        password: setting("RIG_SSH_PASS"),
+        key_file: setting("RIG_SSH_KEY").into(),
+        known_hosts_file: setting("RIG_SSH_KNOWN_HOSTS").into(),
+        home: setting("RIG_SSH_HOME").into(),
+    }
+}
+
+/// The rig's real WordPress, served over HTTP.
+#[derive(Debug, Clone)]
+pub struct Wordpress {
+    pub url: String,
+    pub root: PathBuf,
+    pub database: String,
+}
+
+pub fn wordpress() -> Wordpress {
+    Wordpress { url: setting("RIG_WP_URL"), root: setting("RIG_WP_ROOT").into(), database: setting("RIG_WP_DB") }
+}
