@@ -1,1 +1,96 @@
-//! placeholder
+//! Use cases and rules: what may be asked of the product, whoever asks (REST, command line, later gRPC and the console).
+//!
+//! ```text
+//! api, cli ──► Control ──► engine (durable runs)
+//!                     └──► plans  (validation, dry run, backups, reports)
+//! ```
+//! Every call names its tenant. Answers are the shapes of document 3, ready to be encoded; errors are [`Error`]. No HTTP here,
+//! and no connector: those arrive inside [`plans::Settings`].
+
+pub mod backups;
+pub mod error;
+pub mod events;
+pub mod health;
+mod local_roots;
+pub mod migrations;
+mod process;
+mod query;
+pub mod system;
+pub mod time;
+pub mod validation;
+
+pub use error::{Code, Error};
+pub use query::Filter;
+
+use engine::Engine;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The only tenant until users exist.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// What this process allows and is.
+#[derive(Clone)]
+pub struct Options {
+    /// Directories below which local paths and SQLite files of a migration may lie. `None`: no limit, for the command line's
+    /// embedded mode, where the user's own rights are the limit. `Some(vec![])`: no local path at all.
+    pub local_roots: Option<Vec<PathBuf>>,
+    /// The product's version, as `/health` and `/` show it.
+    pub version: String,
+    /// Where this process keeps its own data: its size is the `disk_usage` of the metrics.
+    pub data_dir: PathBuf,
+    /// Whether a worker is alive that will take up started runs. Asked by `/health`.
+    pub worker_alive: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Options {
+    /// Version of this build, no local path allowed, a worker taken for granted.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { local_roots: Some(Vec::new()), version: env!("CARGO_PKG_VERSION").to_owned(), data_dir: data_dir.into(), worker_alive: Arc::new(|| true) }
+    }
+}
+
+/// Every use case of the product. Cheap to clone; all clones share one state.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    settings: plans::Settings,
+    options: Options,
+    process: process::Meter,
+}
+
+impl Control {
+    /// Joins an engine (already open on its journal, with `plans::registry(settings.clone())` as its plans), the same settings
+    /// that the plans got, and what this process allows. Starts nothing: workers are the caller's.
+    ///
+    /// ```ignore
+    /// let engine = Engine::new(journal, plans::registry(settings.clone()));
+    /// let control = Control::new(engine, settings, Options { local_roots: None, ..Options::new(data_dir) });
+    /// let router = api::router(control);   // serve it, or call it in process with tower::ServiceExt::oneshot
+    /// ```
+    pub fn new(engine: Engine, settings: plans::Settings, options: Options) -> Self {
+        let process = process::Meter::new(options.data_dir.clone());
+        Self { inner: Arc::new(Inner { engine, settings, options, process }) }
+    }
+
+    /// The product's version.
+    pub fn version(&self) -> &str {
+        &self.inner.options.version
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    fn settings(&self) -> &plans::Settings {
+        &self.inner.settings
+    }
+
+    fn options(&self) -> &Options {
+        &self.inner.options
+    }
+}
