@@ -84,6 +84,10 @@ pub trait Database: Examine {
     /// For people: `mysql://user@host:3306/shop`. No secret.
     fn location(&self) -> String;
 
+    /// The database's own name (the file's path for SQLite). As a [`SchemaObject`] of kind `Schema` with this name, an empty schema and no
+    /// statements it stands for the database itself: [`RowTarget::drop`] then removes the whole database (or file).
+    fn name(&self) -> String;
+
     /// Server product and version: `MariaDB 10.11.14`.
     async fn version(&self) -> Result<String>;
 
