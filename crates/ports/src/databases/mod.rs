@@ -85,7 +85,7 @@ pub trait Database: Examine {
     fn location(&self) -> String;
 
     /// The database's own name (the file's path for SQLite). As a [`SchemaObject`] of kind `Schema` with this name, an empty schema and no
-    /// statements it stands for the database itself: [`RowTarget::drop`] then removes the whole database (or file).
+    /// statements it stands for the database itself: [`RowTarget::remove`] then removes the whole database (or file).
     fn name(&self) -> String;
 
     /// Server product and version: `MariaDB 10.11.14`.
@@ -145,7 +145,7 @@ pub trait RowTarget: Send + Sync {
     async fn create(&self, object: &SchemaObject) -> Result<Applied>;
 
     /// Drops an object. Absent is fine.
-    async fn drop(&self, object: &SchemaObject) -> Result<()>;
+    async fn remove(&self, object: &SchemaObject) -> Result<()>;
 
     /// Replaces a range of a table with these rows, in one transaction; gives the number of rows written. Foreign keys and triggers do not act.
     async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64>;
