@@ -1,0 +1,39 @@
+//! A database, or some of its objects, as a directory: `schema.json`, one compressed file of rows per table, `rows.json` with the proof.
+//!
+//! Rows are kept in the engine's own bulk form, in frames: rows (u64), length (u32), bytes; little-endian, inside one zstd stream.
+
+mod read;
+mod write;
+
+pub use read::{DatabaseRestored, restore};
+pub use write::{DatabaseBackup, SavedTable, back_up};
+
+use ports::databases::RowFormat;
+use ports::{ConnectorError, ErrorKind};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const SCHEMA_FILE: &str = "schema.json";
+const ROWS_FILE: &str = "rows.json";
+
+/// `rows.json`: written last, so a directory without it is no backup.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Contents {
+    format: RowFormat,
+    tables: Vec<SavedTable>,
+}
+
+fn io_error(operation: &str, path: &Path, error: std::io::Error) -> ConnectorError {
+    let kind = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
+        std::io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::Internal,
+    };
+    let advice = match kind {
+        ErrorKind::NoSpace => "Free space in the backup directory, then start again",
+        ErrorKind::Permission => "Give the worker's user write access to the backup directory",
+        _ => "",
+    };
+    ConnectorError::new(kind, operation, path.display().to_string(), error.to_string()).advice(advice).because(error)
+}

@@ -1,0 +1,137 @@
+//! Reading a backup: checking its files, and bringing a database back to what it was.
+
+use super::{Contents, ROWS_FILE, SCHEMA_FILE, SavedTable, io_error};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use ports::databases::{Database, KeyRange, ObjectKind, Phase, RowBlock, RowTarget, Schema, View};
+use ports::observe::Level;
+use ports::{ConnectorError, ErrorKind, Observer, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseRestored {
+    pub tables: u64,
+    pub rows: u64,
+    /// Every table's fingerprint equals the one in the backup.
+    pub proven: bool,
+}
+
+/// Brings the backup's objects back: same-named objects are dropped first, rows loaded, indexes and the rest made, and every table's
+/// fingerprint compared with the backup's. Repeatable.
+pub async fn restore(database: &Arc<dyn Database>, dir: &Path, observer: &dyn Observer, stop: &CancellationToken) -> Result<DatabaseRestored> {
+    let schema: Schema = read_json(&dir.join(SCHEMA_FILE)).await?;
+    let contents: Contents = read_json(&dir.join(ROWS_FILE)).await?;
+    check_files(dir, &contents.tables).await?;
+    let target = database.write().await?;
+    let outcome = load(&schema, &contents, dir, target.as_ref(), observer, stop).await;
+    let closed = target.close().await;
+    outcome?;
+    closed?;
+    prove(database, &schema, &contents).await?;
+    Ok(DatabaseRestored { tables: contents.tables.len() as u64, rows: contents.tables.iter().map(|t| t.rows).sum(), proven: true })
+}
+
+async fn load(schema: &Schema, contents: &Contents, dir: &Path, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<()> {
+    if target.format() != contents.format {
+        return Err(ConnectorError::new(ErrorKind::Unsupported, "restore", dir.display().to_string(), "the backup is of another database engine").permanent());
+    }
+    target.prepare().await?;
+    for object in schema.objects.iter().rev() {
+        if !matches!(object.kind, ObjectKind::Index | ObjectKind::ForeignKey | ObjectKind::Constraint | ObjectKind::Property | ObjectKind::Schema | ObjectKind::Extension) {
+            target.remove(object).await?;
+        }
+    }
+    create(schema, Phase::BeforeRows, target).await?;
+    for (table, saved) in schema.tables.iter().zip(&contents.tables) {
+        if stop.is_cancelled() {
+            return Err(ConnectorError::stopped("restore", dir.display().to_string()));
+        }
+        let rows = target.replace(table, &KeyRange::default(), blocks(dir.join(&saved.file))).await?;
+        observer.meter().finished(rows);
+        observer.log(Level::Info, "rollback", format!("Restored table {} ({rows} rows)", table.name), json!({}));
+    }
+    create(schema, Phase::AfterRows, target).await?;
+    create(schema, Phase::AtTheEnd, target).await?;
+    target.finish(schema).await
+}
+
+async fn create(schema: &Schema, phase: Phase, target: &dyn RowTarget) -> Result<()> {
+    for object in schema.objects.iter().filter(|o| o.phase == phase) {
+        if let ports::databases::Applied::Refused(reason) = target.create(object).await? {
+            let what = super::super::prepare::describe(object);
+            return Err(ConnectorError::new(ErrorKind::Unsupported, "restore", what, reason).permanent());
+        }
+    }
+    Ok(())
+}
+
+async fn prove(database: &Arc<dyn Database>, schema: &Schema, contents: &Contents) -> Result<()> {
+    let view = database.read(View::Latest { connections: 1 }).await?;
+    for (table, saved) in schema.tables.iter().zip(&contents.tables) {
+        if view.fingerprint(table, &KeyRange::default()).await? != saved.fingerprint {
+            let reason = "after restoring, its content differs from the backup's";
+            return Err(ConnectorError::new(ErrorKind::Corrupt, "restore", format!("table {}", table.name), reason).permanent());
+        }
+    }
+    view.close().await
+}
+
+/// Reads every file and compares size and hash with the contents list.
+pub(super) async fn check_files(dir: &Path, tables: &[SavedTable]) -> Result<()> {
+    let (dir, tables) = (dir.to_owned(), tables.to_vec());
+    let checked = tokio::task::spawn_blocking(move || tables.iter().try_for_each(|t| check_file(&dir.join(&t.file), t))).await;
+    checked.map_err(|e| ConnectorError::new(ErrorKind::Internal, "read back", "the backup", e.to_string()))?
+}
+
+fn check_file(path: &Path, saved: &SavedTable) -> Result<()> {
+    let mut hasher = blake3::Hasher::new();
+    let file = std::fs::File::open(path).map_err(|e| io_error("read back", path, e))?;
+    hasher.update_reader(file).map_err(|e| io_error("read back", path, e))?;
+    if hasher.finalize().to_hex().as_str() != saved.blake3 {
+        let reason = format!("the saved rows of {} are damaged: their hash is not the recorded one", saved.name);
+        return Err(ConnectorError::new(ErrorKind::Corrupt, "read back", path.display().to_string(), reason).permanent());
+    }
+    Ok(())
+}
+
+/// The blocks of one saved table, read by a thread of their own through a bounded channel.
+fn blocks(path: PathBuf) -> BoxStream<'static, Result<RowBlock>> {
+    let (send, receive) = tokio::sync::mpsc::channel::<Result<RowBlock>>(4);
+    tokio::task::spawn_blocking(move || {
+        let outcome = read_blocks(&path, |block| send.blocking_send(Ok(block)).is_ok());
+        if let Err(e) = outcome {
+            // The reader is gone when this fails: then nobody is left to tell.
+            let _ = send.blocking_send(Err(io_error("read", &path, e)));
+        }
+    });
+    futures::stream::unfold(receive, |mut r| async move { r.recv().await.map(|block| (block, r)) }).boxed()
+}
+
+fn read_blocks(path: &Path, mut take: impl FnMut(RowBlock) -> bool) -> std::io::Result<()> {
+    let mut input = zstd::Decoder::new(std::fs::File::open(path)?)?;
+    let mut head = [0u8; 12];
+    loop {
+        match input.read(&mut head[..1])? {
+            0 => return Ok(()),
+            _ => input.read_exact(&mut head[1..])?,
+        }
+        let rows = u64::from_le_bytes(head[..8].try_into().unwrap_or_default());
+        let length = u32::from_le_bytes(head[8..].try_into().unwrap_or_default());
+        let mut data = vec![0; length as usize];
+        input.read_exact(&mut data)?;
+        if !take(RowBlock { rows, data: Bytes::from(data) }) {
+            return Ok(());
+        }
+    }
+}
+
+async fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = tokio::fs::read(path).await.map_err(|e| io_error("read", path, e))?;
+    serde_json::from_slice(&text).map_err(|e| ConnectorError::new(ErrorKind::Corrupt, "read", path.display().to_string(), e.to_string()).permanent().because(e))
+}

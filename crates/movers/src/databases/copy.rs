@@ -1,0 +1,197 @@
+//! The bulk copy: ranges side by side on one snapshot, then the indexes.
+
+use super::chunk::{self, RangeResult, RangeSpec};
+use super::retry::with_retries;
+use super::{AppliedObject, DatabaseMover, DatabasePlan};
+use futures::{StreamExt, TryStreamExt};
+use ports::databases::{Phase, RowSource, RowTarget, Table, View};
+use ports::ledger::{Chunk, NewChunk};
+use ports::observe::Operation;
+use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TablesCopied {
+    pub tables: u64,
+    pub ranges: u64,
+    pub rows: u64,
+    /// Payload bytes in the engine's bulk form.
+    pub bytes: u64,
+    pub applied: Vec<AppliedObject>,
+}
+
+/// Bytes that one range aims at: small enough to be repeated after a crash, large enough to be worth a transaction.
+const RANGE_BYTES: u64 = 16 << 20;
+const PAGE: usize = 256;
+
+/// Note: all ranges were copied on one snapshot, whose fingerprints are recorded: the final state is reached.
+pub(super) const FINAL: &str = "final:complete";
+const SNAPSHOTS: &str = "copy:snapshots";
+
+impl DatabaseMover {
+    /// Plans the ranges (until sealed), copies what is pending, then makes the objects that follow the rows. Resumable.
+    pub async fn copy(&self, plan: &DatabasePlan, ledger: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<TablesCopied> {
+        if self.source.engine() != self.destination.engine() {
+            return Err(ConnectorError::new(ErrorKind::Unsupported, "copy", self.source.location(), "both databases must be of one engine").permanent());
+        }
+        let source = self.source.read(View::Snapshot { connections: self.options.parallel }).await?;
+        let target = self.destination.write().await?;
+        let outcome = self.copy_on(plan, ledger, source.as_ref(), target.as_ref(), observer, stop).await;
+        let closed = source.close().await.and(target.close().await);
+        let copied = outcome?;
+        closed?;
+        Ok(copied)
+    }
+
+    async fn copy_on(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        source: &dyn RowSource,
+        target: &dyn RowTarget,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<TablesCopied> {
+        self.plan_ranges(plan, ledger, source, observer, stop).await?;
+        let pending = !ledger.pending(None, 1).await?.is_empty();
+        if pending {
+            let snapshots = ledger.recall(SNAPSHOTS).await?.and_then(|v| v.as_u64()).unwrap_or(0) + 1;
+            ledger.remember(SNAPSHOTS, Some(json!(snapshots))).await?;
+            let record = self.options.single_pass && snapshots == 1;
+            self.copy_pending(plan, ledger, source, target, record, observer, stop).await?;
+            if record {
+                ledger.remember(FINAL, Some(json!(true))).await?;
+            }
+        }
+        let applied = self.create_phase(plan, Phase::AfterRows, target, observer, stop).await?;
+        let totals = ledger.totals().await?;
+        Ok(TablesCopied { tables: plan.tables, ranges: totals.chunks_done, rows: totals.items_done, bytes: totals.bytes_done, applied })
+    }
+
+    /// Cuts the tables, the largest first. One table's chunks are written in one transaction, so a table is planned wholly or not at all.
+    async fn plan_ranges(&self, plan: &DatabasePlan, ledger: &dyn Ledger, source: &dyn RowSource, observer: &dyn Observer, stop: &CancellationToken) -> Result<()> {
+        if ledger.totals().await?.sealed {
+            return Ok(());
+        }
+        for (rank, index) in by_size(plan).into_iter().enumerate() {
+            if stop.is_cancelled() {
+                return Err(ConnectorError::stopped("plan", self.source.location()));
+            }
+            let first = chunk::sequence(rank, 0);
+            let planned = ledger.all(first.checked_sub(1), 1).await?.first().is_some_and(|c| c.seq == first);
+            if planned {
+                continue;
+            }
+            let table = &plan.schema.tables[index];
+            observer.operation(operation("planning", &table.name.to_string(), self, 0.0));
+            let ranges = source.split(table, self.rows_per_range(table)).await?;
+            let count = ranges.len() as u64;
+            let chunks = ranges.into_iter().enumerate().map(|(n, range)| NewChunk {
+                seq: chunk::sequence(rank, n),
+                spec: chunk::encode(&RangeSpec { table: index, range }),
+                items: table.rows / count,
+                bytes: table.bytes / count,
+            });
+            ledger.plan(chunks.collect()).await?;
+        }
+        ledger.seal().await
+    }
+
+    fn rows_per_range(&self, table: &Table) -> u64 {
+        let row = if table.rows == 0 { 1 } else { (table.bytes / table.rows).max(1) };
+        (RANGE_BYTES / row).clamp(500, self.options.rows_per_range)
+    }
+
+    async fn copy_pending(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        source: &dyn RowSource,
+        target: &dyn RowTarget,
+        record: bool,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let chunks = futures::stream::try_unfold(None, move |after| async move {
+            let page = ledger.pending(after, PAGE).await?;
+            let last = page.last().map(|c| c.seq);
+            Ok::<_, ConnectorError>(last.map(|seq| (futures::stream::iter(page.into_iter().map(Ok)), Some(seq))))
+        });
+        chunks
+            .try_flatten()
+            .try_for_each_concurrent(self.options.parallel, |chunk| self.copy_range(plan, ledger, source, target, chunk, record, observer, stop))
+            .await
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn copy_range(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        source: &dyn RowSource,
+        target: &dyn RowTarget,
+        chunk: Chunk,
+        record: bool,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let spec = chunk::decode(&chunk)?;
+        let table = chunk::table(plan, &spec, chunk.seq)?;
+        let what = format!("table {}", table.name);
+        let result = with_retries(self.options.retries, &what, observer, stop, || replace_range(source, target, table, &spec, observer)).await?;
+        if record {
+            let fingerprint = source.fingerprint(table, &spec.range).await?;
+            ledger.remember(&chunk::fingerprint_key(chunk.seq), Some(chunk::fingerprint_note(&fingerprint))).await?;
+        }
+        ledger.done(vec![chunk::done(&chunk, &result)]).await?;
+        observer.meter().finished(result.rows);
+        let totals = ledger.totals().await?;
+        let percent = if totals.chunks == 0 { 100.0 } else { totals.chunks_done as f64 * 100.0 / totals.chunks as f64 };
+        observer.operation(operation("database_copy", &table.name.to_string(), self, percent));
+        Ok(())
+    }
+}
+
+/// Streams one range from the source into the destination, in one transaction of the destination.
+pub(super) async fn replace_range(
+    source: &dyn RowSource,
+    target: &dyn RowTarget,
+    table: &Table,
+    spec: &RangeSpec,
+    observer: &dyn Observer,
+) -> Result<RangeResult> {
+    let (bytes, sent) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count_bytes, count_rows) = (bytes.clone(), sent.clone());
+    let stream = source.rows(table, &spec.range).inspect_ok(move |block| {
+        count_bytes.fetch_add(block.data.len() as u64, Ordering::Relaxed);
+        count_rows.fetch_add(block.rows, Ordering::Relaxed);
+    });
+    let rows = target.replace(table, &spec.range, stream.boxed()).await?;
+    let (bytes, sent) = (bytes.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
+    observer.meter().moved(bytes);
+    if rows != sent {
+        let reason = format!("{sent} rows were read, but the destination reports {rows} rows written");
+        return Err(ConnectorError::new(ErrorKind::Corrupt, "copy", format!("table {}", table.name), reason).permanent());
+    }
+    Ok(RangeResult { rows, bytes })
+}
+
+/// Positions of the tables, the largest first, so that the longest work does not come last.
+pub(super) fn by_size(plan: &DatabasePlan) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..plan.schema.tables.len()).collect();
+    order.sort_by_key(|i| (std::cmp::Reverse(plan.schema.tables[*i].bytes), *i));
+    order
+}
+
+pub(super) fn operation(kind: &str, table: &str, mover: &DatabaseMover, progress: f64) -> Operation {
+    Operation {
+        kind: kind.to_owned(),
+        source: format!("{}/{table}", mover.source.location()),
+        destination: format!("{}/{table}", mover.destination.location()),
+        progress,
+    }
+}

@@ -1,0 +1,151 @@
+//! The last pass: every range compared on one snapshot, the differing ones replaced, then the objects that come at the end.
+
+use super::chunk;
+use super::copy::{FINAL, operation, replace_range};
+use super::retry::with_retries;
+use super::{AppliedObject, DatabaseMover, DatabasePlan};
+use futures::TryStreamExt;
+use ports::databases::{Phase, RowSource, RowTarget, View};
+use ports::ledger::Chunk;
+use ports::observe::Level;
+use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalPass {
+    /// Ranges compared; 0 when the copy's own snapshot already is the final state.
+    pub ranges: u64,
+    /// Ranges that had changed since the bulk copy and were replaced.
+    pub repaired: u64,
+    pub rows_repaired: u64,
+    pub applied: Vec<AppliedObject>,
+}
+
+/// The two ends of a pass.
+struct Ends<'a> {
+    source: &'a dyn RowSource,
+    target: &'a dyn RowTarget,
+    stored: &'a dyn RowSource,
+}
+
+#[derive(Default)]
+struct Counts {
+    ranges: AtomicU64,
+    repaired: AtomicU64,
+    rows: AtomicU64,
+}
+
+impl DatabaseMover {
+    /// Makes the destination equal to one snapshot of the source that is taken now, then makes foreign keys, views, triggers,
+    /// routines and events, and lets the engine finish (statistics, sequence positions). Repeatable.
+    pub async fn final_pass(&self, plan: &DatabasePlan, ledger: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<FinalPass> {
+        let target = self.destination.write().await?;
+        let outcome = self.pass(plan, ledger, target.as_ref(), observer, stop).await;
+        let closed = target.close().await;
+        let pass = outcome?;
+        closed?;
+        Ok(pass)
+    }
+
+    async fn pass(&self, plan: &DatabasePlan, ledger: &dyn Ledger, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<FinalPass> {
+        let counts = Counts::default();
+        let complete = ledger.recall(FINAL).await?.is_some();
+        let mut positions = plan.schema.clone();
+        if !complete {
+            let source = self.source.read(View::Snapshot { connections: self.options.parallel }).await?;
+            let stored = self.destination.read(View::Latest { connections: self.options.parallel }).await?;
+            let ends = Ends { source: source.as_ref(), target, stored: stored.as_ref() };
+            let outcome = self.compare_all(plan, ledger, &ends, &counts, &mut positions, observer, stop).await;
+            let closed = source.close().await.and(stored.close().await);
+            outcome?;
+            closed?;
+            ledger.remember(FINAL, Some(json!(true))).await?;
+        }
+        let applied = self.create_phase(plan, Phase::AtTheEnd, target, observer, stop).await?;
+        target.finish(&positions).await?;
+        let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Ok(FinalPass { ranges: read(&counts.ranges), repaired: read(&counts.repaired), rows_repaired: read(&counts.rows), applied })
+    }
+
+    async fn compare_all(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        ends: &Ends<'_>,
+        counts: &Counts,
+        positions: &mut ports::databases::Schema,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let now = ends.source.schema().await?;
+        unchanged_structure(&plan.schema, &now)?;
+        *positions = now;
+        let chunks = futures::stream::try_unfold(None, move |after| async move {
+            let page = ledger.all(after, 256).await?;
+            let last = page.last().map(|c| c.seq);
+            Ok::<_, ConnectorError>(last.map(|seq| (futures::stream::iter(page.into_iter().map(Ok)), Some(seq))))
+        });
+        chunks.try_flatten().try_for_each_concurrent(self.options.parallel, |c| self.compare_range(plan, ledger, ends, counts, c, observer, stop)).await
+    }
+
+    async fn compare_range(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        ends: &Ends<'_>,
+        counts: &Counts,
+        chunk: Chunk,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        if stop.is_cancelled() {
+            return Err(ConnectorError::stopped("compare", self.source.location()));
+        }
+        let spec = chunk::decode(&chunk)?;
+        let table = chunk::table(plan, &spec, chunk.seq)?;
+        let (wanted, found) = futures::try_join!(ends.source.fingerprint(table, &spec.range), ends.stored.fingerprint(table, &spec.range))?;
+        let compared = counts.ranges.fetch_add(1, Ordering::Relaxed) + 1;
+        let total = ledger.totals().await?.chunks.max(1);
+        observer.operation(operation("final_pass", &table.name.to_string(), self, compared as f64 * 100.0 / total as f64));
+        if wanted != found {
+            let what = format!("table {}", table.name);
+            let result = with_retries(self.options.retries, &what, observer, stop, || replace_range(ends.source, ends.target, table, &spec, observer)).await?;
+            counts.repaired.fetch_add(1, Ordering::Relaxed);
+            counts.rows.fetch_add(result.rows, Ordering::Relaxed);
+            if ends.stored.fingerprint(table, &spec.range).await? != wanted {
+                return Err(stays_different(table));
+            }
+            observer.log(Level::Info, "database", format!("Brought a range of {what} up to date ({} rows)", result.rows), json!({}));
+        }
+        ledger.remember(&chunk::fingerprint_key(chunk.seq), Some(chunk::fingerprint_note(&wanted))).await
+    }
+}
+
+fn stays_different(table: &ports::databases::Table) -> ConnectorError {
+    ConnectorError::new(
+        ErrorKind::Corrupt,
+        "copy",
+        format!("table {}", table.name),
+        "the destination stores a range of it differently from what was sent, also after sending it again",
+    )
+    .permanent()
+    .advice("Compare the column types and collations of both sides; something at the destination changes the values, such as a trigger or a narrower type")
+}
+
+/// Tables and columns must be what they were when the plan was made.
+fn unchanged_structure(planned: &ports::databases::Schema, now: &ports::databases::Schema) -> Result<()> {
+    let shape = |s: &ports::databases::Schema| s.tables.iter().map(|t| (t.name.clone(), t.columns.clone())).collect::<std::collections::BTreeMap<_, _>>();
+    let (before, after) = (shape(planned), shape(now));
+    let mut changed: Vec<String> = before.iter().filter(|(name, columns)| after.get(name) != Some(columns)).map(|(name, _)| name.to_string()).collect();
+    changed.extend(after.keys().filter(|name| !before.contains_key(name)).map(ToString::to_string));
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("these tables were added, dropped or altered while they were copied: {}", changed.join(", "));
+    Err(ConnectorError::new(ErrorKind::Changed, "finish the copy of", "the source database", reason)
+        .permanent()
+        .advice("Roll back and start again when nobody changes the structure"))
+}

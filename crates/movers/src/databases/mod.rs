@@ -1,0 +1,62 @@
+//! Moving a database: survey, prepare, copy by key ranges, a final pass by fingerprints, verify, undo.
+//!
+//! ```text
+//! survey ─► prepare (database, tables) ─► copy (ranges, then indexes) ─► final pass (compare, repair; then keys, views, …) ─► verify
+//! ```
+//! Every table is cut into key ranges; a range is one chunk of the ledger. Copying replaces the destination's range in one
+//! transaction. The bulk copy may run while the source lives, even over several snapshots after a crash: the final pass compares
+//! all ranges on ONE snapshot and replaces those that differ, so the destination equals that snapshot. How each engine reads and
+//! writes is the connectors' business.
+
+mod backup;
+mod chunk;
+mod copy;
+mod edits;
+mod final_pass;
+mod prepare;
+mod retry;
+mod survey;
+mod verify;
+
+pub use backup::{DatabaseBackup, DatabaseRestored, SavedTable, back_up, restore};
+pub use copy::TablesCopied;
+pub use edits::Edited;
+pub use final_pass::FinalPass;
+pub use prepare::{AppliedObject, Prepared};
+pub use survey::DatabasePlan;
+pub use verify::{DatabaseVerified, TableVerified};
+
+use ports::databases::Database;
+use std::sync::Arc;
+
+#[derive(Debug, Clone)]
+pub struct DatabaseOptions {
+    /// Ranges in flight at once; also the connections per side.
+    pub parallel: usize,
+    /// Rows of one range at most; wide rows get shorter ranges.
+    pub rows_per_range: u64,
+    /// How often one range is tried again after a temporary error.
+    pub retries: u32,
+    /// The copy's own snapshot is the final state (nobody has to stand still): the copy records the fingerprints itself, and
+    /// the final pass compares again only after an interruption.
+    pub single_pass: bool,
+}
+
+impl Default for DatabaseOptions {
+    fn default() -> Self {
+        Self { parallel: 4, rows_per_range: 100_000, retries: 4, single_pass: false }
+    }
+}
+
+/// Moves one database to another of the same engine family. Cheap to make; holds no connection between calls.
+pub struct DatabaseMover {
+    source: Arc<dyn Database>,
+    destination: Arc<dyn Database>,
+    options: DatabaseOptions,
+}
+
+impl DatabaseMover {
+    pub fn new(source: Arc<dyn Database>, destination: Arc<dyn Database>, options: DatabaseOptions) -> Self {
+        Self { source, destination, options }
+    }
+}

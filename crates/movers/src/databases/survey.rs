@@ -1,0 +1,75 @@
+//! Looking before moving: what the source holds, what the destination has under the same names. Reads only.
+
+use super::DatabaseMover;
+use ports::databases::{ObjectKind, Schema, SchemaObject, Unmovable, View};
+use ports::{ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Everything that the later phases need to know. Stored with the migration; holds no secret and no row.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct DatabasePlan {
+    pub schema: Schema,
+    pub tables: u64,
+    /// Estimates of the source's engine.
+    pub rows: u64,
+    pub bytes: u64,
+    pub objects: u64,
+    pub unmovable: Vec<Unmovable>,
+    /// Objects of the destination that have the name of one of ours: they will be replaced.
+    pub overwrites: Vec<SchemaObject>,
+    pub destination_exists: bool,
+    pub version_source: String,
+    pub version_destination: String,
+}
+
+impl DatabaseMover {
+    /// Reads schema and estimates of the source, and what exists at the destination.
+    pub async fn survey(&self) -> Result<DatabasePlan> {
+        let schema = read_schema(&self.source).await?;
+        let existing = match read_schema(&self.destination).await {
+            Ok(found) => Some(found),
+            Err(e) if e.kind == ErrorKind::NotFound => None,
+            Err(e) => return Err(e),
+        };
+        let destination_exists = existing.is_some();
+        let overwrites = existing.map(|found| same_names(&schema, found)).unwrap_or_default();
+        Ok(DatabasePlan {
+            tables: schema.tables.len() as u64,
+            rows: schema.tables.iter().map(|t| t.rows).sum(),
+            bytes: schema.tables.iter().map(|t| t.bytes).sum(),
+            objects: schema.objects.len() as u64,
+            unmovable: schema.unmovable.clone(),
+            overwrites,
+            destination_exists,
+            version_source: schema.server.clone(),
+            version_destination: if destination_exists { self.destination.version().await? } else { String::new() },
+            schema,
+        })
+    }
+}
+
+async fn read_schema(database: &std::sync::Arc<dyn ports::databases::Database>) -> Result<Schema> {
+    let view = database.read(View::Latest { connections: 1 }).await?;
+    let schema = view.schema().await;
+    view.close().await?;
+    schema
+}
+
+/// Objects share one name space per class: a view stands in the way of a table.
+fn class(kind: ObjectKind) -> u8 {
+    match kind {
+        ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence => 0,
+        ObjectKind::Routine => 1,
+        ObjectKind::Trigger => 2,
+        ObjectKind::Event => 3,
+        ObjectKind::Type => 4,
+        // These live and die with their table, or are shared on purpose.
+        ObjectKind::Schema | ObjectKind::Extension | ObjectKind::Index | ObjectKind::ForeignKey | ObjectKind::Constraint | ObjectKind::Property => 5,
+    }
+}
+
+fn same_names(ours: &Schema, theirs: Schema) -> Vec<SchemaObject> {
+    let names: BTreeSet<_> = ours.objects.iter().map(|o| (class(o.kind), &o.name)).filter(|(c, _)| *c < 5).collect();
+    theirs.objects.into_iter().filter(|o| class(o.kind) < 5 && names.contains(&(class(o.kind), &o.name))).collect()
+}
