@@ -1,5 +1,8 @@
 //! The life of a run as a pure function: state and request in, state or refusal out.
 
+use crate::journal::Wanted;
+use jiff::Timestamp;
+use serde_json::Value;
 use std::fmt;
 
 /// Stored with the run. Comment: who sets it, what comes next.
@@ -61,6 +64,11 @@ impl RunState {
         Self::ALL.into_iter().find(|s| s.word() == word)
     }
 
+    /// Nothing happens any more unless a user asks for it.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::RolledBack | Self::Stuck)
+    }
+
     /// A worker may claim it.
     pub fn is_active(self) -> bool {
         matches!(self, Self::Running | Self::RollingBack)
@@ -70,5 +78,180 @@ impl RunState {
 impl fmt::Display for RunState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
+    }
+}
+
+/// What a user asks of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    Start { options: Value },
+    Schedule { at: Timestamp, options: Value },
+    Pause,
+    Resume,
+    Cancel,
+    Rollback { options: Value },
+    Resolve,
+}
+
+/// What becomes of a request that is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The run is in that state now.
+    Enter(RunState),
+    /// Its worker is told, and enters the state when it has stopped.
+    Want(Wanted),
+}
+
+/// What a worker says about the run it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The last step is done.
+    Finished,
+    /// A step ended for good.
+    Failed,
+    /// A step ended for good, and the run is to be undone by itself.
+    FailedAndUndo,
+    /// Stopped because a user wanted it.
+    Stopped(Wanted),
+    /// The last undo is done.
+    Undone,
+    /// An undo failed for good.
+    UndoFailed,
+}
+
+/// Why a request is refused, for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+fn refuse(reason: &str) -> Result<Next, Refusal> {
+    Err(Refusal(reason.to_owned()))
+}
+
+/// The one place that says which request is allowed in which state. `begun`: a step has begun or a worker holds the run; before that
+/// a running run stops at once, because there is nothing to stand down.
+pub fn request(state: RunState, request: &Request, begun: bool) -> Result<Next, Refusal> {
+    match request {
+        Request::Start { .. } => start(state),
+        Request::Schedule { .. } => schedule(state),
+        Request::Pause => pause(state, begun),
+        Request::Resume => resume(state),
+        Request::Cancel => cancel(state, begun),
+        Request::Rollback { .. } => rollback(state),
+        Request::Resolve => resolve(state),
+    }
+}
+
+fn start(state: RunState) -> Result<Next, Refusal> {
+    match state {
+        RunState::Created | RunState::Scheduled => Ok(Next::Enter(RunState::Running)),
+        RunState::Running => refuse("it has been started already"),
+        RunState::Paused => refuse("it has been started already; resume it instead"),
+        RunState::Failed => refuse("it has been started already; resume it to try again, or roll it back"),
+        RunState::Completed => refuse("it is complete"),
+        RunState::Cancelled => refuse("it was cancelled; create a new one"),
+        RunState::RollingBack => refuse("it is being rolled back"),
+        RunState::RolledBack => refuse("it was rolled back; create a new one"),
+        RunState::Stuck => refuse("its rollback is stuck; resolve that first"),
+    }
+}
+
+fn schedule(state: RunState) -> Result<Next, Refusal> {
+    match state {
+        RunState::Created | RunState::Scheduled => Ok(Next::Enter(RunState::Scheduled)),
+        RunState::Running | RunState::Paused | RunState::Completed | RunState::Failed | RunState::Cancelled => refuse("it has been started already"),
+        RunState::RollingBack | RunState::RolledBack | RunState::Stuck => refuse("it has been rolled back, or is about to be"),
+    }
+}
+
+fn pause(state: RunState, begun: bool) -> Result<Next, Refusal> {
+    match state {
+        RunState::Running if begun => Ok(Next::Want(Wanted::Pause)),
+        RunState::Running => Ok(Next::Enter(RunState::Paused)),
+        RunState::Paused => refuse("it is paused already"),
+        RunState::Created | RunState::Scheduled => refuse("it has not been started"),
+        RunState::Completed | RunState::Failed | RunState::Cancelled | RunState::RolledBack => refuse("it is not running any more"),
+        RunState::RollingBack => refuse("a rollback cannot be paused"),
+        RunState::Stuck => refuse("its rollback is stuck; resolve that first"),
+    }
+}
+
+fn resume(state: RunState) -> Result<Next, Refusal> {
+    match state {
+        RunState::Paused | RunState::Failed => Ok(Next::Enter(RunState::Running)),
+        RunState::Running => refuse("it is running"),
+        RunState::Created | RunState::Scheduled => refuse("it has not been started; start it instead"),
+        RunState::Completed => refuse("it is complete"),
+        RunState::Cancelled => refuse("it was cancelled; create a new one"),
+        RunState::RollingBack => refuse("it is being rolled back"),
+        RunState::RolledBack => refuse("it was rolled back; create a new one"),
+        RunState::Stuck => refuse("its rollback is stuck; resolve that first"),
+    }
+}
+
+fn cancel(state: RunState, begun: bool) -> Result<Next, Refusal> {
+    match state {
+        RunState::Running if begun => Ok(Next::Want(Wanted::Cancel)),
+        RunState::Running | RunState::Created | RunState::Scheduled | RunState::Paused => Ok(Next::Enter(RunState::Cancelled)),
+        RunState::Completed | RunState::Failed | RunState::RolledBack => refuse("it has ended already"),
+        RunState::Cancelled => refuse("it is cancelled already"),
+        RunState::RollingBack => refuse("a rollback cannot be cancelled"),
+        RunState::Stuck => refuse("its rollback is stuck; resolve that first"),
+    }
+}
+
+fn rollback(state: RunState) -> Result<Next, Refusal> {
+    match state {
+        RunState::Completed | RunState::Failed | RunState::Cancelled | RunState::Paused => Ok(Next::Enter(RunState::RollingBack)),
+        RunState::Running => refuse("it is running; cancel it first"),
+        RunState::Created | RunState::Scheduled => refuse("nothing has been done yet"),
+        RunState::RollingBack => refuse("it is being rolled back already"),
+        RunState::RolledBack => refuse("it was rolled back already"),
+        RunState::Stuck => refuse("its rollback is stuck; resolve that instead"),
+    }
+}
+
+fn resolve(state: RunState) -> Result<Next, Refusal> {
+    match state {
+        RunState::Stuck => Ok(Next::Enter(RunState::RollingBack)),
+        RunState::Created
+        | RunState::Scheduled
+        | RunState::Running
+        | RunState::Paused
+        | RunState::Completed
+        | RunState::Failed
+        | RunState::Cancelled
+        | RunState::RollingBack
+        | RunState::RolledBack => refuse("only a stuck rollback can be resolved"),
+    }
+}
+
+/// What a worker's word makes of the state; `None` if that word makes no sense there.
+pub fn outcome(state: RunState, outcome: Outcome) -> Option<RunState> {
+    match (state, outcome) {
+        (RunState::Running, Outcome::Finished) => Some(RunState::Completed),
+        (RunState::Running, Outcome::Failed) => Some(RunState::Failed),
+        (RunState::Running, Outcome::FailedAndUndo) => Some(RunState::RollingBack),
+        (RunState::Running, Outcome::Stopped(Wanted::Pause)) => Some(RunState::Paused),
+        (RunState::Running, Outcome::Stopped(Wanted::Cancel)) => Some(RunState::Cancelled),
+        (RunState::Running, Outcome::Undone | Outcome::UndoFailed) => None,
+        (RunState::RollingBack, Outcome::Undone) => Some(RunState::RolledBack),
+        (RunState::RollingBack, Outcome::UndoFailed) => Some(RunState::Stuck),
+        (RunState::RollingBack, Outcome::Finished | Outcome::Failed | Outcome::FailedAndUndo | Outcome::Stopped(Wanted::Pause | Wanted::Cancel)) => None,
+        (
+            RunState::Created
+            | RunState::Scheduled
+            | RunState::Paused
+            | RunState::Completed
+            | RunState::Failed
+            | RunState::Cancelled
+            | RunState::RolledBack
+            | RunState::Stuck,
+            Outcome::Finished
+            | Outcome::Failed
+            | Outcome::FailedAndUndo
+            | Outcome::Stopped(Wanted::Pause | Wanted::Cancel)
+            | Outcome::Undone
+            | Outcome::UndoFailed,
+        ) => None,
     }
 }

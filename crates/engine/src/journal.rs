@@ -1,1 +1,0 @@
-//! To be written: see the crate's comment.

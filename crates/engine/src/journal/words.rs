@@ -1,0 +1,54 @@
+//! The events that go with requests, the same for every store.
+
+use super::{Level, NewEvent, Wanted};
+use crate::state::{Next, Request};
+use crate::{EngineError, RunState};
+use serde_json::json;
+
+/// The event of a new run.
+pub fn created(kind: &str) -> NewEvent {
+    NewEvent::new("run.created", Level::Info, "engine", format!("created, of kind {kind}"))
+}
+
+/// The event of a request that was allowed.
+pub fn requested(request: &Request, next: Next) -> NewEvent {
+    let (kind, message) = match (request, next) {
+        (Request::Start { .. }, _) => ("run.started", "started".to_owned()),
+        (Request::Schedule { at, .. }, _) => ("run.scheduled", format!("scheduled for {at}")),
+        (Request::Resume, _) => ("run.resumed", "resumed".to_owned()),
+        (Request::Pause, Next::Enter(_)) => ("run.paused", "paused".to_owned()),
+        (Request::Pause, Next::Want(_)) => ("run.pausing", "asked to pause".to_owned()),
+        (Request::Cancel, Next::Enter(_)) => ("run.cancelled", "cancelled".to_owned()),
+        (Request::Cancel, Next::Want(_)) => ("run.cancelling", "asked to stop".to_owned()),
+        (Request::Rollback { .. }, _) => ("run.rolling_back", "rollback started".to_owned()),
+        (Request::Resolve, _) => ("run.rolling_back", "rollback tried again".to_owned()),
+    };
+    let state = match next {
+        Next::Enter(state) => state.word(),
+        Next::Want(Wanted::Pause | Wanted::Cancel) => RunState::Running.word(),
+    };
+    NewEvent::new(kind, Level::Info, "engine", message).details(json!({ "state": state }))
+}
+
+/// The event of a scheduled run whose time has come.
+pub fn due() -> NewEvent {
+    NewEvent::new("run.started", Level::Info, "engine", "started by its schedule").details(json!({ "state": RunState::Running.word() }))
+}
+
+/// The refusal of a request in a store's error.
+pub fn refused(id: &str, state: RunState, refusal: crate::state::Refusal) -> EngineError {
+    EngineError::Conflict { id: id.to_owned(), state, message: refusal.0 }
+}
+
+/// The refusal of a deletion.
+pub fn undeletable(id: &str, state: RunState) -> EngineError {
+    EngineError::Conflict { id: id.to_owned(), state, message: "it is at work; cancel it first".to_owned() }
+}
+
+/// Whether an event kind matches an entry of a filter: the same word, or a prefix that ends in `*`.
+pub fn kind_matches(pattern: &str, kind: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => kind.starts_with(prefix),
+        None => pattern == kind,
+    }
+}
