@@ -41,7 +41,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number * factor as f64;
-    (bytes >= 0.0 && bytes < 9.0e18).then_some(bytes as u64)
+    (0.0..9.0e18).contains(&bytes).then_some(bytes as u64)
 }
 
 #[cfg(test)]

@@ -82,11 +82,11 @@ pub(super) fn read(f: &mut Fields<'_>, side: Side, p: &mut Problems) -> Option<D
     }
     let kind = known.copied();
     let at = read_as(f, kind, side, p);
-    at.filter(|_| kind.is_some())
+    kind.map(|_| at)
 }
 
 /// Reads the connection fields for a type that is already known (a database-only `source`).
-pub(super) fn read_as(f: &mut Fields<'_>, kind: Option<(&str, DatabaseEngine, u16)>, side: Side, p: &mut Problems) -> Option<DatabaseAt> {
+pub(super) fn read_as(f: &mut Fields<'_>, kind: Option<(&str, DatabaseEngine, u16)>, side: Side, p: &mut Problems) -> DatabaseAt {
     let (type_name, engine, default_port) = kind.unwrap_or(("", DatabaseEngine::MySql, 3306));
     let host = f.text("host", p).or_else(|| f.text("cluster", p));
     f.value("cluster");
@@ -121,7 +121,7 @@ pub(super) fn read_as(f: &mut Fields<'_>, kind: Option<(&str, DatabaseEngine, u1
             p.note(f.path("username"), "is required");
         }
     }
-    Some(DatabaseAt {
+    DatabaseAt {
         engine,
         type_name: type_name.to_owned(),
         host: host.unwrap_or_default(),
@@ -131,5 +131,5 @@ pub(super) fn read_as(f: &mut Fields<'_>, kind: Option<(&str, DatabaseEngine, u1
         database,
         tls,
         ca,
-    })
+    }
 }

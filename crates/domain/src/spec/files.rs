@@ -85,7 +85,7 @@ impl FilesAt {
 }
 
 /// Reads the SSH fields of `f` itself (host, port, username, …), or a local directory when the host is absent or localhost.
-pub(super) fn read_tree(f: &mut Fields<'_>, root: String, p: &mut Problems) -> Option<FilesAt> {
+pub(super) fn read_tree(f: &mut Fields<'_>, root: String, p: &mut Problems) -> FilesAt {
     if !root.starts_with('/') {
         p.note(f.path("paths.web_root"), format!("must be an absolute path, not '{root}'"));
     }
@@ -98,10 +98,10 @@ pub(super) fn read_tree(f: &mut Fields<'_>, root: String, p: &mut Problems) -> O
             }
         }
         known_ssh_fields(f);
-        return Some(FilesAt::Local { root });
+        return FilesAt::Local { root };
     }
-    let ssh = read_ssh(f, host, p)?;
-    Some(FilesAt::Sftp { ssh, root })
+    let ssh = read_ssh(f, host, p);
+    FilesAt::Sftp { ssh, root }
 }
 
 fn known_ssh_fields(f: &mut Fields<'_>) {
@@ -110,7 +110,7 @@ fn known_ssh_fields(f: &mut Fields<'_>) {
     }
 }
 
-fn read_ssh(f: &mut Fields<'_>, host: Option<String>, p: &mut Problems) -> Option<SshAt> {
+fn read_ssh(f: &mut Fields<'_>, host: Option<String>, p: &mut Problems) -> SshAt {
     let host = match host {
         Some(h) => h,
         None => f.required_text("host", p),
@@ -138,13 +138,13 @@ fn read_ssh(f: &mut Fields<'_>, host: Option<String>, p: &mut Problems) -> Optio
         (None, Some(file)) => HostKeyPin::KnownHosts(file),
         (None, None) => HostKeyPin::Unknown,
     };
-    let jump = f.object("jump", p).and_then(|mut j| {
+    let jump = f.object("jump", p).map(|mut j| {
         let host = j.text("host", p);
         let at = read_ssh(&mut j, host, p);
         j.done(p);
-        at.map(Box::new)
+        Box::new(at)
     });
-    Some(SshAt { host, port, login, host_key, jump })
+    SshAt { host, port, login, host_key, jump }
 }
 
 /// A host is a DNS name or an IP address: no scheme, no path, no spaces.

@@ -114,7 +114,7 @@ fn read_database_only(f: &mut Fields<'_>, type_name: &'static str, side: Side, p
         d.done(p);
         return at;
     }
-    database::read_as(f, database::TYPES.into_iter().find(|(n, ..)| *n == type_name), side, p)
+    Some(database::read_as(f, database::TYPES.into_iter().find(|(n, ..)| *n == type_name), side, p))
 }
 
 type Parts = (Option<FilesAt>, Option<DatabaseAt>, Option<String>);
@@ -147,7 +147,7 @@ fn read_parts(f: &mut Fields<'_>, kind: SystemKind, side: Side, p: &mut Problems
             }
             let root = root.unwrap_or_else(|| "/var/www/html".to_owned());
             let root = if root.len() > 1 { root.trim_end_matches('/').to_owned() } else { root };
-            (files::read_tree(f, root, p), uploads)
+            (Some(files::read_tree(f, root, p)), uploads)
         }
     };
     (files, database, uploads)

@@ -102,7 +102,7 @@ impl DatabaseMover {
     }
 
     fn rows_per_range(&self, table: &Table) -> u64 {
-        let row = if table.rows == 0 { 1 } else { (table.bytes / table.rows).max(1) };
+        let row = table.bytes.checked_div(table.rows).unwrap_or(1).max(1);
         (RANGE_BYTES / row).clamp(500, self.options.rows_per_range)
     }
 

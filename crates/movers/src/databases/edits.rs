@@ -82,7 +82,7 @@ async fn digest_without(stored: &dyn RowSource, table: &Table, spec: &RangeSpec,
             *part = part.wrapping_add(u64::from_le_bytes(bytes.try_into().unwrap_or_default()));
         }
     }
-    Ok((rows, sum.iter().map(|part| format!("{part:016x}")).collect()))
+    Ok((rows, hex::encode(sum.map(u64::to_be_bytes).concat())))
 }
 
 fn not_as_copied(table: &Table) -> ConnectorError {
