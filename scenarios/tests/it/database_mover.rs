@@ -1,0 +1,1 @@
+//! Databases moved by the mover over the real connectors, engine by engine.

@@ -1,0 +1,3 @@
+//! The whole product against the rig's real servers: one module per story.
+
+mod database_mover;
