@@ -1,3 +1,6 @@
 //! The whole product against the rig's real servers: one module per story.
 
 mod database_mover;
+mod product;
+mod tree;
+mod wordpress;
