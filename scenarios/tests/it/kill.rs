@@ -1,0 +1,139 @@
+//! A supervisor sends SIGKILL to the running server at random moments and starts it again until the migration is done.
+//!
+//! `MA_KILLS` sets the number of kills (50 by default). The destination must equal the source, work must go on within 5 s of a restart, and a kill
+//! may cost at most the chunks in flight: a file that is sent again gets a new inode, so re-sent files are counted at the destination.
+
+use crate::product::Product;
+use crate::tree;
+use rand::Rng;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What may be in flight at the moment of a kill: the parallel transfers' batches and parts, with room for a group of results not yet recorded.
+const IN_FLIGHT_BYTES: u64 = 64 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_moment_may_be_the_last() {
+    let wanted: u32 = std::env::var("MA_KILLS").ok().and_then(|k| k.parse().ok()).unwrap_or(50);
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = dir.path().join("source");
+    std::fs::create_dir_all(source.join("media")).expect("a directory");
+    tree::make(&source, 4000);
+    tree::make_large(&source.join("media/film.bin"), 192 << 20);
+    make_database(&dir.path().join("shop.db"), 120_000);
+    let mut product = Product::start(&dir.path().join("data"), &[dir.path()]).await;
+    let (mut kills, mut round) = (0, 0);
+    while kills < wanted {
+        round += 1;
+        kills += one_migration(&mut product, dir.path(), round, wanted - kills).await;
+    }
+    println!("{kills} kills in {round} migrations");
+}
+
+/// Runs one migration under fire; gives the number of kills it took.
+async fn one_migration(product: &mut Product, dir: &Path, round: u32, budget: u32) -> u32 {
+    let (source, to) = (dir.join("source"), dir.join(format!("to-{round}")));
+    let id = product.begin(spec(dir, round)).await;
+    let (mut kills, mut resent) = (0, 0);
+    let mut seen = HashMap::new();
+    while kills < budget {
+        let moment = Duration::from_millis(rand::rng().random_range(5..400));
+        tokio::time::sleep(moment).await;
+        let last = last_event(product, &id).await;
+        product.kill();
+        kills += 1;
+        resent += note_inodes(&to, &to, &mut seen);
+        product.restart().await;
+        if !works_again(product, &id, last).await {
+            break;
+        }
+    }
+    let status = product.settle(&id).await;
+    assert_eq!(status["status"], "completed", "after {kills} kills: {status:#}");
+    resent += note_inodes(&to, &to, &mut seen);
+    assert!(resent <= u64::from(kills) * IN_FLIGHT_BYTES, "{resent} bytes were sent again after {kills} kills");
+    assert_eq!(tree::state(&source), tree::state(&to), "the destination equals the source");
+    assert_eq!(rows(&dir.join("shop.db")), rows(&dir.join(format!("shop-{round}.db"))), "the database equals the source's");
+    std::fs::remove_dir_all(&to).expect("make room for the next round");
+    kills
+}
+
+fn spec(dir: &Path, round: u32) -> Value {
+    json!({
+        "name": format!("under fire {round}"),
+        "source": {"type": "static", "paths": {"web_root": dir.join("source")}, "database": {"type": "sqlite", "database": dir.join("shop.db")}},
+        "destination": {"type": "static", "paths": {"web_root": dir.join(format!("to-{round}"))},
+            "database": {"type": "sqlite", "database": dir.join(format!("shop-{round}.db"))}},
+        "transfer": {"options": {"parallel_transfers": 4, "chunk_size": "5MB"}},
+        "safety": {"backup_before": false},
+    })
+}
+
+async fn last_event(product: &Product, id: &str) -> u64 {
+    let (_, page) = product.get(&format!("/migrations/{id}/events?limit=1&newest_first=true")).await;
+    page["events"][0]["seq"].as_u64().unwrap_or(0)
+}
+
+/// Waits for a new event of the run; false when the run is at rest already.
+async fn works_again(product: &Product, id: &str, last: u64) -> bool {
+    let begun = Instant::now();
+    loop {
+        let (_, status) = product.get(&format!("/migrations/{id}/status")).await;
+        if status["status"] != "running" {
+            return false;
+        }
+        let (_, page) = product.get(&format!("/migrations/{id}/events?after={last}&wait=1")).await;
+        if page["events"].as_array().is_some_and(|e| !e.is_empty()) {
+            assert!(begun.elapsed() < Duration::from_secs(5), "work went on only after {:?}", begun.elapsed());
+            return true;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "no sign of work within 5 s of the restart: {status:#}");
+    }
+}
+
+/// Remembers every finished file's inode; gives the bytes of files whose inode changed since the last look.
+fn note_inodes(root: &Path, dir: &Path, seen: &mut HashMap<std::path::PathBuf, u64>) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let mut resent = 0;
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
+        if meta.is_dir() {
+            resent += note_inodes(root, &path, seen);
+        } else if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            let before = seen.insert(path, meta.ino());
+            resent += if before.is_some_and(|ino| ino != meta.ino()) { meta.len() } else { 0 };
+        }
+    }
+    resent
+}
+
+pub fn make_database(path: &Path, rows: u64) {
+    let db = rusqlite::Connection::open(path).expect("a database");
+    db.execute_batch("CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT NOT NULL, price REAL, data BLOB); CREATE INDEX by_name ON item(name); CREATE VIEW cheap AS SELECT * FROM item WHERE price < 10;")
+        .expect("the schema");
+    db.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) INSERT INTO item SELECT i, 'name ' || i, i / 7.0, randomblob(60) FROM n",
+        [rows],
+    )
+    .expect("the rows");
+}
+
+/// All rows as one hash, and the number of them.
+fn rows(path: &Path) -> (u64, String) {
+    let db = rusqlite::Connection::open(path).expect("the database");
+    let mut query = db.prepare("SELECT id, name, price, data FROM item ORDER BY id").expect("a query");
+    let mut hasher = blake3::Hasher::new();
+    let mut count = 0;
+    let mut found = query.query([]).expect("rows");
+    while let Some(row) = found.next().expect("a row") {
+        count += 1;
+        for column in 0..4 {
+            hasher.update(format!("{:?}", row.get_ref(column).expect("a cell")).as_bytes());
+        }
+    }
+    (count, hasher.finalize().to_hex().to_string())
+}
