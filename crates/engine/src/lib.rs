@@ -8,6 +8,7 @@
 //! events in the transaction of the change they tell about, and undoes in reverse. Where it is stored is the [`Journal`]'s business.
 
 pub mod context;
+mod drive;
 pub mod error;
 pub mod handle;
 pub mod journal;

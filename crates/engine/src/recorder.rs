@@ -90,8 +90,7 @@ impl Recorder {
         let mut changes = Vec::new();
         let mut events = Vec::new();
         if let Some(sample) = sample {
-            let details = serde_json::to_value(&sample).unwrap_or_default();
-            events.push(NewEvent::new("progress", Level::Debug, "engine", format!("progress of {}", sample.step)).details(details));
+            events.push(progress(&sample));
             changes.push(Change::Sample(sample));
         }
         if changes.is_empty() && self.lines().waiting.is_empty() {
@@ -126,4 +125,10 @@ impl Recorder {
             other => StepError::permanent("internal", format!("the journal refused a write of the run: {other}")),
         })
     }
+}
+
+/// The event of a sample.
+pub(crate) fn progress(sample: &Sample) -> NewEvent {
+    let details = serde_json::to_value(sample).unwrap_or_default();
+    NewEvent::new("progress", Level::Debug, "engine", format!("progress of {}", sample.step)).details(details)
 }

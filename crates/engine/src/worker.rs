@@ -1,10 +1,16 @@
-//! Claims runs and drives them, several at a time.
+//! Claims runs and drives them, several at a time. How one run is driven is in `drive`.
 
-use crate::journal::Journal;
+use crate::drive;
+use crate::journal::{Claim, ClaimRequest, Journal};
 use crate::{EngineError, PlanRegistry};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+/// Shortest time between two looks for work, however many changes there are.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -17,7 +23,9 @@ pub struct WorkerOptions {
     pub lease: Duration,
     /// How often it looks for work and for wishes of users.
     pub poll: Duration,
-    /// Attempts of a step, an undo or a probe before a temporary error counts as permanent.
+    /// How often changed counters become a sample.
+    pub sample: Duration,
+    /// Attempts of a step, an undo or a probe before a temporary error counts as permanent. Counted anew when chunks got done.
     pub attempts: u32,
     /// First back-off; doubles up to `backoff_max`, jittered.
     pub backoff: Duration,
@@ -33,7 +41,8 @@ impl Default for WorkerOptions {
             concurrency: 4,
             lease: Duration::from_secs(15),
             poll: Duration::from_millis(500),
-            attempts: 5,
+            sample: Duration::from_secs(1),
+            attempts: 6,
             backoff: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),
             stop_grace: Duration::from_secs(30),
@@ -43,21 +52,99 @@ impl Default for WorkerOptions {
 
 /// Drives runs until it is told to stop.
 pub struct Worker {
-    journal: Arc<dyn Journal>,
-    plans: PlanRegistry,
-    options: WorkerOptions,
+    shared: Arc<Shared>,
+    owner: String,
+}
+
+/// What the worker and the runs in its hands share.
+pub(crate) struct Shared {
+    pub journal: Arc<dyn Journal>,
+    pub plans: PlanRegistry,
+    pub options: WorkerOptions,
+    /// Cancelled when the worker is to stop.
+    pub shutdown: CancellationToken,
+    /// Runs whose pinned steps this worker does not know.
+    foreign: Mutex<BTreeSet<String>>,
+}
+
+impl Shared {
+    /// Never claim this run again.
+    pub fn leave(&self, run: &str) {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner).insert(run.to_owned());
+    }
+
+    fn left(&self) -> Vec<String> {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
 }
 
 impl Worker {
     pub fn new(journal: Arc<dyn Journal>, plans: PlanRegistry, options: WorkerOptions) -> Self {
-        Self { journal, plans, options }
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let owner = format!("{}-{}", options.name, &id[id.len() - 12..]);
+        let shared = Shared { journal, plans, options, shutdown: CancellationToken::new(), foreign: Mutex::default() };
+        Self { shared: Arc::new(shared), owner }
+    }
+
+    /// The name that stands in the journal beside the runs it holds.
+    pub fn owner(&self) -> &str {
+        &self.owner
     }
 
     /// Works until `stop` is cancelled; then stops its runs, stands them down and gives their leases back, so that another worker goes
     /// on at once. Errors of the journal are waited out; they never end a worker.
     pub async fn run(self, stop: CancellationToken) -> Result<(), EngineError> {
-        let _ = (&self.journal, &self.plans, &self.options);
-        stop.cancelled().await;
+        let mut drives = JoinSet::new();
+        let mut changes = self.shared.journal.changes();
+        while !stop.is_cancelled() {
+            changes.mark_unchanged();
+            self.fill(&mut drives).await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = drives.join_next() => note(ended),
+                () = tokio::time::sleep(self.shared.options.poll) => {}
+                Ok(()) = changes.changed() => tokio::time::sleep(BREATH).await,
+            }
+        }
+        self.shared.shutdown.cancel();
+        while let Some(ended) = drives.join_next().await {
+            note(ended);
+        }
         Ok(())
+    }
+
+    /// Claims as many runs as there are hands free.
+    async fn fill(&self, drives: &mut JoinSet<()>) {
+        while drives.len() < self.shared.options.concurrency {
+            let request =
+                ClaimRequest { owner: self.owner.clone(), kinds: self.shared.plans.kinds(), except: self.shared.left(), lease: self.shared.options.lease };
+            let asked = tokio::time::Instant::now();
+            match self.shared.journal.claim(&request).await {
+                Ok(Some(claim)) => {
+                    let shared = self.shared.clone();
+                    drives.spawn(drive_one(shared, claim, asked));
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "could not look for work; trying again soon");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn drive_one(shared: Arc<Shared>, claim: Claim, asked: tokio::time::Instant) {
+    let run = claim.token.run.clone();
+    match drive::drive(shared, claim, asked).await {
+        Ok(()) => {}
+        Err(EngineError::Fenced(_)) => tracing::warn!(%run, "stopped: the lease on the run was lost, another worker goes on"),
+        Err(error) => tracing::error!(%run, %error, "stopped working on a run; it will be claimed again"),
+    }
+}
+
+fn note(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "driving a run ended in a defect; the run will be claimed again when its lease ends");
     }
 }

@@ -42,8 +42,8 @@ pub struct Token {
     pub epoch: u64,
 }
 
-/// What users want of a run that a worker holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What users want of a run that a worker holds. Ordered: a later pause does not take back a cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wanted {
     Pause,
     Cancel,

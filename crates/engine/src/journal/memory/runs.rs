@@ -75,7 +75,7 @@ impl Runs for MemoryJournal {
             }
             match next {
                 Next::Enter(state) => run.enter(state),
-                Next::Want(wanted) => run.wanted = Some(wanted),
+                Next::Want(wanted) => run.wanted = run.wanted.max(Some(wanted)),
             }
             run.append(words::requested(request, next));
             Ok(run.view())
