@@ -3,8 +3,10 @@
 //! A path is a byte string below the root, parts joined by `/`, exactly as the system has it: object keys may be `a//b`, `/a`
 //! or end with `/`, POSIX names may be no UTF-8. A system that cannot hold a name says so through [`FileTarget::accepts`].
 
+mod digest;
 mod path;
 
+pub use digest::part_digest;
 pub use path::FilePath;
 
 use crate::check::Examine;
