@@ -3,6 +3,7 @@
 //! `check` looks at the code without running it, `test` runs everything against real servers, `rig` starts and stops those
 //! servers, `demo` shows the product, `bench` compares it with its peers. Nothing here is part of the product.
 
+mod bench;
 mod check;
 mod interrupt;
 mod rig;
@@ -36,6 +37,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         Some(("check", [])) => check::run(),
         Some(("test", rest)) => test::run(rest),
         Some(("rig", rest)) => rig::develop(rest),
+        Some(("bench", rest)) => bench::run(rest),
         Some(("help" | "--help" | "-h", _)) => {
             println!("{USAGE}");
             Ok(())

@@ -88,7 +88,7 @@ pub fn all() -> &'static [&'static str] {
 }
 
 /// Kept between runs: `.rig` when every user may enter it, else a directory below `/var/tmp`.
-fn installed() -> PathBuf {
+pub fn installed() -> PathBuf {
     let own = workspace::root();
     let open = own.ancestors().all(|dir| std::fs::metadata(dir).is_ok_and(|m| m.mode() & 0o001 != 0));
     if open { own.join(".rig") } else { PathBuf::from("/var/tmp/migration-assistant-rig") }
