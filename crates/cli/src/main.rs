@@ -1,1 +1,69 @@
-fn main() {}
+//! The binary `migration-assistant`: the control plane (`serve`), and the commands that talk to one.
+//!
+//! ```text
+//! commands ──► Door ──┬── Remote:   HTTP to a running `serve` (--server URL)
+//!                     └── Embedded: the same router, in this process, with a worker of its own
+//! ```
+//! This is the only crate that names connectors (`connectors.rs`). What the commands do is decided behind the door, in
+//! `control`; here are only arguments, configuration files, progress and exit codes.
+
+mod args;
+mod commands;
+mod config;
+mod connectors;
+mod door;
+mod failure;
+mod follow;
+mod output;
+mod plane;
+mod serve;
+
+use args::{Args, Command};
+use clap::Parser;
+use failure::{Exit, Failure};
+use output::Output;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let json = std::env::args_os().any(|a| a == "--json");
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return refuse(&error, json),
+    };
+    // One TLS provider for the whole process; a second installation is impossible here, at the start.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    watch_log(&args.command);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::new(Exit::Failed, "INTERNAL_ERROR", format!("The program could not start its threads: {error}"));
+            return Output::new(json).fail(&failure);
+        }
+    };
+    let output = Output::new(args.json);
+    match runtime.block_on(commands::run(args, &output)) {
+        Ok(exit) => exit.into(),
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+/// What clap says about the arguments: help and version are no failure; everything else is exit code 2.
+fn refuse(error: &clap::Error, json: bool) -> ExitCode {
+    let shown = error.print();
+    if shown.is_err() || !error.use_stderr() {
+        return ExitCode::from(u8::from(shown.is_err()));
+    }
+    if json {
+        let message = error.to_string();
+        let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        Output::new(true).result(Exit::Usage, serde_json::json!({"error": {"code": "USAGE", "message": first}}));
+    }
+    Exit::Usage.into()
+}
+
+/// `RUST_LOG` decides what is logged to stderr; `serve` tells what it does, the other commands only what is wrong.
+fn watch_log(command: &Command) {
+    let default = if matches!(command, Command::Serve(_)) { "info" } else { "error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

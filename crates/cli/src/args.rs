@@ -1,0 +1,228 @@
+//! The command line: commands, options and their help. What they mean is in `commands`.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Moves web applications and databases from one place to another: verified, resumable, undoable.
+#[derive(Debug, Parser)]
+#[command(name = "migration-assistant", version, max_term_width = 110, propagate_version = true)]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 partial, 4 temporary (try again), 5 verification mismatch, 6 authentication, 7 not found, 130 interrupted."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Talk to a running control plane instead of doing the work in this process
+    #[arg(long, global = true, value_name = "URL", env = "MIGRATION_ASSISTANT_SERVER", help_heading = "Where")]
+    pub server: Option<String>,
+
+    /// Where this machine's migrations, backups and keys are kept [default: ~/.local/share/migration-assistant]
+    #[arg(long, global = true, value_name = "DIR", env = "MIGRATION_ASSISTANT_DATA_DIR", help_heading = "Where")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Print one final JSON result on stdout; progress stays on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the control plane: REST API, live progress, documentation, workers
+    Serve(Serve),
+    /// Move a site and its database
+    Migrate(Migrate),
+    /// Check a configuration by really connecting to both sides; nothing is changed
+    Validate(Validate),
+    /// Show one migration, or all of them
+    Status(Status),
+    /// Show what a migration did
+    Logs(Logs),
+    /// Show what was moved, how long it took, and what was left behind
+    Report(Report),
+    /// Take a migration back: files, database and configuration
+    Rollback(Rollback),
+    /// Stop a running migration so that it can go on later
+    Pause(One),
+    /// Go on with a paused, interrupted or failed migration
+    Resume(Resume),
+    /// Stop a migration for good; nothing is undone
+    Cancel(One),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8000)]
+    pub port: u16,
+    /// Migrations that run side by side
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Keep the journal there instead of in the data directory: postgres://user@host/database, or sqlite:/path
+    #[arg(long, value_name = "URL", env = "MIGRATION_ASSISTANT_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Local directory that migrations may read and write (repeatable; none by default)
+    #[arg(long, value_name = "DIR")]
+    pub local_root: Vec<PathBuf>,
+    /// Listen on an address that others can reach although nobody has to log in
+    #[arg(long)]
+    pub insecure_no_auth: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "A first migration in one line:
+  migration-assistant migrate --from /var/www/old --to /var/www/new --from-db sqlite:/var/www/old.db --to-db sqlite:/var/www/new.db
+
+Passwords never stand on the command line: write ${VAR} in the configuration, or set MIGRATION_ASSISTANT_SOURCE_PASSWORD,
+MIGRATION_ASSISTANT_DESTINATION_PASSWORD, MIGRATION_ASSISTANT_SOURCE_DB_PASSWORD, MIGRATION_ASSISTANT_DESTINATION_DB_PASSWORD.")]
+pub struct Migrate {
+    #[command(flatten)]
+    pub what: What,
+    /// Only read: show what would be moved, overwritten and deleted, and how long it would take
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on with an interrupted, paused or failed migration
+    #[arg(long, value_name = "ID", conflicts_with_all = ["config", "from", "from_db", "to", "to_db", "set", "name", "dry_run"])]
+    pub resume: Option<String>,
+    /// Leave the files and databases of a failed migration as they are instead of taking them back
+    #[arg(long)]
+    pub no_auto_rollback: bool,
+    /// Return as soon as it has started (with --server)
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// A configuration: a file, flags, or a file changed by flags.
+#[derive(Debug, ClapArgs)]
+pub struct What {
+    /// YAML, JSON or TOML file (- reads stdin); ${VAR} and ${VAR:-default} come from the environment
+    pub config: Option<PathBuf>,
+    /// Files to move: /dir, user@host:/dir, sftp://user@host:port/dir or s3://bucket/prefix
+    #[arg(long, value_name = "PLACE", conflicts_with = "config")]
+    pub from: Option<String>,
+    /// Where the files go, written in the same way
+    #[arg(long, value_name = "PLACE", conflicts_with = "config")]
+    pub to: Option<String>,
+    /// Database to move: sqlite:/file, mysql://user@host:port/name or postgresql://user@host:port/name
+    #[arg(long, value_name = "DATABASE", conflicts_with = "config")]
+    pub from_db: Option<String>,
+    /// Where the database goes, written in the same way
+    #[arg(long, value_name = "DATABASE", conflicts_with = "config")]
+    pub to_db: Option<String>,
+    /// What the source is, when it cannot be seen: wordpress, static, django, …
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "config")]
+    pub kind: Option<String>,
+    /// Name of the migration
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Change one field of the configuration (repeatable): transfer.options.parallel_transfers=32
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Validate {
+    #[command(flatten)]
+    pub what: What,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Status {
+    /// Migration to show; all of them without it
+    pub id: Option<String>,
+    /// Keep showing it until it has ended
+    #[arg(long, requires = "id")]
+    pub watch: bool,
+    /// Only migrations in this state: pending, running, paused, completed, failed, cancelled, …
+    #[arg(long, value_name = "STATE", conflicts_with = "id")]
+    pub state: Option<String>,
+    /// How many to list at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "id")]
+    pub limit: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+impl Level {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Debug, Self::Info, Self::Warning, Self::Error].into_iter().find(|l| l.word() == word)
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Logs {
+    /// Migration
+    pub id: String,
+    /// Keep printing what is added until the migration has ended
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Leave out what is less important
+    #[arg(long, value_enum, default_value = "info", ignore_case = true)]
+    pub level: Level,
+    /// How many of the newest entries to show
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Report {
+    /// Migration
+    pub id: String,
+    /// Write the report as one self-contained HTML page
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Rollback {
+    /// Migration
+    pub id: String,
+    /// Backup to restore from [default: the one that the migration made]
+    #[arg(long, value_name = "ID")]
+    pub backup_id: Option<String>,
+    /// Leave the files as they are
+    #[arg(long)]
+    pub keep_files: bool,
+    /// Leave the database as it is
+    #[arg(long)]
+    pub keep_database: bool,
+    /// Leave the configuration as it is
+    #[arg(long)]
+    pub keep_configuration: bool,
+    /// Return as soon as it has started (with --server)
+    #[arg(long)]
+    pub detach: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Resume {
+    /// Migration
+    pub id: String,
+    /// Return as soon as it goes on (with --server)
+    #[arg(long)]
+    pub detach: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct One {
+    /// Migration
+    pub id: String,
+}

@@ -1,0 +1,107 @@
+//! What each command does: a few requests through the door, and a result.
+
+mod lifecycle;
+mod migrate;
+mod outcome;
+mod show;
+mod validate;
+
+use crate::args::{Args, Command};
+use crate::door::{self, Door, Needs};
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::serve;
+
+/// A command at work: where it talks to, and where its words go.
+struct Session<'a> {
+    door: &'a dyn Door,
+    output: &'a Output,
+    /// What the user must add to another command so that it means the same control plane: ` --server URL`, or nothing.
+    place: String,
+}
+
+impl Session<'_> {
+    /// A command to copy: `migration-assistant rollback 0198… --server http://…`.
+    fn command(&self, words: &str) -> String {
+        format!("migration-assistant {words}{}", self.place)
+    }
+}
+
+pub async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
+    if let Command::Serve(options) = &args.command {
+        return serve::run(&args, options, output).await;
+    }
+    refuse_early(&args)?;
+    let needs = match &args.command {
+        Command::Migrate(m) if m.dry_run => Needs::Reading,
+        Command::Migrate(_) | Command::Rollback(_) | Command::Pause(_) | Command::Resume(_) | Command::Cancel(_) => Needs::Working,
+        Command::Serve(_) | Command::Validate(_) | Command::Status(_) | Command::Logs(_) | Command::Report(_) => Needs::Reading,
+    };
+    // A configuration that cannot be read needs no journal.
+    let document = match &args.command {
+        Command::Migrate(m) if m.resume.is_none() => Some(crate::config::read(&m.what)?),
+        Command::Validate(v) => Some(crate::config::read(&v.what)?),
+        _ => None,
+    };
+    let door = door::open(&args, needs).await?;
+    let session = Session { door: &*door, output, place: place(&args) };
+    let ended = match (&args.command, document) {
+        (Command::Migrate(m), document) => session.migrate(m, document).await,
+        (Command::Validate(_), Some(document)) => session.validate(&document).await,
+        (Command::Status(s), _) => session.status(s).await,
+        (Command::Logs(l), _) => session.logs(l).await,
+        (Command::Report(r), _) => session.report(r).await,
+        (Command::Rollback(r), _) => session.rollback(r).await,
+        (Command::Pause(one), _) => session.pause(&one.id).await,
+        (Command::Resume(r), _) => session.resume(&r.id, r.detach).await,
+        (Command::Cancel(one), _) => session.cancel(&one.id).await,
+        (Command::Serve(_) | Command::Validate(_), _) => Ok(Exit::Ok),
+    };
+    door.close().await;
+    ended
+}
+
+/// Only a server goes on without us.
+fn refuse_early(args: &Args) -> Result<(), Failure> {
+    let detach = match &args.command {
+        Command::Migrate(m) => m.detach,
+        Command::Rollback(r) => r.detach,
+        Command::Resume(r) => r.detach,
+        _ => false,
+    };
+    if detach && args.server.is_none() {
+        return Err(Failure::usage("--detach needs --server: without a server the work is done in this process and ends with it"));
+    }
+    Ok(())
+}
+
+fn place(args: &Args) -> String {
+    match (&args.server, &args.data_dir) {
+        (Some(url), _) => format!(" --server {url}"),
+        (None, Some(dir)) => format!(" --data-dir {}", dir.display()),
+        (None, None) => String::new(),
+    }
+}
+
+/// An id as part of a path: everything but the plainest characters is escaped.
+fn path(id: &str, rest: &str) -> String {
+    use std::fmt::Write;
+    let mut escaped = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing into a String cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    format!("/migrations/{escaped}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_id_cannot_leave_its_place_in_the_path() {
+        assert_eq!(super::path("a/../b?x=1", "/status"), "/migrations/a%2F..%2Fb%3Fx%3D1/status");
+    }
+}

@@ -1,0 +1,73 @@
+//! `--set source.database.port=3307`: changes one field of a configuration, making the objects on the way to it.
+
+use super::typed;
+use crate::failure::Failure;
+use serde_json::{Map, Value};
+
+/// Applies one `PATH=VALUE`. A value that begins with `[` or `{` is JSON; `null` removes the field.
+pub fn apply(document: &mut Value, change: &str) -> Result<(), Failure> {
+    let Some((path, text)) = change.split_once('=') else {
+        return Err(Failure::usage(format!("--set {change}: write it as PATH=VALUE, for example --set transfer.options.parallel_transfers=32")));
+    };
+    let field = path.rsplit('.').next().unwrap_or(path);
+    let value = if text.starts_with(['[', '{']) {
+        serde_json::from_str(text).map_err(|e| Failure::usage(format!("--set {path}: the value is no valid JSON: {e}")))?
+    } else if text == "null" {
+        Value::Null
+    } else {
+        typed(field, text)
+    };
+    set(document, path, value)
+}
+
+/// Puts `value` at a dotted path.
+pub fn set(document: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
+    let mut at = document;
+    let mut parts = path.split('.').peekable();
+    while let Some(part) = parts.next() {
+        if part.is_empty() {
+            return Err(Failure::usage(format!("--set {path}: the path has an empty part")));
+        }
+        let Value::Object(map) = at else {
+            return Err(Failure::usage(format!("--set {path}: there is a value above '{part}', not an object")));
+        };
+        if parts.peek().is_none() {
+            if value.is_null() {
+                map.remove(part);
+            } else {
+                map.insert(part.to_owned(), value);
+            }
+            return Ok(());
+        }
+        at = map.entry(part).or_insert_with(|| Value::Object(Map::new()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn fields_are_changed_added_and_removed() {
+        let mut document = json!({"source": {"type": "static", "port": 22}, "safety": {"backup_before": true}});
+        for change in
+            ["source.port=2222", "source.paths.web_root=/a=b", "safety.backup_before=false", "transfer.options.exclude=[\"*.log\"]", "source.type=null"]
+        {
+            apply(&mut document, change).unwrap();
+        }
+        assert_eq!(
+            document,
+            json!({"source": {"port": 2222, "paths": {"web_root": "/a=b"}}, "safety": {"backup_before": false}, "transfer": {"options": {"exclude": ["*.log"]}}})
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (change, words) in [("source", "PATH=VALUE"), ("name.x=1", "not an object"), ("a..b=1", "empty part"), ("a=[1", "no valid JSON")] {
+            let failure = apply(&mut json!({"name": "x"}), change).unwrap_err();
+            assert!(failure.message.contains(words), "{change}: {}", failure.message);
+        }
+    }
+}

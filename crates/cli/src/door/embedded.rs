@@ -1,0 +1,52 @@
+//! The control plane in this process: no port is opened, and what the user may read and write is the only limit.
+
+use super::{Door, Needs, Reply};
+use crate::failure::{Exit, Failure};
+use crate::plane::{Plane, Setup};
+use axum::body::Body;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::path::PathBuf;
+use tower::ServiceExt;
+
+/// Migrations that an embedded control plane drives side by side: its own, and one that an earlier process left.
+const SIDE_BY_SIDE: usize = 2;
+
+pub struct Embedded {
+    plane: Plane,
+}
+
+impl Embedded {
+    pub async fn open(data_dir: PathBuf, needs: Needs) -> Result<Self, Failure> {
+        let mut plane = Plane::open(Setup { data_dir, database_url: None, local_roots: None }).await?;
+        if needs == Needs::Working {
+            plane.work(SIDE_BY_SIDE);
+        }
+        Ok(Self { plane })
+    }
+}
+
+#[async_trait::async_trait]
+impl Door for Embedded {
+    async fn call(&self, method: http::Method, path: &str, body: Option<&Value>) -> Result<Reply, Failure> {
+        let defect = |why: String| Failure::new(Exit::Failed, "INTERNAL_ERROR", format!("The control plane in this process failed: {why}"));
+        let request = http::Request::builder().method(method).uri(path).header("host", "localhost").header("accept", "application/json");
+        let request = match body {
+            Some(value) => request.header("content-type", "application/json").body(Body::from(value.to_string())),
+            None => request.body(Body::empty()),
+        };
+        let request = request.map_err(|e| defect(e.to_string()))?;
+        let Ok(response) = self.plane.router.clone().oneshot(request).await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.map_err(|e| defect(e.to_string()))?.to_bytes();
+        Ok(Reply { status, body: body.to_vec() })
+    }
+
+    fn address(&self) -> Option<&str> {
+        None
+    }
+
+    async fn close(self: Box<Self>) {
+        self.plane.close().await;
+    }
+}

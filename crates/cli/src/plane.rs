@@ -1,0 +1,100 @@
+//! A control plane in this process: journal, engine, rules, router, and workers when asked for. `serve` puts it on a port;
+//! the embedded commands call its router directly.
+
+use crate::connectors::Connectors;
+use crate::failure::{Exit, Failure};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What a control plane is made of.
+pub struct Setup {
+    pub data_dir: PathBuf,
+    /// `None`: a SQLite file in the data directory.
+    pub database_url: Option<String>,
+    /// Directories that migrations may touch on this machine. `None`: what the user may.
+    pub local_roots: Option<Vec<PathBuf>>,
+}
+
+/// An open control plane. Its workers, if any, stop with [`Plane::close`].
+pub struct Plane {
+    pub router: axum::Router,
+    journal: Arc<dyn engine::Journal>,
+    plans: engine::PlanRegistry,
+    stop: CancellationToken,
+    alive: Arc<AtomicBool>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Plane {
+    /// Opens the journal (making it at the first start) and joins the rooms. Starts no worker.
+    pub async fn open(setup: Setup) -> Result<Self, Failure> {
+        make_private(&setup.data_dir)?;
+        let url = setup.database_url.unwrap_or_else(|| format!("sqlite:{}", setup.data_dir.join("journal.db").display()));
+        let journal = store::open(&url, &setup.data_dir).await.map_err(|e| closed(&e.to_string(), &setup.data_dir))?;
+        let settings = plans::Settings { connectors: Arc::new(Connectors), backups_dir: setup.data_dir.join("backups"), work_dir: setup.data_dir.join("work") };
+        make_private(&settings.backups_dir)?;
+        make_private(&settings.work_dir)?;
+        let plans = plans::registry(settings.clone());
+        let alive = Arc::new(AtomicBool::new(false));
+        let asked = alive.clone();
+        let options = control::Options {
+            local_roots: setup.local_roots,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            worker_alive: Arc::new(move || asked.load(Ordering::Relaxed)),
+            ..control::Options::new(setup.data_dir)
+        };
+        let control = control::Control::new(engine::Engine::new(journal.clone(), plans.clone()), settings, options);
+        Ok(Self { router: api::router(control), journal, plans, stop: CancellationToken::new(), alive, worker: None })
+    }
+
+    /// Starts a worker that drives up to `concurrency` migrations side by side.
+    pub fn work(&mut self, concurrency: usize) {
+        let options = engine::WorkerOptions { concurrency, ..engine::WorkerOptions::default() };
+        let worker = engine::Worker::new(self.journal.clone(), self.plans.clone(), options);
+        let (stop, alive) = (self.stop.clone(), self.alive.clone());
+        alive.store(true, Ordering::Relaxed);
+        self.worker = Some(tokio::spawn(async move {
+            if let Err(error) = worker.run(stop).await {
+                tracing::error!(%error, "the worker ended");
+            }
+            alive.store(false, Ordering::Relaxed);
+        }));
+    }
+
+    /// Stops the worker: its migrations stand down and give their leases back, and go on with the next start.
+    pub async fn close(self) {
+        self.stop.cancel();
+        if let Some(worker) = self.worker
+            && let Err(error) = worker.await
+        {
+            tracing::error!(%error, "the worker did not end well");
+        }
+    }
+}
+
+/// The data directory holds keys and backups: it is its owner's alone.
+fn make_private(dir: &Path) -> Result<(), Failure> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| {
+        Failure::new(Exit::Failed, "DATA_DIR", format!("The data directory {} cannot be made: {e}", dir.display()))
+            .advice("Choose another with --data-dir, or set MIGRATION_ASSISTANT_DATA_DIR.")
+    })
+}
+
+fn closed(why: &str, data_dir: &Path) -> Failure {
+    Failure::new(Exit::Failed, "JOURNAL", format!("The journal of migrations in {} could not be opened: {why}", data_dir.display()))
+        .advice("If a control plane is running there, talk to it: add --server http://127.0.0.1:8000. Otherwise choose another --data-dir.")
+}
+
+/// `--data-dir`, or the place where this user's programs keep their data.
+pub fn data_dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(dir) = given {
+        return std::path::absolute(dir).map_err(|e| Failure::usage(format!("--data-dir {}: {e}", dir.display())));
+    }
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let base = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|h| h.join(".local/share")));
+    base.map(|b| b.join("migration-assistant")).ok_or_else(|| Failure::usage("There is no home directory to keep data in; choose a place with --data-dir"))
+}

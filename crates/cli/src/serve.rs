@@ -1,0 +1,121 @@
+//! `serve`: the control plane on a port, until SIGTERM or Ctrl-C.
+//!
+//! Stopping: no new connection is taken, the migrations stand down and give their leases back (they go on at the next start),
+//! requests in flight get a moment to end. A second signal leaves at once; nothing is lost then either, only up to 15 seconds.
+
+use crate::args::{Args, Serve};
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::plane::{self, Plane, Setup};
+use serde_json::json;
+use std::future::IntoFuture;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How long open requests (long polls, live progress) may go on after the workers have stopped.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Failure> {
+    if args.server.is_some() {
+        return Err(Failure::usage("serve is the server itself; it takes no --server"));
+    }
+    let listener = listen(serve).await?;
+    let address = listener.local_addr().map_err(|e| no_port(serve, &e))?;
+    let setup =
+        Setup { data_dir: plane::data_dir(args.data_dir.as_deref())?, database_url: serve.database_url.clone(), local_roots: Some(local_roots(serve)?) };
+    let shown = setup.data_dir.clone();
+    let mut plane = Plane::open(setup).await?;
+    plane.work(usize::from(serve.workers));
+    greet(output, address, &shown);
+
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    let server = axum::serve(listener, plane.router.clone()).with_graceful_shutdown(async move { asked.cancelled().await });
+    let server = tokio::spawn(server.into_future());
+    let mut signals = Signals::new()?;
+    signals.next().await;
+    output.note("Stopping: migrations in progress will go on with the next start. Press Ctrl-C again to leave at once.");
+    stop.cancel();
+    let tidy = async {
+        plane.close().await;
+        // Long polls and live connections have no natural end.
+        tokio::time::timeout(LAST_WORDS, server).await
+    };
+    tokio::select! {
+        ended = tidy => {
+            if let Ok(Ok(Err(error))) = ended {
+                return Err(Failure::new(Exit::Failed, "SERVER", format!("The server ended badly: {error}")));
+            }
+            Ok(Exit::Ok)
+        }
+        () = signals.next() => Ok(Exit::Interrupted),
+    }
+}
+
+async fn listen(serve: &Serve) -> Result<TcpListener, Failure> {
+    let found = tokio::net::lookup_host((serve.host.as_str(), serve.port)).await;
+    let addresses: Vec<SocketAddr> = found.map_err(|e| Failure::usage(format!("--host {}: no such address on this machine: {e}", serve.host)))?.collect();
+    let open = addresses.iter().find(|a| !is_loopback(a.ip()));
+    if let Some(open) = open.filter(|_| !serve.insecure_no_auth) {
+        return Err(Failure::usage(format!(
+            "Others can reach {}, and nobody would have to log in: whoever connects could read and change whatever migrations can reach",
+            open.ip()
+        ))
+        .advice("Listen on 127.0.0.1 and put a proxy with a login before it, or accept the risk with --insecure-no-auth."));
+    }
+    TcpListener::bind(&addresses[..]).await.map_err(|e| no_port(serve, &e))
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+fn no_port(serve: &Serve, error: &std::io::Error) -> Failure {
+    let failure = Failure::new(Exit::Failed, "LISTEN", format!("The address {}:{} cannot be listened on: {error}", serve.host, serve.port));
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            failure.advice("Another program has that port, maybe another control plane: choose one with --port, or 0 for any free one.")
+        }
+        _ => failure,
+    }
+}
+
+/// The directories must exist: a typing slip would otherwise show only when the first migration is refused.
+fn local_roots(serve: &Serve) -> Result<Vec<PathBuf>, Failure> {
+    let resolved = |root: &PathBuf| match root.canonicalize() {
+        Ok(path) if path.is_dir() => Ok(path),
+        Ok(_) => Err(Failure::usage(format!("--local-root {}: is no directory", root.display()))),
+        Err(e) => Err(Failure::usage(format!("--local-root {}: {e}", root.display()))),
+    };
+    serve.local_root.iter().map(resolved).collect()
+}
+
+fn greet(output: &Output, address: SocketAddr, data_dir: &std::path::Path) {
+    let base = format!("http://{address}");
+    output.say(&format!("Migration Assistant {} is ready at {base}", env!("CARGO_PKG_VERSION")));
+    output.say(&format!("  console {base}/console   documentation {base}/docs   data {}", data_dir.display()));
+    if !is_loopback(address.ip()) {
+        output.note("warning: nobody has to log in, and others can reach this address");
+    }
+    output.result(Exit::Ok, json!({"address": base, "port": address.port(), "data_dir": data_dir}));
+}
+
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let open = |kind| signal(kind).map_err(|e| Failure::new(Exit::Failed, "INTERNAL_ERROR", format!("The system gives no signals to this program: {e}")));
+        Ok(Self { interrupt: open(SignalKind::interrupt())?, terminate: open(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
+    }
+}
