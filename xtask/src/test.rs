@@ -32,7 +32,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let rig = Rig::start(crate::rig::all())?;
     let mut tests = workspace::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(&extra);
-    tests.envs(rig.settings()).env("MIGRATION_ASSISTANT_KILLS", &kills);
+    tests.envs(rig.settings()).env("MA_KILLS", &kills);
     let mut child = tests.stdout(Stdio::piped()).spawn().context("start cargo test")?;
     interrupt::aim(&child);
     let count = follow(child.stdout.take().context("cargo test has no output")?)?;
