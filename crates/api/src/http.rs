@@ -1,0 +1,150 @@
+//! What every answer has in common: request ids, the error envelope, panics, unknown paths and methods.
+//!
+//! A failing handler answers with a [`Failure`] in the response's extensions; [`finish`] renders it as document 3's envelope at
+//! the very outside, where the request id is known. This is the one place that turns errors into HTTP.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use control::error::Kind;
+use serde_json::{Value, json};
+use std::any::Any;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An error on its way out. `private` goes to the log only.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub message: String,
+    pub details: Value,
+    pub private: Option<String>,
+}
+
+impl Failure {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: json!({}), private: None }
+    }
+
+    #[must_use]
+    pub fn details(mut self, details: Value) -> Self {
+        self.details = details;
+        self
+    }
+}
+
+impl From<control::Error> for Failure {
+    fn from(error: control::Error) -> Self {
+        let status = match error.kind {
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Conflict => StatusCode::CONFLICT,
+            Kind::Invalid => StatusCode::BAD_REQUEST,
+            Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::Denied => StatusCode::FORBIDDEN,
+            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { status, code: error.code.word(), message: error.message, details: error.details, private: error.private }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Puts the common parts around a router.
+pub(crate) fn finish(router: Router) -> Router {
+    router.fallback(unknown_path).method_not_allowed_fallback(wrong_method).layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(envelope))
+}
+
+async fn unknown_path(request: Request) -> Failure {
+    let path = request.uri().path();
+    Failure::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("There is nothing at {path}"))
+        .details(json!({"path": path, "suggestion": "See /docs for all paths"}))
+}
+
+async fn wrong_method(request: Request) -> Failure {
+    let (method, path) = (request.method(), request.uri().path());
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", format!("{method} is not allowed at {path}; the Allow header names what is"))
+        .details(json!({"method": method.as_str(), "path": path}))
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+    let private = format!("panic: {}", text.unwrap_or_else(|| "without words".to_owned()));
+    Failure::from(control::Error::internal(private)).into_response()
+}
+
+async fn envelope(request: Request, next: Next) -> Response {
+    let id = incoming_id(request.headers()).unwrap_or_else(|| format!("req-{}", short_id()));
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let began = std::time::Instant::now();
+    let mut response = next.run(request).await;
+    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+        response = render(failure, response, &id);
+    }
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    tracing::debug!(%method, %path, status = response.status().as_u16(), request_id = %id, ms = began.elapsed().as_millis() as u64, "answered");
+    response
+}
+
+/// Document 3's envelope, on the headers that the handler had set.
+fn render(mut failure: Failure, response: Response, id: &str) -> Response {
+    if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
+        let error_id = format!("err-{}", short_id());
+        tracing::error!(request_id = %id, %error_id, cause = failure.private.as_deref().unwrap_or("unknown"), "internal error");
+        failure.details = json!({"error_id": error_id, "support_contact": "support@migration-assistant.com"});
+    } else if let Some(private) = &failure.private {
+        tracing::warn!(request_id = %id, code = failure.code, cause = %private, "request failed");
+    }
+    let body = json!({"error": {
+        "code": failure.code,
+        "message": failure.message,
+        "details": failure.details,
+        "timestamp": control::time::text(jiff::Timestamp::now()),
+        "request_id": id,
+    }});
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, body.to_string().into())
+}
+
+/// A caller's own id is kept when it is short and plain; anything else could forge log lines.
+fn incoming_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    ((1..=128).contains(&id.len()) && id.bytes().all(plain)).then(|| id.to_owned())
+}
+
+/// Twelve random hexadecimal digits, as document 3's examples have.
+fn short_id() -> String {
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    id[id.len() - 12..].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sane_request_ids_are_kept() {
+        let kept = |id: &'static str| incoming_id(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(id))]));
+        assert_eq!(kept("req-abc.1:2_3").as_deref(), Some("req-abc.1:2_3"));
+        for bad in ["", "a b", "a\tb", "<script>", "a;b"] {
+            assert_eq!(kept(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The OpenAPI document, made from the table of endpoints, the answers' own types and `assets/schemas.json`.
+//!
+//! The file holds the shapes that are decoded or answered without a type of this crate's neighbours: the configuration of a
+//! migration (strictly decoded by `domain`), validation, dry run and report. A scenario test holds all of them against real answers.
+
+pub(crate) mod examples;
+
+use crate::rest::{self, Body, Endpoint};
+use axum::http::StatusCode;
+use control::error::Code;
+use control::{backups, health, migrations, system};
+use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+/// The document as text; made once.
+pub(crate) fn document() -> &'static str {
+    static DOCUMENT: OnceLock<String> = OnceLock::new();
+    DOCUMENT.get_or_init(|| build().to_string())
+}
+
+fn build() -> Value {
+    let mut paths = Map::new();
+    for endpoint in rest::table() {
+        let item = paths.entry(endpoint.path).or_insert_with(|| json!({}));
+        item[endpoint.method.as_str().to_ascii_lowercase()] = operation(&endpoint);
+    }
+    paths.insert("/ws/migrations/{session_id}".to_owned(), json!({"get": web_socket()}));
+    paths.insert("/openapi.json".to_owned(), json!({"get": own_address()}));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Migration Assistant API",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Moves sites, files and databases from one place to another: verified, resumable, undoable. Every path answers with and without its \
+                trailing slash, every response carries X-Request-ID, every error has one envelope.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "Service", "description": "What this is and whether it works"},
+            {"name": "Configuration", "description": "Checking before anything moves"},
+            {"name": "Migrations", "description": "The life of a migration"},
+            {"name": "Monitoring", "description": "Looking at a migration"},
+            {"name": "Backups", "description": "What migrations replaced"},
+        ],
+        "paths": paths,
+        "components": {"schemas": schemas(), "headers": {"RequestId": {
+            "description": "Names this request in the service's log. A caller's own X-Request-ID is kept when it is at most 128 letters, digits or -_.:",
+            "schema": {"type": "string"}, "example": "req-abc123def456",
+        }}},
+    })
+}
+
+fn operation(endpoint: &Endpoint) -> Value {
+    let mut out = json!({
+        "operationId": endpoint.id,
+        "tags": [endpoint.tag],
+        "summary": endpoint.summary,
+        "description": endpoint.description,
+        "responses": responses(endpoint),
+    });
+    let parameters: Vec<Value> = path_parameters(endpoint).chain(query_parameters(endpoint)).collect();
+    if !parameters.is_empty() {
+        out["parameters"] = Value::Array(parameters);
+    }
+    if let Some((schema, example)) = &endpoint.takes {
+        let content = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}, "example": example});
+        out["requestBody"] = json!({"required": endpoint.body == Body::Required, "content": {"application/json": content}});
+    }
+    out
+}
+
+fn path_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
+    endpoint.path_params().map(|name| {
+        let example = if name == "backup_id" { "backup-20240826-143022" } else { "0198e2b4c5d67f80a1b2c3d4e5f60718" };
+        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}, "example": example})
+    })
+}
+
+fn query_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
+    endpoint.query.iter().map(|p| json!({"name": p.name, "in": "query", "required": false, "description": p.description, "schema": p.schema}))
+}
+
+fn responses(endpoint: &Endpoint) -> Value {
+    let mut out = Map::new();
+    for answer in &endpoint.answers {
+        let mut response = json!({"description": answer.description, "headers": headers(answer.status)});
+        if !answer.content.is_empty() {
+            let content: Map<String, Value> = answer.content.iter().map(|(kind, schema)| ((*kind).to_owned(), json!({"schema": schema}))).collect();
+            response["content"] = Value::Object(content);
+        }
+        out.insert(answer.status.as_str().to_owned(), response);
+    }
+    for (status, cases) in errors(endpoint) {
+        out.entry(status.as_str()).or_insert_with(|| failure(&cases));
+    }
+    Value::Object(out)
+}
+
+fn headers(status: StatusCode) -> Value {
+    let mut headers = json!({"X-Request-ID": {"$ref": "#/components/headers/RequestId"}});
+    if status == StatusCode::CREATED || status.is_redirection() {
+        headers["Location"] = json!({"description": "The address to go to", "schema": {"type": "string"}});
+    }
+    headers
+}
+
+type Case = (&'static str, String);
+
+/// The errors that an endpoint names and those that every one can have, by status.
+fn errors(endpoint: &Endpoint) -> Vec<(StatusCode, Vec<Case>)> {
+    let mut all: Vec<(StatusCode, Case)> = endpoint.errors.iter().map(|(code, text)| (status_of(*code), (code.word(), (*text).to_owned()))).collect();
+    all.push((StatusCode::BAD_REQUEST, (Code::InvalidParameters.word(), "Unknown or bad query parameters, all named".to_owned())));
+    if endpoint.body != Body::None {
+        all.push((StatusCode::BAD_REQUEST, ("MALFORMED_JSON", "The body is not JSON; `details` has line and column".to_owned())));
+        all.push((StatusCode::PAYLOAD_TOO_LARGE, ("PAYLOAD_TOO_LARGE", "The body is larger than 1 MiB".to_owned())));
+        all.push((StatusCode::UNSUPPORTED_MEDIA_TYPE, ("UNSUPPORTED_MEDIA_TYPE", "The body is not declared as JSON".to_owned())));
+    }
+    all.push((StatusCode::INTERNAL_SERVER_ERROR, (Code::Internal.word(), "A defect; `details.error_id` names it in the service's log".to_owned())));
+    all.push((StatusCode::SERVICE_UNAVAILABLE, (Code::Unavailable.word(), "The journal does not answer now".to_owned())));
+    let mut grouped: Vec<(StatusCode, Vec<Case>)> = Vec::new();
+    for (status, case) in all {
+        match grouped.iter_mut().find(|(known, _)| *known == status) {
+            Some((_, cases)) => cases.push(case),
+            None => grouped.push((status, vec![case])),
+        }
+    }
+    grouped
+}
+
+fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidConfiguration | Code::InvalidRequest | Code::InvalidParameters => StatusCode::BAD_REQUEST,
+        Code::ValidationFailed => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::InvalidState | Code::AlreadyRunning | Code::BackupUnusable | Code::ReportNotReady => StatusCode::CONFLICT,
+        Code::MigrationNotFound | Code::BackupNotFound => StatusCode::NOT_FOUND,
+        Code::Denied => StatusCode::FORBIDDEN,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn failure(cases: &[Case]) -> Value {
+    let description = cases.iter().map(|(code, text)| format!("`{code}`: {text}")).collect::<Vec<_>>().join("\n\n");
+    let samples: Map<String, Value> = cases.iter().map(|(code, _)| ((*code).to_owned(), json!({"value": examples::error(code)}))).collect();
+    let content = json!({"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}, "examples": samples});
+    json!({"description": description, "headers": headers(StatusCode::OK), "content": {"application/json": content}})
+}
+
+fn web_socket() -> Value {
+    json!({
+        "operationId": "follow_migration",
+        "tags": ["Monitoring"],
+        "summary": "Follow a migration (WebSocket)",
+        "description": "Sends the status at once and after every change, at most four times a second; the last message has the final status, then the connection closes. \
+            Each message is a `StatusMessage`. Nothing is expected from the client.",
+        "parameters": [
+            {"name": "session_id", "in": "path", "required": true, "schema": {"type": "string"}, "example": "0198e2b4c5d67f80a1b2c3d4e5f60718"},
+            {"name": "after", "in": "query", "required": false, "description": "Number of the last event that the client has seen: the stream goes on behind it", "schema": {"type": "integer", "minimum": 0}},
+        ],
+        "responses": {
+            "101": {"description": "The connection is a WebSocket now; its messages:", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/StatusMessage"}}}},
+            "400": failure(&[(Code::InvalidParameters.word(), "Unknown or bad query parameters, all named".to_owned())]),
+            "404": failure(&[(Code::MigrationNotFound.word(), "No such migration".to_owned())]),
+            "426": failure(&[("UPGRADE_REQUIRED", "The request is no WebSocket handshake".to_owned())]),
+        },
+    })
+}
+
+fn own_address() -> Value {
+    json!({
+        "operationId": "openapi",
+        "tags": ["Service"],
+        "summary": "This document",
+        "description": "The OpenAPI document of this interface.",
+        "responses": {"200": {"description": "An OpenAPI 3.1 document", "headers": headers(StatusCode::OK), "content": {"application/json": {"schema": {"type": "object"}}}}},
+    })
+}
+
+fn schemas() -> Map<String, Value> {
+    let mut found: Vec<(String, RefOr<Schema>)> = Vec::new();
+    add::<system::About>(&mut found);
+    add::<system::Types>(&mut found);
+    add::<health::Health>(&mut found);
+    add::<migrations::Created>(&mut found);
+    add::<migrations::Acknowledged>(&mut found);
+    add::<migrations::StartOptions>(&mut found);
+    add::<migrations::RollbackOptions>(&mut found);
+    add::<migrations::Summary>(&mut found);
+    add::<migrations::Detail>(&mut found);
+    add::<migrations::Status>(&mut found);
+    add::<migrations::Logs>(&mut found);
+    add::<migrations::Metrics>(&mut found);
+    add::<migrations::Events>(&mut found);
+    add::<backups::BackupView>(&mut found);
+    add::<backups::BackupDeleted>(&mut found);
+    add::<crate::ws::StatusMessage>(&mut found);
+    let mut out: Map<String, Value> = found.into_iter().filter_map(|(name, schema)| Some((name, serde_json::to_value(schema).ok()?))).collect();
+    let written: Map<String, Value> = serde_json::from_str(include_str!("../assets/schemas.json")).unwrap_or_default();
+    out.extend(written);
+    out
+}
+
+/// The type's own schema and all that it mentions.
+fn add<T: ToSchema>(found: &mut Vec<(String, RefOr<Schema>)>) {
+    T::schemas(found);
+    found.push((T::name().into_owned(), <T as PartialSchema>::schema()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every `$ref` anywhere in `value`.
+    fn references(value: &Value, out: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                out.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                map.values().for_each(|v| references(v, out));
+            }
+            Value::Array(items) => items.iter().for_each(|v| references(v, out)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = build();
+        let mut all = Vec::new();
+        references(&document, &mut all);
+        assert!(all.len() > 50);
+        for reference in all {
+            let pointer = reference.strip_prefix('#').expect("a local reference");
+            assert!(document.pointer(pointer).is_some(), "{reference} is missing");
+        }
+    }
+
+    #[test]
+    fn every_operation_is_described_and_named_once() {
+        let document = build();
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                assert!(!operation["summary"].as_str().unwrap().is_empty(), "{method} {path} has no summary");
+                assert!(!operation["description"].as_str().unwrap().is_empty(), "{method} {path} has no description");
+                assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{method} {path} repeats an id");
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(responses.keys().any(|s| s.starts_with('2') || s == "101"), "{method} {path} has no good answer");
+                for placeholder in path.split('/').filter_map(|p| p.strip_prefix('{')?.strip_suffix('}')) {
+                    let named = operation["parameters"].as_array().unwrap().iter().any(|p| p["name"] == placeholder && p["in"] == "path");
+                    assert!(named, "{method} {path} does not describe {placeholder}");
+                }
+            }
+        }
+        assert!(ids.len() >= 25);
+    }
+
+    #[test]
+    fn the_examples_decode() {
+        domain::spec::MigrationSpec::decode(&examples::migration()).expect("the documented example is a good configuration");
+    }
+}

@@ -1,0 +1,154 @@
+//! Reading a request and writing an answer, the same for every endpoint.
+
+use super::Body;
+use crate::http::Failure;
+use axum::body::to_bytes;
+use axum::extract::{Query, RawPathParams, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use control::{Control, DEFAULT_TENANT, Error, Filter};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The largest body that is read.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// A request, decoded.
+pub(crate) struct Call {
+    pub control: Control,
+    /// Whose migrations: one tenant until users exist.
+    pub tenant: String,
+    pub query: Filter,
+    pub headers: HeaderMap,
+    body: Option<Value>,
+    id: String,
+}
+
+/// What a use case answered, not yet encoded.
+pub(crate) enum Reply {
+    Json(StatusCode, Value),
+    /// 201 with the new thing's address.
+    Created(String, Value),
+    Html(String),
+    Redirect(&'static str),
+}
+
+impl Reply {
+    pub fn ok<T: Serialize>(value: T) -> Result<Self, Error> {
+        Self::with(StatusCode::OK, value)
+    }
+
+    pub fn with<T: Serialize>(status: StatusCode, value: T) -> Result<Self, Error> {
+        Ok(Self::Json(status, encode(value)?))
+    }
+
+    pub fn created<T: Serialize>(location: String, value: T) -> Result<Self, Error> {
+        Ok(Self::Created(location, encode(value)?))
+    }
+}
+
+fn encode<T: Serialize>(value: T) -> Result<Value, Error> {
+    serde_json::to_value(value).map_err(|e| Error::internal(format!("an answer cannot be encoded: {e}")))
+}
+
+impl Call {
+    /// The one parameter of the path.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The body of an endpoint that requires one; `null` cannot happen there.
+    pub fn body(&self) -> &Value {
+        self.body.as_ref().unwrap_or(&Value::Null)
+    }
+
+    pub fn optional_body(&self) -> Option<&Value> {
+        self.body.as_ref()
+    }
+
+    /// Hands the query over to a use case that reads it.
+    pub fn take_query(&mut self) -> Filter {
+        std::mem::replace(&mut self.query, Filter::new(Vec::new()))
+    }
+
+    /// Refuses every query parameter that was not read so far.
+    pub fn no_query(&mut self) -> Result<(), Error> {
+        self.take_query().done()
+    }
+}
+
+pub(super) async fn read(control: Control, params: &RawPathParams, request: Request, rule: Body) -> Result<Call, Failure> {
+    let (parts, body) = request.into_parts();
+    let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+        .map_err(|_| Failure::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETERS", "The query string cannot be decoded"))?;
+    let body = if rule == Body::None { None } else { read_body(&parts.headers, body, rule).await? };
+    let id = params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
+    Ok(Call { control, tenant: DEFAULT_TENANT.to_owned(), query: Filter::new(query), headers: parts.headers, body, id })
+}
+
+async fn read_body(headers: &HeaderMap, body: axum::body::Body, rule: Body) -> Result<Option<Value>, Failure> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > BODY_LIMIT) {
+        return Err(too_large());
+    }
+    let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|error| {
+        let limit = std::error::Error::source(&error).is_some_and(|e| e.is::<http_body_util::LengthLimitError>());
+        if limit { too_large() } else { malformed("The body ended before it was complete", 0, 0) }
+    })?;
+    if bytes.is_empty() {
+        return if rule == Body::Required { Err(malformed("The body is empty; a JSON object is required", 1, 1)) } else { Ok(None) };
+    }
+    check_content_type(headers)?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|e| malformed(&format!("The body is not valid JSON: {e}"), e.line(), e.column()))?;
+    Ok(Some(value))
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
+    let Some(given) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let text = given.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    let shown = essence.escape_default().to_string();
+    Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "The body must be JSON: send it with Content-Type: application/json")
+        .details(json!({"content_type": shown, "supported": ["application/json"]})))
+}
+
+fn too_large() -> Failure {
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", format!("The body is larger than {}", domain::units::size(BODY_LIMIT as u64)))
+        .details(json!({"limit_bytes": BODY_LIMIT}))
+}
+
+fn malformed(message: &str, line: usize, column: usize) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, "MALFORMED_JSON", message).details(json!({"line": line, "column": column}))
+}
+
+pub(super) fn answer(result: Result<Reply, Error>) -> Response {
+    match result {
+        Ok(Reply::Json(status, value)) => (status, axum::Json(value)).into_response(),
+        Ok(Reply::Created(location, value)) => (StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(value)).into_response(),
+        Ok(Reply::Html(text)) => (page_headers("text/html; charset=utf-8", REPORT_POLICY), text).into_response(),
+        Ok(Reply::Redirect(to)) => ([(header::VARY, "Accept")], Redirect::to(to)).into_response(),
+        Err(error) => refuse(error.into()),
+    }
+}
+
+pub(super) fn refuse(failure: Failure) -> Response {
+    failure.into_response()
+}
+
+/// Reports are self-contained: nothing may be loaded or run.
+const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
+fn page_headers(content_type: &'static str, policy: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers
+}
+
+pub(super) fn page(content_type: &'static str, policy: &'static str, body: &'static [u8]) -> Response {
+    (page_headers(content_type, policy), body).into_response()
+}

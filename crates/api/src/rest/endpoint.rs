@@ -1,0 +1,126 @@
+//! One line of the table: what it is called, what it takes, what it answers, and who does it.
+
+use super::{Call, Reply};
+use axum::http::{Method, StatusCode};
+use control::Error;
+use control::error::Code;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+
+/// Does the work of an endpoint.
+pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Result<Reply, Error>>;
+
+/// Whether an endpoint reads a JSON body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Body {
+    None,
+    Optional,
+    Required,
+}
+
+pub(crate) struct Param {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub schema: Value,
+}
+
+pub(crate) struct Answer {
+    pub status: StatusCode,
+    pub description: &'static str,
+    /// Content types and the schema of each; empty: no body.
+    pub content: Vec<(&'static str, Value)>,
+}
+
+pub(crate) struct Endpoint {
+    pub method: Method,
+    /// In axum's form, which is OpenAPI's too: `/migrations/{session_id}`.
+    pub path: &'static str,
+    pub id: &'static str,
+    pub tag: &'static str,
+    pub summary: &'static str,
+    pub description: &'static str,
+    pub query: Vec<Param>,
+    pub body: Body,
+    /// Name of the body's schema and an example.
+    pub takes: Option<(&'static str, Value)>,
+    pub answers: Vec<Answer>,
+    pub errors: Vec<(Code, &'static str)>,
+    pub call: Handler,
+}
+
+impl Endpoint {
+    pub fn new(method: Method, path: &'static str, id: &'static str, call: Handler) -> Self {
+        Self {
+            method,
+            path,
+            id,
+            tag: "Migrations",
+            summary: "",
+            description: "",
+            query: Vec::new(),
+            body: Body::None,
+            takes: None,
+            answers: Vec::new(),
+            errors: Vec::new(),
+            call,
+        }
+    }
+
+    pub fn get(path: &'static str, id: &'static str, call: Handler) -> Self {
+        Self::new(Method::GET, path, id, call)
+    }
+
+    pub fn post(path: &'static str, id: &'static str, call: Handler) -> Self {
+        Self::new(Method::POST, path, id, call)
+    }
+
+    pub fn delete(path: &'static str, id: &'static str, call: Handler) -> Self {
+        Self::new(Method::DELETE, path, id, call)
+    }
+
+    pub fn tag(self, tag: &'static str) -> Self {
+        Self { tag, ..self }
+    }
+
+    pub fn says(self, summary: &'static str, description: &'static str) -> Self {
+        Self { summary, description, ..self }
+    }
+
+    pub fn query(mut self, name: &'static str, schema: Value, description: &'static str) -> Self {
+        self.query.push(Param { name, description, schema });
+        self
+    }
+
+    pub fn takes(self, body: Body, schema: &'static str, example: Value) -> Self {
+        Self { body, takes: Some((schema, example)), ..self }
+    }
+
+    /// A JSON answer with a named schema.
+    pub fn answers(self, status: StatusCode, schema: &str, description: &'static str) -> Self {
+        self.answers_with(status, description, vec![("application/json", reference(schema))])
+    }
+
+    /// A JSON answer that is a list of a named schema.
+    pub fn answers_list(self, schema: &str, description: &'static str) -> Self {
+        self.answers_with(StatusCode::OK, description, vec![("application/json", json!({"type": "array", "items": reference(schema)}))])
+    }
+
+    pub fn answers_with(mut self, status: StatusCode, description: &'static str, content: Vec<(&'static str, Value)>) -> Self {
+        self.answers.push(Answer { status, description, content });
+        self
+    }
+
+    pub fn fails(mut self, code: Code, description: &'static str) -> Self {
+        self.errors.push((code, description));
+        self
+    }
+
+    /// Names of the parameters in the path.
+    pub fn path_params(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+}
+
+pub(crate) fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}

@@ -1,0 +1,57 @@
+//! The REST interface as one table: each [`Endpoint`] has its path, its handler and its documentation, and both the router and
+//! the OpenAPI document are made from it.
+
+mod backups;
+mod call;
+mod endpoint;
+mod migrations;
+mod progress;
+mod system;
+
+pub(crate) use call::{Call, Reply};
+pub(crate) use endpoint::{Body, Endpoint};
+
+use axum::Router;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::Method;
+use axum::response::Response;
+use axum::routing::{MethodFilter, on};
+use control::Control;
+
+/// Every endpoint of the interface, in the order of the documentation.
+pub(crate) fn table() -> Vec<Endpoint> {
+    let mut all = system::endpoints();
+    all.extend(migrations::endpoints());
+    all.extend(progress::endpoints());
+    all.extend(backups::endpoints());
+    all
+}
+
+/// A router that answers every path of the table, with and without a trailing slash.
+pub(crate) fn routes() -> Router<Control> {
+    let mut router = Router::new();
+    for endpoint in table() {
+        let paths = if endpoint.path == "/" { vec![endpoint.path.to_owned()] } else { vec![endpoint.path.to_owned(), format!("{}/", endpoint.path)] };
+        let filter = filter(&endpoint.method);
+        for path in paths {
+            let (call, body) = (endpoint.call, endpoint.body);
+            let handler = move |State(control): State<Control>, params: RawPathParams, request: Request| async move {
+                match call::read(control, &params, request, body).await {
+                    Ok(read) => call::answer(call(read).await),
+                    Err(failure) => call::refuse(failure),
+                }
+            };
+            router = router.route(&path, on(filter, handler));
+        }
+    }
+    router
+}
+
+fn filter(method: &Method) -> MethodFilter {
+    MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
+}
+
+/// A page of the built-in documentation or console, or its part.
+pub(crate) fn page(content_type: &'static str, policy: &'static str, body: &'static [u8]) -> Response {
+    call::page(content_type, policy, body)
+}

@@ -1,0 +1,189 @@
+//! What a use case answers when it cannot: a kind, a stable code, public words, details, and private words for the log.
+
+use domain::decode::{Problem, Problems};
+use engine::EngineError;
+use serde_json::{Value, json};
+
+/// Stable words for programs. Each is explained in `docs/errors.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// A migration's configuration has bad, missing or unknown fields: all are in `details.validation_errors`.
+    InvalidConfiguration,
+    /// The body of another request has bad fields.
+    InvalidRequest,
+    /// Query parameters are unknown or bad.
+    InvalidParameters,
+    /// The checks before a migration ran, and some failed: `details.failed_checks`.
+    ValidationFailed,
+    /// A step would have to be done first, or the state forbids it.
+    InvalidState,
+    /// Start of a migration that runs already.
+    AlreadyRunning,
+    MigrationNotFound,
+    BackupNotFound,
+    /// A backup that belongs to another migration, is not verified, or is needed by a migration in progress.
+    BackupUnusable,
+    /// There is no report before a migration has ended.
+    ReportNotReady,
+    Denied,
+    /// A system of the migration, or our own journal, does not answer now.
+    Unavailable,
+    Internal,
+}
+
+impl Code {
+    pub const ALL: [Self; 13] = [
+        Self::InvalidConfiguration,
+        Self::InvalidRequest,
+        Self::InvalidParameters,
+        Self::ValidationFailed,
+        Self::InvalidState,
+        Self::AlreadyRunning,
+        Self::MigrationNotFound,
+        Self::BackupNotFound,
+        Self::BackupUnusable,
+        Self::ReportNotReady,
+        Self::Denied,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InvalidConfiguration => "INVALID_CONFIGURATION",
+            Self::InvalidRequest => "INVALID_REQUEST",
+            Self::InvalidParameters => "INVALID_PARAMETERS",
+            Self::ValidationFailed => "VALIDATION_FAILED",
+            Self::InvalidState => "INVALID_STATE",
+            Self::AlreadyRunning => "MIGRATION_ALREADY_RUNNING",
+            Self::MigrationNotFound => "MIGRATION_NOT_FOUND",
+            Self::BackupNotFound => "BACKUP_NOT_FOUND",
+            Self::BackupUnusable => "BACKUP_UNUSABLE",
+            Self::ReportNotReady => "REPORT_NOT_READY",
+            Self::Denied => "INSUFFICIENT_PERMISSIONS",
+            Self::Unavailable => "SERVICE_UNAVAILABLE",
+            Self::Internal => "INTERNAL_ERROR",
+        }
+    }
+}
+
+/// The family of an error; a transport turns it into its own status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    NotFound,
+    Conflict,
+    Invalid,
+    /// Understood, well formed, but checks that really ran said no.
+    Unprocessable,
+    Denied,
+    Unavailable,
+    Internal,
+}
+
+/// `message` and `details` are for the caller; `private` is for our log only and may name inner workings, never a secret.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Error {
+    pub kind: Kind,
+    pub code: Code,
+    pub message: String,
+    pub details: Value,
+    pub private: Option<String>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, code: Code, message: impl Into<String>) -> Self {
+        Self { kind, code, message: message.into(), details: json!({}), private: None }
+    }
+
+    #[must_use]
+    pub fn details(mut self, details: Value) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// Something of ours went wrong. The caller sees nothing of `private`.
+    pub fn internal(private: impl Into<String>) -> Self {
+        Self { private: Some(private.into()), ..Self::new(Kind::Internal, Code::Internal, "An unexpected error occurred") }
+    }
+
+    pub fn migration_not_found(id: &str) -> Self {
+        Self::new(Kind::NotFound, Code::MigrationNotFound, "Migration session not found").details(json!({"session_id": id}))
+    }
+
+    pub fn backup_not_found(id: &str) -> Self {
+        Self::new(Kind::NotFound, Code::BackupNotFound, "Backup not found").details(json!({"backup_id": id}))
+    }
+
+    /// A bad migration configuration, with every bad field.
+    pub fn configuration(problems: Problems) -> Self {
+        Self::bad_fields(Code::InvalidConfiguration, "Invalid migration configuration", problems.0)
+    }
+
+    /// A bad body of another request.
+    pub fn request(problems: Problems) -> Self {
+        Self::bad_fields(Code::InvalidRequest, "Invalid request body", problems.0)
+    }
+
+    /// Bad query parameters.
+    pub fn parameters(problems: Problems) -> Self {
+        Self::bad_fields(Code::InvalidParameters, "Invalid query parameters", problems.0)
+    }
+
+    fn bad_fields(code: Code, message: &str, problems: Vec<Problem>) -> Self {
+        Self::new(Kind::Invalid, code, message).details(json!({"validation_errors": problems}))
+    }
+
+    /// What the engine said about run `id`, for the caller of `doing` ("start", "pause", …).
+    pub fn of_engine(error: EngineError, id: &str, doing: &str) -> Self {
+        match error {
+            EngineError::NotFound(_) => Self::migration_not_found(id),
+            EngineError::Conflict { state, message, .. } => Self::new(
+                Kind::Conflict,
+                Code::InvalidState,
+                format!("Cannot {doing} this migration: it is {}. {}", state.word().replace('_', " "), sentence(&message)).trim_end().to_owned(),
+            )
+            .details(json!({"session_id": id, "current_status": state.word()})),
+            EngineError::Invalid(text) => Self::new(Kind::Invalid, Code::InvalidRequest, text),
+            EngineError::Unavailable(text) => Self {
+                private: Some(text),
+                ..Self::new(Kind::Unavailable, Code::Unavailable, "The journal of migrations does not answer now; the same request may succeed in a moment")
+            },
+            EngineError::Fenced(text) => Self::internal(format!("fenced while asking to {doing}: {text}")),
+            EngineError::Internal(text) => Self::internal(text),
+        }
+    }
+}
+
+/// First letter large, full stop at the end; empty stays empty.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let Some(first) = letters.next() else { return String::new() };
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{}{}{end}", first.to_uppercase(), letters.as_str())
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code.word(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique() {
+        let words: std::collections::BTreeSet<_> = Code::ALL.iter().map(|c| c.word()).collect();
+        assert_eq!(words.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn private_words_never_reach_the_public_ones() {
+        let error = Error::of_engine(EngineError::Internal("SELECT broke at /var/lib/x".into()), "m1", "start");
+        assert!(!error.to_string().contains("SELECT") && !error.details.to_string().contains("SELECT"));
+        assert_eq!(error.private.as_deref(), Some("SELECT broke at /var/lib/x"));
+    }
+}

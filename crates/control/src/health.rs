@@ -1,0 +1,81 @@
+//! Whether this service can do its work, by asking its parts.
+
+use crate::{Control, DEFAULT_TENANT};
+use domain::spec::MigrationSpec;
+use serde::Serialize;
+use serde_json::json;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// A part that does not answer within this time counts as down.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Answer of `GET /health`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Health {
+    /// `healthy` or `unhealthy`.
+    #[schema(example = "healthy")]
+    pub status: &'static str,
+    #[schema(example = "1.0.0")]
+    pub version: String,
+    #[schema(example = "Migration Assistant API")]
+    pub service: &'static str,
+    #[schema(example = "2024-08-26T14:30:22.123456")]
+    pub timestamp: String,
+    pub components: Components,
+}
+
+/// What was found when each part was asked.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Components {
+    /// The journal of migrations answers and a worker is alive.
+    pub orchestrator: bool,
+    /// Presets can be read. This version has none, so it is always `false`.
+    pub preset_manager: bool,
+    /// A configuration can be decoded, and the directory for staging can be written.
+    pub validation_engine: bool,
+}
+
+impl Control {
+    /// Asks every part now. `status` is `healthy` when all that this version offers works.
+    pub async fn health(&self) -> Health {
+        let all = engine::RunFilter::default();
+        let journal = tokio::time::timeout(PATIENCE, self.engine().count(DEFAULT_TENANT, &all));
+        let staging = tokio::time::timeout(PATIENCE, writable(self.settings().work_dir.clone()));
+        let (journal, staging) = tokio::join!(journal, staging);
+        let components = Components {
+            orchestrator: matches!(journal, Ok(Ok(_))) && (self.options().worker_alive)(),
+            preset_manager: false,
+            validation_engine: matches!(staging, Ok(true)) && decodes(),
+        };
+        Health {
+            status: if components.orchestrator && components.validation_engine { "healthy" } else { "unhealthy" },
+            version: self.version().to_owned(),
+            service: "Migration Assistant API",
+            timestamp: crate::time::text(jiff::Timestamp::now()),
+            components,
+        }
+    }
+}
+
+impl Health {
+    pub fn is_healthy(&self) -> bool {
+        self.status == "healthy"
+    }
+}
+
+fn decodes() -> bool {
+    let body = json!({"name": "health", "source": {"type": "static"}, "destination": {"type": "static"}});
+    MigrationSpec::decode(&body).is_ok() && MigrationSpec::decode(&json!({})).is_err()
+}
+
+/// Makes the directory if need be and writes an empty file in it.
+async fn writable(directory: std::path::PathBuf) -> bool {
+    let trial = directory.join(format!(".health-{}", uuid::Uuid::now_v7().simple()));
+    let made = async {
+        tokio::fs::create_dir_all(&directory).await?;
+        tokio::fs::write(&trial, b"").await?;
+        tokio::fs::remove_file(&trial).await
+    };
+    made.await.is_ok()
+}

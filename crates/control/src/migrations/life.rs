@@ -1,0 +1,172 @@
+//! Steering a migration: start, pause, resume, cancel, roll back, resolve, delete.
+
+use crate::error::{Code, Kind};
+use crate::{Control, Error};
+use domain::decode::{Fields, Problems};
+use engine::{EngineError, RunState, RunView};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+/// A request was taken; the work goes on in the background.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Acknowledged {
+    #[schema(example = "0198e2b4c5d67f80a1b2c3d4e5f60718")]
+    pub session_id: String,
+    /// The same as `session_id`.
+    pub id: String,
+    #[schema(example = "started")]
+    pub status: &'static str,
+    #[schema(example = "Migration execution started in background")]
+    pub message: String,
+}
+
+impl Acknowledged {
+    fn new(id: &str, status: &'static str, message: impl Into<String>) -> Self {
+        Self { session_id: id.to_owned(), id: id.to_owned(), status, message: message.into() }
+    }
+}
+
+/// Body of a start. Absent fields: as the migration's own configuration says.
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+pub struct StartOptions {
+    /// Undo everything by itself when the migration fails. Default: the configuration's `safety.rollback_on_failure`.
+    #[schema(example = true)]
+    pub auto_rollback: Option<bool>,
+    /// Default: true.
+    #[schema(example = true)]
+    pub send_notifications: Option<bool>,
+}
+
+impl StartOptions {
+    fn decode(body: Option<&Value>) -> Result<Self, Error> {
+        let Some(body) = body else { return Ok(Self::default()) };
+        let mut problems = Problems::default();
+        let mut out = Self::default();
+        if let Some(mut fields) = Fields::of("", body, &mut problems) {
+            let given = |name: &str| fields.has(name);
+            let (rollback, notify) = (given("auto_rollback"), given("send_notifications"));
+            let values = (fields.flag("auto_rollback", false, &mut problems), fields.flag("send_notifications", true, &mut problems));
+            out = Self { auto_rollback: rollback.then_some(values.0), send_notifications: notify.then_some(values.1) };
+            fields.done(&mut problems);
+        }
+        if problems.is_empty() { Ok(out) } else { Err(Error::request(problems)) }
+    }
+}
+
+/// Body of a rollback. Absent: the migration's own backup, and everything.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RollbackOptions {
+    #[schema(example = "backup-20240826-143022")]
+    pub backup_id: Option<String>,
+    pub rollback_options: Restore,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Restore {
+    pub restore_files: bool,
+    pub restore_database: bool,
+    pub restore_configuration: bool,
+}
+
+impl RollbackOptions {
+    fn decode(body: Option<&Value>) -> Result<Self, Error> {
+        let empty = json!({});
+        let mut problems = Problems::default();
+        let mut out = Self { backup_id: None, rollback_options: Restore { restore_files: true, restore_database: true, restore_configuration: true } };
+        if let Some(mut fields) = Fields::of("", body.unwrap_or(&empty), &mut problems) {
+            out.backup_id = fields.text("backup_id", &mut problems);
+            if let Some(mut options) = fields.object("rollback_options", &mut problems) {
+                out.rollback_options.restore_files = options.flag("restore_files", true, &mut problems);
+                out.rollback_options.restore_database = options.flag("restore_database", true, &mut problems);
+                out.rollback_options.restore_configuration = options.flag("restore_configuration", true, &mut problems);
+                let asked = out.rollback_options;
+                if !(asked.restore_files || asked.restore_database || asked.restore_configuration) {
+                    problems.note("rollback_options", "asks for nothing: at least one of restore_files, restore_database, restore_configuration must be true");
+                }
+                options.done(&mut problems);
+            }
+            fields.done(&mut problems);
+        }
+        if problems.is_empty() { Ok(out) } else { Err(Error::request(problems)) }
+    }
+
+    /// As the steps' undo reads it.
+    fn for_engine(&self) -> Value {
+        let Restore { restore_files, restore_database, restore_configuration } = self.rollback_options;
+        json!({"backup_id": self.backup_id, "restore_files": restore_files, "restore_database": restore_database, "restore_configuration": restore_configuration})
+    }
+}
+
+impl Control {
+    /// Checks both systems (unless `skip_validation`), then hands the migration to a worker. A migration that runs already is a
+    /// conflict, so calling twice starts it once.
+    pub async fn start(&self, tenant: &str, id: &str, body: Option<&Value>, skip_validation: bool) -> Result<Acknowledged, Error> {
+        let asked = StartOptions::decode(body)?;
+        let view = self.view(tenant, id, "start").await?;
+        let mut auto_rollback = asked.auto_rollback.unwrap_or(false);
+        if matches!(view.state, RunState::Created | RunState::Scheduled) {
+            let document = self.document(tenant, id).await?;
+            // The disk may have changed since the migration was created: the wall is asked again.
+            let spec = self.decode(&document)?;
+            auto_rollback = asked.auto_rollback.unwrap_or(spec.safety.rollback_on_failure);
+            if !skip_validation {
+                self.check_before_start(&spec).await?;
+            }
+        }
+        let options = json!({"auto_rollback": auto_rollback, "send_notifications": asked.send_notifications.unwrap_or(true)});
+        self.engine().start(tenant, id, options).await.map_err(|e| not_started(e, &view))?;
+        Ok(Acknowledged::new(id, "started", "Migration execution started in background"))
+    }
+
+    /// The worker stops at its next safe point; `paused` follows.
+    pub async fn pause(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        let view = self.engine().pause(tenant, id).await.map_err(|e| Error::of_engine(e, id, "pause"))?;
+        let status = if view.state == RunState::Paused { "paused" } else { "pausing" };
+        Ok(Acknowledged::new(id, status, "Migration pause initiated; it keeps what it has done and goes on with resume"))
+    }
+
+    /// Goes on with a paused migration, or tries a failed one again from the step that failed.
+    pub async fn resume(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.engine().resume(tenant, id).await.map_err(|e| Error::of_engine(e, id, "resume"))?;
+        Ok(Acknowledged::new(id, "started", "Migration execution resumed in background"))
+    }
+
+    /// The worker stops at its next safe point; `cancelled` follows. Nothing is undone by this.
+    pub async fn cancel(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.engine().cancel(tenant, id).await.map_err(|e| Error::of_engine(e, id, "cancel"))?;
+        Ok(Acknowledged::new(id, "cancelled", "Migration cancellation initiated"))
+    }
+
+    /// Takes a migration back, in the background.
+    pub async fn rollback(&self, tenant: &str, id: &str, body: Option<&Value>) -> Result<Acknowledged, Error> {
+        let asked = RollbackOptions::decode(body)?;
+        self.view(tenant, id, "roll back").await?;
+        if let Some(backup) = &asked.backup_id {
+            self.backup_of_migration(tenant, id, backup).await?;
+        }
+        self.engine().rollback(tenant, id, asked.for_engine()).await.map_err(|e| Error::of_engine(e, id, "roll back"))?;
+        Ok(Acknowledged::new(id, "rollback_started", "Migration rollback started in background"))
+    }
+
+    /// Tries the rollback of a stuck migration again, after its cause was removed.
+    pub async fn resolve(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.engine().resolve(tenant, id).await.map_err(|e| Error::of_engine(e, id, "resolve"))?;
+        Ok(Acknowledged::new(id, "rollback_started", "Migration rollback is tried again in background"))
+    }
+
+    /// Forgets a migration that is not at work. Its backups stay until they expire.
+    pub async fn delete(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.engine().delete(tenant, id).await.map_err(|e| Error::of_engine(e, id, "delete"))?;
+        Ok(Acknowledged::new(id, "deleted", "Migration session deleted"))
+    }
+}
+
+/// Document 3's own answer for a second start.
+fn not_started(error: EngineError, view: &RunView) -> Error {
+    match error {
+        EngineError::Conflict { state: RunState::Running, .. } => Error::new(Kind::Conflict, Code::AlreadyRunning, "Migration session is already running")
+            .details(json!({"session_id": view.id, "current_status": "running", "started_at": crate::time::text(view.started_at.unwrap_or(view.now))})),
+        other => Error::of_engine(other, &view.id, "start"),
+    }
+}

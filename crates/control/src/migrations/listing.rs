@@ -1,0 +1,105 @@
+//! Lists of migrations, and one migration with its configuration.
+
+use super::status::Problem;
+use super::steps::{self, Step};
+use super::{label, status, totals};
+use crate::{Control, Error, Filter, time};
+use engine::{RunFilter, RunState, RunView};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// One line of `GET /migrations/`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Summary {
+    #[schema(example = "0198e2b4c5d67f80a1b2c3d4e5f60718")]
+    pub session_id: String,
+    /// The same as `session_id`.
+    pub id: String,
+    #[schema(example = "WordPress to AWS Migration")]
+    pub name: String,
+    #[schema(example = "running")]
+    pub status: &'static str,
+    /// What it moves: `application`.
+    pub kind: String,
+    #[schema(example = "2024-08-26T14:30:22.123456")]
+    pub created_at: String,
+    pub start_time: Option<String>,
+    pub end_time: Option<String>,
+    #[schema(example = "wordpress")]
+    pub source_type: String,
+    #[schema(example = "aws-s3")]
+    pub destination_type: String,
+    #[schema(example = 65.5)]
+    pub progress: f64,
+}
+
+/// Answer of `GET /migrations/{id}`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Detail {
+    #[serde(flatten)]
+    pub summary: Summary,
+    pub description: Option<String>,
+    /// Where from, for people: `sftp://user@host:22/var/www + mysql://…`.
+    pub source: String,
+    pub destination: String,
+    pub error: Option<Problem>,
+    pub steps: Vec<Step>,
+    /// The document that created it; every secret reads `********`.
+    #[schema(value_type = Object)]
+    pub configuration: Value,
+}
+
+/// The filter words and the states they mean; `pending` is document 3's word for what was not started yet.
+fn states(word: &str) -> Option<Vec<RunState>> {
+    if word == "pending" {
+        return Some(vec![RunState::Created, RunState::Scheduled]);
+    }
+    RunState::parse(word).map(|state| vec![state])
+}
+
+impl Control {
+    /// Newest first. Parameters: `status_filter`, `limit` (1 to 1000, default 100), `offset`.
+    pub async fn list(&self, tenant: &str, mut query: Filter) -> Result<Vec<Summary>, Error> {
+        let words: Vec<&str> = std::iter::once("pending").chain(RunState::ALL.iter().map(|s| s.word())).collect();
+        let choices: Vec<(&str, usize)> = words.iter().enumerate().map(|(i, w)| (*w, i)).collect();
+        let chosen = query.choice("status_filter", &choices).and_then(|i| states(words[i])).unwrap_or_default();
+        let limit = query.number("limit", 1..=1000, 100) as u32;
+        let offset = query.number("offset", 0..=u64::from(u32::MAX), 0) as u32;
+        query.done()?;
+        let filter = RunFilter { states: chosen, kind: None, limit, offset };
+        let views = self.engine().list(tenant, &filter).await.map_err(|e| Error::of_engine(e, "", "list"))?;
+        Ok(views.iter().map(summary).collect())
+    }
+
+    pub async fn get(&self, tenant: &str, id: &str) -> Result<Detail, Error> {
+        let view = self.view(tenant, id, "look at").await?;
+        let document = self.document(tenant, id).await?;
+        let shown = status::of(&view);
+        Ok(Detail {
+            description: view.labels.get("description").and_then(Value::as_str).map(str::to_owned),
+            source: label(&view, "source").to_owned(),
+            destination: label(&view, "destination").to_owned(),
+            error: shown.error,
+            steps: steps::of(&view),
+            configuration: domain::spec::redact(&document),
+            summary: summary(&view),
+        })
+    }
+}
+
+fn summary(view: &RunView) -> Summary {
+    Summary {
+        session_id: view.id.clone(),
+        id: view.id.clone(),
+        name: label(view, "name").to_owned(),
+        status: view.state.word(),
+        kind: view.kind.clone(),
+        created_at: time::text(view.created_at),
+        start_time: time::maybe(view.started_at),
+        end_time: time::maybe(view.ended_at),
+        source_type: label(view, "source_type").to_owned(),
+        destination_type: label(view, "destination_type").to_owned(),
+        progress: totals::progress(view),
+    }
+}

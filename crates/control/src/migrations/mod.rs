@@ -1,0 +1,56 @@
+//! Use cases around one migration: creating it, steering it, looking at it.
+//!
+//! A migration is an engine run of kind [`KIND`]. Its input is the caller's document (sealed by the store), its labels what lists
+//! show. Nothing here waits for a migration: workers do the work.
+
+mod create;
+mod dry_run;
+mod life;
+mod listing;
+mod logs;
+mod metrics;
+mod report;
+mod status;
+mod steps;
+mod totals;
+
+pub use create::Created;
+pub use life::{Acknowledged, RollbackOptions, StartOptions};
+pub use listing::{Detail, Summary};
+pub use logs::{Events, LogEntry, Logs, StreamEvent};
+pub use metrics::{DatabaseMetrics, ErrorCounts, Metrics, MetricsBody, Overall, SystemMetrics, TransferMetrics};
+pub use report::{Format, Report};
+pub use status::{Operation, Performance, Problem, Status};
+pub use steps::Step;
+
+use crate::{Control, Error};
+use domain::spec::MigrationSpec;
+use engine::RunView;
+use serde_json::Value;
+
+/// The engine's word for the plan of a site with its database.
+pub const KIND: &str = "application";
+
+impl Control {
+    async fn view(&self, tenant: &str, id: &str, doing: &str) -> Result<RunView, Error> {
+        self.engine().get(tenant, id).await.map_err(|e| Error::of_engine(e, id, doing))
+    }
+
+    /// The stored document, with its secrets.
+    async fn document(&self, tenant: &str, id: &str) -> Result<Value, Error> {
+        self.engine().input(tenant, id).await.map_err(|e| Error::of_engine(e, id, "read"))
+    }
+
+    /// Decodes a document and checks the rules that need no connection: every bad field comes back in one answer.
+    pub(crate) fn decode(&self, body: &Value) -> Result<MigrationSpec, Error> {
+        let spec = MigrationSpec::decode(body).map_err(Error::configuration)?;
+        let mut problems = domain::decode::Problems::default();
+        crate::local_roots::check(&spec, self.options().local_roots.as_deref(), &mut problems);
+        if problems.is_empty() { Ok(spec) } else { Err(Error::configuration(problems)) }
+    }
+}
+
+/// A label's text; empty when it is missing.
+fn label<'a>(view: &'a RunView, name: &str) -> &'a str {
+    view.labels.get(name).and_then(Value::as_str).unwrap_or_default()
+}

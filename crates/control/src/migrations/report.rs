@@ -1,0 +1,44 @@
+//! The report of a migration, as data and as a page.
+
+use crate::error::{Code, Kind};
+use crate::{Control, Error};
+use engine::{RunView, StepState};
+use serde_json::{Value, json};
+
+/// The plan's last step; its output is the report.
+const LAST_STEP: &str = "finish";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Html,
+}
+
+/// In the form that was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    Json(Value),
+    Html(String),
+}
+
+impl Control {
+    /// The report that the last step stored. Before that a conflict that says where the migration stands.
+    pub async fn report(&self, tenant: &str, id: &str, format: Format) -> Result<Report, Error> {
+        let view = self.view(tenant, id, "report on").await?;
+        let stored = stored(&view).ok_or_else(|| not_ready(&view))?;
+        Ok(match format {
+            Format::Json => Report::Json(stored.clone()),
+            Format::Html => Report::Html(plans::report::html(stored)),
+        })
+    }
+}
+
+fn stored(view: &RunView) -> Option<&Value> {
+    view.steps.iter().find(|s| s.name == LAST_STEP && matches!(s.state, StepState::Done | StepState::Undone))?.output.as_ref()
+}
+
+fn not_ready(view: &RunView) -> Error {
+    let word = view.state.word().replace('_', " ");
+    Error::new(Kind::Conflict, Code::ReportNotReady, format!("There is no report yet: the migration is {word}. Its status and logs tell what happened so far"))
+        .details(json!({"session_id": view.id, "current_status": view.state.word()}))
+}

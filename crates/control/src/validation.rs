@@ -1,0 +1,40 @@
+//! Checking a configuration: `POST /validate/`, and the same checks before a start.
+
+use crate::error::{Code, Kind};
+use crate::{Control, Error};
+use domain::spec::MigrationSpec;
+use plans::validation::{CheckReport, Limits, Validation};
+use ports::{ConnectorError, Finding};
+use serde_json::{Value, json};
+
+impl Control {
+    /// Really connects to both systems. A configuration that cannot even be decoded is an error; everything else is an answer.
+    pub async fn validate(&self, _tenant: &str, body: &Value) -> Result<Validation, Error> {
+        let spec = self.decode(body)?;
+        Ok(plans::validation::validate(&spec, &*self.settings().connectors).await)
+    }
+
+    /// The checks without the look through the files; the first step of the run looks at those itself.
+    pub(crate) async fn check_before_start(&self, spec: &MigrationSpec) -> Result<(), Error> {
+        let found = plans::validation::validate_within(spec, &*self.settings().connectors, Limits::QUICK).await;
+        if found.can_proceed {
+            return Ok(());
+        }
+        let failed: Vec<Value> = found.checks.iter().filter_map(failed_check).collect();
+        Err(refused(&failed))
+    }
+}
+
+fn refused(failed: &[Value]) -> Error {
+    Error::new(Kind::Unprocessable, Code::ValidationFailed, "Pre-migration validation failed").details(json!({"failed_checks": failed}))
+}
+
+fn failed_check(report: &CheckReport) -> Option<Value> {
+    let (Finding { field, issue, suggestion }, kind) = report.failed()?;
+    Some(json!({"check": report.check, "error": issue, "suggestion": suggestion, "field": field, "kind": kind, "retryable": kind.is_temporary()}))
+}
+
+/// A door that failed while something was only being read.
+pub(crate) fn failed_checks(check: &str, error: &ConnectorError) -> Error {
+    refused(&[json!({"check": check, "error": error.to_string(), "suggestion": error.advice, "kind": error.kind, "retryable": error.temporary})])
+}

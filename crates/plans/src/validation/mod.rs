@@ -1,0 +1,122 @@
+//! Checking a configuration before anything moves: every check really connects, all run side by side, each within its limit.
+//!
+//! ```text
+//! spec ─► sides (open four doors) ─► checks of each door ──┐
+//!                                └─► pair checks, listing ─┴─► Validation (document 3's answer, and every check beside it)
+//! ```
+//! It only reads, but for the trial write of a `permissions` check, which leaves nothing behind. Rules that need no connection
+//! are [`MigrationSpec::decode`]'s.
+
+mod estimate;
+mod listing;
+mod pair;
+mod report;
+mod sides;
+
+pub use estimate::Estimate;
+pub use report::{CheckReport, Outcome, Validation};
+
+use domain::spec::MigrationSpec;
+use ports::check::{Check, CheckOutcome, Role};
+use ports::{Connectors, ErrorKind, Finding};
+use std::time::{Duration, Instant};
+
+/// How thorough to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For one check, opening a door included.
+    pub check: Duration,
+    /// For looking through the source's files; zero leaves that out.
+    pub listing: Duration,
+}
+
+impl Limits {
+    /// For `POST /validate/`.
+    pub const FULL: Self = Self { check: Duration::from_secs(10), listing: Duration::from_secs(5) };
+    /// For the moment before a start: the same checks without the listing.
+    pub const QUICK: Self = Self { check: Duration::from_secs(10), listing: Duration::ZERO };
+}
+
+/// Checks both systems with [`Limits::FULL`]. Never fails: what cannot be reached is a failed check. Ends within about 15 seconds.
+pub async fn validate(spec: &MigrationSpec, connectors: &dyn Connectors) -> Validation {
+    validate_within(spec, connectors, Limits::FULL).await
+}
+
+/// The same within other limits.
+pub async fn validate_within(spec: &MigrationSpec, connectors: &dyn Connectors, limits: Limits) -> Validation {
+    let sides = sides::Sides::open(spec, connectors, limits.check).await;
+    let mut reports = sides.opening.clone();
+    let (doors, pairs) = tokio::join!(own_checks(&sides, limits.check), pair::checks(spec, &sides, limits));
+    reports.extend(doors);
+    reports.extend(pairs.reports);
+    Validation::of(reports, pairs.estimate)
+}
+
+/// All checks that the doors themselves offer.
+async fn own_checks(sides: &sides::Sides, limit: Duration) -> Vec<CheckReport> {
+    let mut running = Vec::new();
+    for (system, role, prefix) in [(&sides.source, Role::Source, "source"), (&sides.destination, Role::Destination, "destination")] {
+        if let Some(files) = &system.files {
+            running.extend(files.checks(role).into_iter().map(|check| run(check, prefix, Part::Files, limit)));
+        }
+        if let Some(database) = &system.database {
+            let part = if system.database_only { Part::OnlyDatabase } else { Part::Database };
+            running.extend(database.checks(role).into_iter().map(|check| run(check, prefix, part, limit)));
+        }
+    }
+    futures::future::join_all(running).await
+}
+
+/// Which door of a system; decides how checks and fields are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Files,
+    Database,
+    /// The system is a database: its fields stand in the system itself.
+    OnlyDatabase,
+}
+
+impl Part {
+    fn check_name(self, side: &str, name: &str) -> String {
+        if self == Self::Files { format!("{side}_{name}") } else { format!("{side}_database_{name}") }
+    }
+
+    /// A connector gives fields relative to the system; a database connector may say `password` or `database.password`.
+    fn field(self, side: &str, field: &str) -> String {
+        match (self, field.strip_prefix("database.")) {
+            (Self::Files, _) => format!("{side}.{field}"),
+            (Self::Database, Some(_)) => format!("{side}.{field}"),
+            (Self::Database, None) => format!("{side}.database.{field}"),
+            (Self::OnlyDatabase, inner) => format!("{side}.{}", inner.unwrap_or(field)),
+        }
+    }
+}
+
+/// Runs one check of a door within its limit.
+async fn run(check: Check<'_>, side: &str, part: Part, limit: Duration) -> CheckReport {
+    let began = Instant::now();
+    let outcome = tokio::time::timeout(limit, check.run).await.unwrap_or_else(|_| no_answer("host", limit));
+    report(part.check_name(side, check.name), side, part, outcome, began)
+}
+
+/// A system that stays silent.
+fn no_answer(field: &str, limit: Duration) -> CheckOutcome {
+    let finding = Finding {
+        field: field.to_owned(),
+        issue: format!("No answer within {} seconds", limit.as_secs_f64()),
+        suggestion: "Check network connectivity and firewall settings, and whether the server is overloaded".to_owned(),
+    };
+    CheckOutcome::Failed { finding, kind: ErrorKind::TimedOut }
+}
+
+fn report(check: String, side: &str, part: Part, outcome: CheckOutcome, began: Instant) -> CheckReport {
+    let outcome = match outcome {
+        CheckOutcome::Passed(seen) => Outcome::Passed(seen),
+        CheckOutcome::Warning(finding) => Outcome::Warning(Finding { field: part.field(side, &finding.field), ..finding }),
+        CheckOutcome::Failed { finding, kind } => Outcome::Failed(Finding { field: part.field(side, &finding.field), ..finding }, kind),
+    };
+    CheckReport { check, system: side.to_owned(), outcome, duration_ms: began.elapsed().as_millis() as u64 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! Checks that need both systems, and those that look at what the source holds.
+
+use super::Limits;
+use super::estimate::Estimate;
+use super::listing::{self, Listing};
+use super::report::{CheckReport, Outcome};
+use super::sides::{Sides, outcome};
+use domain::spec::{DatabaseEngine, MigrationSpec, SystemKind};
+use domain::units;
+use ports::databases::{Database, Schema, View};
+use ports::{ConnectorError, ErrorKind, Finding};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(super) struct Pairs {
+    pub reports: Vec<CheckReport>,
+    pub estimate: Option<Estimate>,
+}
+
+pub(super) async fn checks(spec: &MigrationSpec, sides: &Sides, limits: Limits) -> Pairs {
+    let (files, databases) = tokio::join!(files(spec, sides, limits), databases(sides, limits.check));
+    let mut reports = files.1;
+    reports.extend(databases.1);
+    let looked = files.0;
+    let known = looked.is_some() || databases.0.is_some();
+    let estimate = known.then(|| estimate(spec, looked.as_ref(), databases.0.as_ref()));
+    Pairs { reports, estimate: estimate.filter(|_| !limits.listing.is_zero()) }
+}
+
+fn estimate(spec: &MigrationSpec, files: Option<&Listing>, schema: Option<&Schema>) -> Estimate {
+    let mut out = Estimate { parallel: spec.transfer.parallel_transfers as u32, ..Estimate::default() };
+    if let Some(seen) = files {
+        (out.files, out.bytes, out.lower_bound) = (seen.files, seen.bytes, seen.cut);
+        (out.sample_rate, out.seconds_per_file) = (seen.sample_rate, seen.seconds_per_file);
+    }
+    if let Some(schema) = schema {
+        out.tables = schema.tables.len() as u64;
+        out.rows = schema.tables.iter().map(|t| t.rows).sum();
+        out.database_bytes = schema.tables.iter().map(|t| t.bytes).sum();
+    }
+    out.reckon()
+}
+
+fn made(check: &str, system: &str, began: Instant, outcome: Outcome) -> CheckReport {
+    CheckReport { check: check.to_owned(), system: system.to_owned(), outcome, duration_ms: began.elapsed().as_millis() as u64 }
+}
+
+fn warning(field: &str, issue: String, suggestion: &str) -> Outcome {
+    Outcome::Warning(Finding { field: field.to_owned(), issue, suggestion: suggestion.to_owned() })
+}
+
+fn failure(field: &str, issue: String, suggestion: &str, kind: ErrorKind) -> Outcome {
+    Outcome::Failed(Finding { field: field.to_owned(), issue, suggestion: suggestion.to_owned() }, kind)
+}
+
+async fn files(spec: &MigrationSpec, sides: &Sides, limits: Limits) -> (Option<Listing>, Vec<CheckReport>) {
+    let Some(source) = &sides.source.files else { return (None, Vec::new()) };
+    let began = Instant::now();
+    let mut reports = Vec::new();
+    if spec.source.kind == SystemKind::Wordpress {
+        reports.push(wordpress(spec, sides, limits.check).await);
+    }
+    if limits.listing.is_zero() {
+        return (None, reports);
+    }
+    let seen = match listing::look(source, sides.destination.files.as_ref(), limits.listing).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            reports.push(made("source_files", "source", began, outcome(Err(error), "paths.web_root").on("source")));
+            return (None, reports);
+        }
+    };
+    reports.push(made("source_files", "source", began, counted(&seen)));
+    reports.extend(large_files(&seen, began));
+    reports.push(made("names", "destination", began, names(&seen)));
+    reports.push(free_space(&seen, sides, limits.check).await);
+    (Some(seen), reports)
+}
+
+impl Outcome {
+    /// The same with the side put before the field.
+    fn on(self, side: &str) -> Self {
+        let put = |f: Finding| Finding { field: format!("{side}.{}", f.field), ..f };
+        match self {
+            Self::Passed(seen) => Self::Passed(seen),
+            Self::Warning(finding) => Self::Warning(put(finding)),
+            Self::Failed(finding, kind) => Self::Failed(put(finding), kind),
+        }
+    }
+}
+
+fn counted(seen: &Listing) -> Outcome {
+    let more = if seen.cut { "at least " } else { "" };
+    let text = format!("{more}{} files, {}", seen.files, units::size(seen.bytes));
+    if seen.files == 0 && !seen.cut {
+        return warning("source.paths.web_root", "There are no files at the source".to_owned(), "check the directory's name");
+    }
+    if seen.special_count > 0 {
+        let issue = format!("{text}; {} devices, sockets or pipes among them cannot be moved", seen.special_count);
+        return warning("source.paths.web_root", issue, "they will be named in the report");
+    }
+    Outcome::Passed(text)
+}
+
+/// One warning per large file, as document 3 words it.
+fn large_files(seen: &Listing, began: Instant) -> Vec<CheckReport> {
+    if seen.large.is_empty() {
+        return vec![made("large_files", "source", began, Outcome::Passed(format!("no file above {}", compact(listing::LARGE))))];
+    }
+    let mut reports: Vec<_> = seen
+        .large
+        .iter()
+        .map(|(path, size)| {
+            made(
+                "large_files",
+                "source",
+                began,
+                warning("source.paths.web_root", format!("Large file detected: {path} ({})", compact(*size)), "consider compression"),
+            )
+        })
+        .collect();
+    let rest = seen.large_count - seen.large.len() as u64;
+    if rest > 0 {
+        reports.push(made(
+            "large_files",
+            "source",
+            began,
+            warning("source.paths.web_root", format!("{rest} more large files detected"), "consider compression"),
+        ));
+    }
+    reports
+}
+
+/// `"500MB"`, as in document 3's warning.
+fn compact(bytes: u64) -> String {
+    if bytes >= 1 << 30 { format!("{:.1}GB", bytes as f64 / f64::from(1u32 << 30)) } else { format!("{}MB", bytes >> 20) }
+}
+
+fn names(seen: &Listing) -> Outcome {
+    let Some((path, reason)) = seen.refused.first() else { return Outcome::Passed("the destination can hold all names that were listed".to_owned()) };
+    let others = seen.refused.iter().skip(1).take(4).map(|(p, _)| format!(", '{p}'")).collect::<String>();
+    let issue = format!("{} names cannot exist at the destination, such as '{path}'{others}: {reason}", seen.refused_count);
+    warning("source.paths.web_root", issue, "rename them at the source, or they stay behind and are named in the report")
+}
+
+async fn free_space(seen: &Listing, sides: &Sides, limit: Duration) -> CheckReport {
+    let began = Instant::now();
+    let answer = match &sides.destination.files {
+        Some(door) => tokio::time::timeout(limit, door.free_space()).await.unwrap_or_else(|_| Ok(None)),
+        None => Ok(None),
+    };
+    let verdict = match answer {
+        Ok(Some(free)) if free < seen.bytes => {
+            let issue = format!("{} are free at the destination, but {} have to be moved", units::size(free), units::size(seen.bytes));
+            failure("destination.paths.web_root", issue, "Free some space, or choose another place", ErrorKind::NoSpace)
+        }
+        Ok(Some(free)) if free / 10 < seen.bytes / 9 => warning(
+            "destination.paths.web_root",
+            format!("Only {} are free for {}", units::size(free), units::size(seen.bytes)),
+            "make room before the disk is nearly full",
+        ),
+        Ok(Some(free)) => Outcome::Passed(format!("{} free for {}", units::size(free), units::size(seen.bytes))),
+        Ok(None) => Outcome::Passed("the destination sets no limit, or does not tell one".to_owned()),
+        Err(error) => outcome(Err(error), "paths.web_root").on("destination"),
+    };
+    made("free_space_for_files", "destination", began, verdict)
+}
+
+/// A WordPress is where its `wp-config.php` is.
+async fn wordpress(spec: &MigrationSpec, sides: &Sides, limit: Duration) -> CheckReport {
+    let began = Instant::now();
+    let Some(source) = &sides.source.files else { return made("wordpress", "source", began, Outcome::Passed("not looked for".to_owned())) };
+    let verdict = match tokio::time::timeout(limit, source.stat(&"wp-config.php".into())).await {
+        Ok(Ok(Some(_))) => Outcome::Passed("wp-config.php found".to_owned()),
+        Ok(Ok(None)) if spec.source.database.is_none() && spec.destination.database.is_some() => failure(
+            "source.paths.web_root",
+            format!("There is no wp-config.php in {}, so the database's credentials cannot be read from it", source.location()),
+            "Give the directory that holds wp-config.php as paths.web_root, or give the database's credentials",
+            ErrorKind::NotFound,
+        ),
+        Ok(Ok(None)) => {
+            let issue = format!("There is no wp-config.php in {}", source.location());
+            warning("source.paths.web_root", issue, "if it is not the WordPress directory itself, correct paths.web_root")
+        }
+        Ok(Err(error)) => outcome(Err(error), "paths.web_root").on("source"),
+        Err(_) => failure(
+            "source.host",
+            format!("No answer within {} seconds", limit.as_secs_f64()),
+            "Check network connectivity and firewall settings",
+            ErrorKind::TimedOut,
+        ),
+    };
+    made("wordpress", "source", began, verdict)
+}
+
+async fn databases(sides: &Sides, limit: Duration) -> (Option<Schema>, Vec<CheckReport>) {
+    let Some(source) = &sides.source.database else { return (None, Vec::new()) };
+    let began = Instant::now();
+    let at = if sides.source.database_only { "source.database" } else { "source.database.database" };
+    let schema = within(limit, schema_of(source)).await;
+    let mut reports = Vec::new();
+    let schema = match schema {
+        Ok(schema) => {
+            reports.push(made("source_database_contents", "source", began, contents(&schema, at)));
+            Some(schema)
+        }
+        Err(error) => {
+            reports.push(made("source_database_contents", "source", began, outcome(Err(error), at)));
+            None
+        }
+    };
+    if let Some(destination) = &sides.destination.database {
+        let field = if sides.destination.database_only { "destination" } else { "destination.database" };
+        let began = Instant::now();
+        let versions = tokio::join!(within(limit, source.version()), within(limit, destination.version()));
+        if let (Ok(from), Ok(to)) = versions {
+            reports.push(made("database_versions", "both", began, versions_fit(source.engine(), &from, &to, field)));
+        }
+        if let Some(from) = &schema
+            && let Ok(to) = within(limit, schema_of(destination)).await
+        {
+            reports.push(made("character_sets", "both", began, charsets_fit(from, &to, field)));
+        }
+    }
+    (schema, reports)
+}
+
+async fn within<T>(limit: Duration, asked: impl Future<Output = ports::Result<T>>) -> ports::Result<T> {
+    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| {
+        let reason = format!("no answer within {} seconds", limit.as_secs_f64());
+        Err(ConnectorError::new(ErrorKind::TimedOut, "look into", "the database", reason))
+    })
+}
+
+async fn schema_of(database: &Arc<dyn Database>) -> ports::Result<Schema> {
+    let rows = database.read(View::Latest { connections: 1 }).await?;
+    let schema = rows.schema().await;
+    let closed = rows.close().await;
+    let schema = schema?;
+    closed?;
+    Ok(schema)
+}
+
+fn contents(schema: &Schema, field: &str) -> Outcome {
+    let bytes: u64 = schema.tables.iter().map(|t| t.bytes).sum();
+    let text = format!("{} tables, about {}", schema.tables.len(), units::size(bytes));
+    if schema.unmovable.is_empty() {
+        return Outcome::Passed(text);
+    }
+    let names = schema.unmovable.iter().take(5).map(|u| format!("{} {} ({})", u.kind, u.name, u.reason)).collect::<Vec<_>>().join(", ");
+    warning(field, format!("{text}; {} objects cannot be moved: {names}", schema.unmovable.len()), "make them at the destination by hand")
+}
+
+/// The first numbers of a version text: `"MariaDB 10.11.14"` → `[10, 11, 14]`.
+fn numbers(version: &str) -> Vec<u32> {
+    let start = version.find(|c: char| c.is_ascii_digit()).unwrap_or(version.len());
+    version[start..].split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok()).collect()
+}
+
+fn versions_fit(engine: DatabaseEngine, from: &str, to: &str, field: &str) -> Outcome {
+    let maria = |v: &str| v.to_ascii_lowercase().contains("mariadb");
+    let seen = format!("{from} → {to}");
+    if engine == DatabaseEngine::MySql && maria(from) != maria(to) {
+        return Outcome::Passed(format!("{seen}; where the two differ, objects are adapted and the report names them"));
+    }
+    let (old, new) = (numbers(from), numbers(to));
+    if engine != DatabaseEngine::Sqlite && new.first() < old.first() {
+        return warning(
+            field,
+            format!("The destination is older than the source: {seen}"),
+            "objects that the older version does not know will be refused and named in the report",
+        );
+    }
+    Outcome::Passed(seen)
+}
+
+fn charsets_fit(from: &Schema, to: &Schema, field: &str) -> Outcome {
+    let seen = format!("{} ({}) → {} ({})", from.charset, from.collation, to.charset, to.collation);
+    if from.charset.is_empty() || to.charset.is_empty() || from.charset.eq_ignore_ascii_case(&to.charset) {
+        return Outcome::Passed(seen);
+    }
+    warning(field, format!("The databases' default character sets differ: {seen}"), "tables keep their own; new tables get the destination's default")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_destination_is_a_warning() {
+        assert!(matches!(versions_fit(DatabaseEngine::PostgreSql, "PostgreSQL 18.1", "PostgreSQL 15.4", "destination"), Outcome::Warning(_)));
+        assert!(matches!(versions_fit(DatabaseEngine::PostgreSql, "PostgreSQL 15.4", "PostgreSQL 18.1", "destination"), Outcome::Passed(_)));
+        assert!(matches!(versions_fit(DatabaseEngine::MySql, "MariaDB 10.11.14", "MySQL 9.4.0", "destination"), Outcome::Passed(_)));
+    }
+
+    #[test]
+    fn sizes_as_in_the_documents_warning() {
+        assert_eq!(compact(500 << 20), "500MB");
+        assert_eq!(compact(3 << 30), "3.0GB");
+    }
+}
