@@ -1,0 +1,159 @@
+//! Making and dropping schema objects at the destination.
+//!
+//! An object of this name that is already there is ours: what stood in the way was dropped before. All statements of one
+//! object run as one transaction. The database itself is the object of kind `Schema` without statements.
+
+use super::connection::{Lease, Server};
+use super::error::{Tried, tried};
+use super::sql::{self, ident, literal};
+use ports::databases::{Applied, ObjectKind, ObjectName, SchemaObject};
+use ports::{ConnectorError, ErrorKind, Result};
+
+/// Whether the object means the whole database.
+pub fn is_database(object: &SchemaObject) -> bool {
+    object.kind == ObjectKind::Schema && object.statements.is_empty()
+}
+
+/// Makes the database, empty and in UTF-8; false when somebody else was faster.
+pub async fn create_database(server: &Server) -> Result<bool> {
+    let t = tried("create", &server.location);
+    let connection = server.open_maintenance().await?;
+    let statement = format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", ident(&server.at.database));
+    match connection.client.batch_execute(&statement).await.map_err(|e| t.failed(e)) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind == ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Drops the database with everything in it, ending the sessions that are still on it. Absent is fine.
+pub async fn drop_database(server: &Server) -> Result<()> {
+    let t = tried("drop", &server.location);
+    let connection = server.open_maintenance().await?;
+    let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(&server.at.database));
+    connection.client.batch_execute(&statement).await.map_err(|e| t.failed(e))
+}
+
+/// Makes one object. A refusal of the server is an answer, except for what rows need (a table without its place is an error).
+pub async fn create(lease: &Lease, location: &str, object: &SchemaObject) -> Result<Applied> {
+    let subject = format!("{:?} {} of {location}", object.kind, object.name);
+    let t = tried("create", &subject);
+    if let Some(query) = exists_query(object) {
+        let there: bool = lease.client().query_one(&query, &[]).await.map_err(|e| t.failed(e))?.get(0);
+        if there {
+            return Ok(Applied::AsIs);
+        }
+    }
+    match lease.client().batch_execute(&object.statements.join(";\n")).await.map_err(|e| t.failed(e)) {
+        Ok(()) => Ok(Applied::AsIs),
+        Err(e) if e.temporary || object.kind == ObjectKind::Table || e.kind == ErrorKind::NoSpace => Err(e),
+        Err(e) => Ok(Applied::Refused(refusal(&e))),
+    }
+}
+
+fn refusal(error: &ConnectorError) -> String {
+    if error.advice.is_empty() { error.reason.clone() } else { format!("{}. {}", error.reason, error.advice) }
+}
+
+/// Asks whether the object is there; `None` for what is simply said again (`CREATE OR REPLACE`, properties).
+fn exists_query(object: &SchemaObject) -> Option<String> {
+    let name = literal(&sql::qualified(&object.name));
+    let bare = literal(&object.name.name);
+    let on = object.table.as_ref().map(|t| literal(&sql::qualified(t))).unwrap_or_default();
+    Some(match object.kind {
+        ObjectKind::Schema => format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {bare})"),
+        ObjectKind::Extension => format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = {bare})"),
+        ObjectKind::Type => format!("SELECT pg_catalog.to_regtype({name}) IS NOT NULL"),
+        ObjectKind::Sequence | ObjectKind::Table | ObjectKind::Index | ObjectKind::View => format!("SELECT pg_catalog.to_regclass({name}) IS NOT NULL"),
+        ObjectKind::Constraint | ObjectKind::ForeignKey => {
+            format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conname = {bare} AND conrelid = pg_catalog.to_regclass({on}))")
+        }
+        ObjectKind::Trigger => format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgname = {bare} AND tgrelid = pg_catalog.to_regclass({on}))"),
+        ObjectKind::Routine if object.statements.iter().any(|s| s.starts_with("CREATE AGGREGATE")) => {
+            format!("SELECT pg_catalog.to_regprocedure({}) IS NOT NULL", literal(&routine(&object.name)))
+        }
+        ObjectKind::Event => format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = {bare})"),
+        ObjectKind::Routine | ObjectKind::Property => return None,
+    })
+}
+
+/// A routine's name is already SQL: `"f"(integer, text)`.
+fn routine(name: &ObjectName) -> String {
+    format!("{}.{}", ident(&name.schema), name.name)
+}
+
+/// Drops one object and nothing that depends on it: what others built on it stays, and the error names it. A schema or an
+/// extension that others still use stays without an error.
+pub async fn remove(lease: &Lease, location: &str, object: &SchemaObject) -> Result<()> {
+    let subject = format!("{:?} {} of {location}", object.kind, object.name);
+    let t = tried("drop", &subject);
+    let Some(statement) = drop_statement(lease, t, object).await? else { return Ok(()) };
+    let Err(error) = lease.client().batch_execute(&statement).await else { return Ok(()) };
+    let still_used = error.code().is_some_and(|c| c.code() == "2BP01");
+    let error = t.failed(error);
+    match object.kind {
+        // A missing table takes its triggers and constraints along.
+        _ if error.kind == ErrorKind::NotFound => Ok(()),
+        ObjectKind::Schema | ObjectKind::Extension if still_used => Ok(()),
+        _ if still_used => Err(error.advice("Something that is not part of this migration uses it: drop that first, then try again")),
+        _ => Err(error),
+    }
+}
+
+async fn drop_statement(lease: &Lease, t: Tried<'_>, object: &SchemaObject) -> Result<Option<String>> {
+    let name = sql::qualified(&object.name);
+    let bare = ident(&object.name.name);
+    let on = object.table.as_ref().map(sql::qualified).unwrap_or_default();
+    Ok(Some(match object.kind {
+        ObjectKind::Schema => format!("DROP SCHEMA IF EXISTS {bare}"),
+        ObjectKind::Extension => format!("DROP EXTENSION IF EXISTS {bare}"),
+        ObjectKind::Type => {
+            let query = "SELECT typtype = 'd' FROM pg_catalog.pg_type WHERE oid = pg_catalog.to_regtype($1)";
+            let domain = lease.client().query_opt(query, &[&name]).await.map_err(|e| t.failed(e))?.is_some_and(|row| row.get(0));
+            format!("DROP {} IF EXISTS {name}", if domain { "DOMAIN" } else { "TYPE" })
+        }
+        ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence | ObjectKind::Index => {
+            let query = "SELECT relkind::text FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1)";
+            let found = lease.client().query_opt(query, &[&name]).await.map_err(|e| t.failed(e))?;
+            let Some(row) = found else { return Ok(None) };
+            let word = match row.get::<_, String>(0).as_str() {
+                "v" => "VIEW",
+                "m" => "MATERIALIZED VIEW",
+                "S" => "SEQUENCE",
+                "i" | "I" => "INDEX",
+                "f" => "FOREIGN TABLE",
+                _ => "TABLE",
+            };
+            format!("DROP {word} IF EXISTS {name}")
+        }
+        ObjectKind::Constraint | ObjectKind::ForeignKey => format!("ALTER TABLE IF EXISTS {on} DROP CONSTRAINT IF EXISTS {bare}"),
+        ObjectKind::Trigger => format!("DROP TRIGGER IF EXISTS {bare} ON {on}"),
+        ObjectKind::Routine => format!("DROP ROUTINE IF EXISTS {}", routine(&object.name)),
+        ObjectKind::Event => format!("DROP EVENT TRIGGER IF EXISTS {bare}"),
+        // It lives and dies with its object.
+        ObjectKind::Property => return Ok(None),
+    }))
+}
+
+/// Moves the sequences of a table's columns to at least the highest value there, so that the next insert does not collide.
+pub async fn advance_sequences(lease: &Lease, location: &str, table: &ObjectName) -> Result<()> {
+    let subject = format!("sequences of table {table} of {location}");
+    let t = tried("set the position of", &subject);
+    let owned = "SELECT d.objid::regclass::text, a.attname::text, s.seqmax FROM pg_catalog.pg_depend d \
+        JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid AND s.seqincrement > 0 \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.atttypid IN (20, 21, 23) \
+        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i') \
+        AND d.refobjid = pg_catalog.to_regclass($1)";
+    let name = sql::qualified(table);
+    for row in lease.client().query(owned, &[&name]).await.map_err(|e| t.failed(e))? {
+        let (sequence, column, highest): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
+        let advance = format!(
+            "SELECT pg_catalog.setval({}::regclass, m) FROM (SELECT max({})::bigint AS m FROM {name}) AS q, {sequence} AS s \
+             WHERE m <= {highest} AND (m > s.last_value OR m = s.last_value AND NOT s.is_called)",
+            literal(&sequence),
+            ident(&column),
+        );
+        lease.client().batch_execute(&advance).await.map_err(|e| t.failed(e))?;
+    }
+    Ok(())
+}

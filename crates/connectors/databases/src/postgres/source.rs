@@ -1,0 +1,278 @@
+//! Reading: one moment seen by many connections.
+//!
+//! One connection opens a transaction and exports its snapshot; it does nothing else until the view is closed, so a failing
+//! read on another connection cannot take the snapshot away. Readers adopt the snapshot when they are opened.
+
+use super::connection::{Connection, Lease, Pool, Server, text_of};
+use super::error::{Tried, tried};
+use super::schema;
+use super::sql::{self, Text};
+use bytes::{Buf, Bytes, BytesMut};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use ports::databases::{Fingerprint, Key, KeyRange, RowBlock, RowFormat, RowSource, Schema, Table, View};
+use ports::{ErrorKind, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio_postgres::CopyOutStream;
+
+/// Size of a block.
+const BLOCK: usize = 1 << 20;
+/// Below this size a table's ranges are cut exactly; above, from a sample of its pages.
+const EXACT_BELOW: i64 = 32 << 20;
+/// Ranges of a table whose key's index does not serve them: each range reads the whole table.
+const UNINDEXED_RANGES: u64 = 8;
+
+pub struct Source {
+    server: Arc<Server>,
+    pool: Arc<Pool>,
+    /// Holds the snapshot; `None` in a view of the latest state, and after closing.
+    exporter: Mutex<Option<Connection>>,
+    text: Text,
+}
+
+impl Source {
+    pub async fn open(server: Arc<Server>, view: View) -> Result<Self> {
+        let t = tried("read", &server.location);
+        let connection = server.open().await?;
+        let text = text_of(&connection.client).await.map_err(|e| t.failed(e))?;
+        let (connections, opening, exporter) = match view {
+            View::Latest { connections } => (connections, String::new(), None),
+            View::Snapshot { connections } => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                connection.client.batch_execute(begin).await.map_err(|e| t.failed(e))?;
+                let row = connection.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.map_err(|e| t.failed(e))?;
+                let snapshot: String = row.get(0);
+                (connections, format!("{begin}; SET TRANSACTION SNAPSHOT {}", sql::literal(&snapshot)), Some(connection))
+            }
+        };
+        let pool = Pool::new(server.clone(), connections, opening);
+        Ok(Self { server, pool, exporter: Mutex::new(exporter), text })
+    }
+
+    fn subject(&self, table: &Table) -> String {
+        format!("table {} of {}", table.name, self.server.location)
+    }
+
+    fn bounds_query(&self, table: &Table, rows: u64, size: i64, estimate: u64) -> Option<String> {
+        let columns = sql::range_key(table)?;
+        let indexed = sql::range_uses_index(table, self.text);
+        let ranges = estimate.div_ceil(rows.max(1)).max(1);
+        let ranges = if indexed { ranges } else { ranges.min(UNINDEXED_RANGES) };
+        let exact = size < EXACT_BELOW;
+        if ranges == 1 && !exact {
+            return None;
+        }
+        let order = columns.iter().map(|c| sql::ordered(c, self.text)).collect::<Vec<_>>().join(", ");
+        let names = columns.iter().map(|c| sql::ident(&c.name)).collect::<Vec<_>>().join(", ");
+        // A few dozen pages per range make the ranges about equal, wherever the keys lie.
+        let percent = (ranges as f64 * 40.0 * 8192.0 * 100.0 / size.max(1) as f64).clamp(0.0001, 100.0);
+        let sample = if exact { String::new() } else { format!(" TABLESAMPLE SYSTEM ({percent:.4}) REPEATABLE (1)") };
+        let step = match (exact, indexed) {
+            (true, true) => rows.max(1).to_string(),
+            (true, false) => format!("GREATEST({}, (total + {UNINDEXED_RANGES} - 1) / {UNINDEXED_RANGES})", rows.max(1)),
+            (false, _) => format!("GREATEST(1, (total + {ranges} - 1) / {ranges})"),
+        };
+        Some(format!(
+            "SELECT {} FROM (SELECT {names}, row_number() OVER (ORDER BY {order}) - 1 AS place, count(*) OVER () AS total FROM ONLY {}{sample}) AS q \
+             WHERE place > 0 AND place % {step} = 0 ORDER BY place",
+            sql::key_as_text(&columns),
+            sql::qualified(&table.name),
+        ))
+    }
+}
+
+#[async_trait::async_trait]
+impl RowSource for Source {
+    fn format(&self) -> RowFormat {
+        super::FORMAT
+    }
+
+    async fn schema(&self) -> Result<Schema> {
+        let lease = self.pool.lease().await?;
+        let schema = schema::read(lease.client(), &self.server.location).await?;
+        lease.give_back();
+        Ok(schema)
+    }
+
+    async fn split(&self, table: &Table, rows: u64) -> Result<Vec<KeyRange>> {
+        let (subject, whole) = (self.subject(table), vec![KeyRange::default()]);
+        let t = tried("cut into ranges", &subject);
+        let lease = self.pool.lease().await?;
+        let sizes = "SELECT pg_catalog.pg_relation_size(c.oid), c.reltuples::float8, c.relpages FROM pg_catalog.pg_class c WHERE c.oid = $1::text::regclass";
+        let row = lease.client().query_one(sizes, &[&sql::qualified(&table.name)]).await.map_err(|e| t.failed(e))?;
+        let size: i64 = row.get(0);
+        let estimate = schema::estimated_rows(size, row.get(1), row.get(2));
+        let Some(query) = self.bounds_query(table, rows, size, estimate) else {
+            lease.give_back();
+            return Ok(whole);
+        };
+        let found = lease.client().query(&query, &[]).await.map_err(|e| t.failed(e))?;
+        lease.give_back();
+        let columns: Vec<_> = sql::key_columns(table).collect();
+        let mut ranges = Vec::with_capacity(found.len() + 1);
+        let mut lower = None;
+        for row in found {
+            let upper = Key(columns.iter().enumerate().map(|(i, c)| sql::part(c, row.get(i))).collect());
+            ranges.push(KeyRange { lower: lower.replace(upper.clone()), upper: Some(upper) });
+        }
+        ranges.push(KeyRange { lower, upper: None });
+        Ok(ranges)
+    }
+
+    fn rows(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<RowBlock>> {
+        let binary = sql::travels_binary(table);
+        let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).collect();
+        let query = format!(
+            "COPY (SELECT {} FROM ONLY {}{}) TO STDOUT (FORMAT {})",
+            columns.join(", "),
+            sql::qualified(&table.name),
+            sql::where_range(table, range, self.text),
+            if binary { "binary" } else { "text" },
+        );
+        let (pool, subject) = (self.pool.clone(), self.subject(table));
+        stream::once(async move { Copy::start(pool, query, subject, binary).await }).map_ok(Copy::blocks).try_flatten().boxed()
+    }
+
+    async fn fingerprint(&self, table: &Table, range: &KeyRange) -> Result<Fingerprint> {
+        let subject = self.subject(table);
+        let lease = self.pool.lease().await?;
+        let query = format!(
+            "SELECT count(*), COALESCE(sum(h), 0)::text, COALESCE(bit_xor(h), 0) FROM (SELECT {} AS h FROM ONLY {}{}) AS q",
+            sql::row_hash(table, self.text),
+            sql::qualified(&table.name),
+            sql::where_range(table, range, self.text),
+        );
+        let row = lease.client().query_one(&query, &[]).await.map_err(|e| tried("compute the fingerprint of", &subject).failed(e))?;
+        lease.give_back();
+        let (rows, sum, xor): (i64, String, i64) = (row.get(0), row.get(1), row.get(2));
+        Ok(Fingerprint { rows: rows as u64, hash: format!("{sum}/{xor:016x}") })
+    }
+
+    fn row_hashes(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<(Key, String)>> {
+        let subject = self.subject(table);
+        let columns: Vec<_> = sql::key_columns(table).cloned().collect();
+        if columns.is_empty() {
+            let error = tried("name rows of", &subject).error(ErrorKind::Unsupported, "the table has no key");
+            return stream::once(async { Err(error) }).boxed();
+        }
+        let refs: Vec<_> = columns.iter().collect();
+        let query = format!(
+            "SELECT {}, {} FROM ONLY {}{} ORDER BY {}",
+            sql::key_as_text(&refs),
+            sql::row_hash(table, self.text),
+            sql::qualified(&table.name),
+            sql::where_range(table, range, self.text),
+            sql::key_order(&refs),
+        );
+        let pool = self.pool.clone();
+        let started = async move {
+            let lease = pool.lease().await?;
+            let rows = lease.client().query_raw(&query, std::iter::empty::<i32>()).await.map_err(|e| tried("name rows of", &subject).failed(e))?;
+            Ok(stream::try_unfold((Some(lease), Box::pin(rows)), move |(lease, mut rows)| {
+                let (columns, subject) = (columns.clone(), subject.clone());
+                async move {
+                    let Some(row) = rows.try_next().await.map_err(|e| tried("name rows of", &subject).failed(e))? else {
+                        lease.into_iter().for_each(Lease::give_back);
+                        return Ok(None);
+                    };
+                    let key = Key(columns.iter().enumerate().map(|(i, c)| sql::part(c, row.get(i))).collect());
+                    let hash: i64 = row.get(columns.len());
+                    Ok(Some(((key, format!("{hash:016x}")), (lease, rows))))
+                }
+            }))
+        };
+        stream::once(started).try_flatten().boxed()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.pool.close();
+        if let Some(exporter) = self.exporter.lock().await.take() {
+            exporter.close();
+        }
+        Ok(())
+    }
+}
+
+/// A running COPY out, gathered into blocks. The server sends each row as one message.
+struct Copy {
+    wire: Pin<Box<CopyOutStream>>,
+    lease: Lease,
+    subject: String,
+    binary: bool,
+    begun: bool,
+    /// A row that did not fit into the block before.
+    kept: Option<Bytes>,
+}
+
+/// Signature, flags and length of the header's extension.
+const HEADER: usize = 19;
+
+impl Copy {
+    async fn start(pool: Arc<Pool>, query: String, subject: String, binary: bool) -> Result<Self> {
+        let lease = pool.lease().await?;
+        let wire = lease.client().copy_out(&query).await.map_err(|e| tried("read", &subject).failed(e))?;
+        Ok(Self { wire: Box::pin(wire), lease, subject, binary, begun: false, kept: None })
+    }
+
+    fn blocks(self) -> impl futures::Stream<Item = Result<RowBlock>> {
+        stream::try_unfold(Some(self), |running| async move {
+            match running {
+                Some(copy) => copy.next_block().await,
+                None => Ok(None),
+            }
+        })
+    }
+
+    async fn next_block(mut self) -> Result<Option<(RowBlock, Option<Self>)>> {
+        let mut data = BytesMut::new();
+        let mut rows = 0;
+        while let Some(row) = self.next_row().await? {
+            if rows == 0 {
+                data.reserve(BLOCK.max(row.len()));
+            } else if data.len() + row.len() > BLOCK {
+                self.kept = Some(row);
+                return Ok(Some((RowBlock { rows, data: data.freeze() }, Some(self))));
+            }
+            data.extend_from_slice(&row);
+            rows += 1;
+        }
+        self.lease.give_back();
+        Ok((rows > 0).then(|| (RowBlock { rows, data: data.freeze() }, None)))
+    }
+
+    async fn next_row(&mut self) -> Result<Option<Bytes>> {
+        if let Some(row) = self.kept.take() {
+            return Ok(Some(row));
+        }
+        let subject = self.subject.clone();
+        let t = tried("read", &subject);
+        loop {
+            let Some(mut message) = self.wire.try_next().await.map_err(|e| t.failed(e))? else { return Ok(None) };
+            if !self.binary {
+                return Ok(Some(message));
+            }
+            if !self.begun {
+                self.begun = true;
+                strip_header(&mut message, t)?;
+            }
+            // The trailer is a column count of -1; a header may come alone.
+            match message.get(..2) {
+                None => {}
+                Some([0xff, 0xff]) => {}
+                Some(_) => return Ok(Some(message)),
+            }
+        }
+    }
+}
+
+fn strip_header(message: &mut Bytes, t: Tried<'_>) -> Result<()> {
+    let extension = message.get(15..HEADER).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize);
+    match extension {
+        Some(extension) if message.starts_with(b"PGCOPY\n\xff\r\n\0") && message.len() >= HEADER + extension => {
+            message.advance(HEADER + extension);
+            Ok(())
+        }
+        _ => Err(t.error(ErrorKind::Protocol, "the server's binary COPY does not begin with its header")),
+    }
+}

@@ -1,0 +1,173 @@
+//! Writing: each range in one transaction, first emptied, then filled by COPY.
+//!
+//! Foreign keys, triggers and rules are made after the rows; where they are already there (a restore), they are kept from
+//! acting if this user may say so (`session_replication_role`).
+
+use super::connection::{Lease, Pool, Server, text_of};
+use super::error::tried;
+use super::objects;
+use super::sql::{self, Text};
+use bytes::Bytes;
+use futures::SinkExt;
+use futures::stream::{BoxStream, StreamExt};
+use ports::databases::{Applied, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
+use ports::{ErrorKind, Result};
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// Writers do the DELETE of a range through the key's index, also before the planner knows the table.
+const OPENING: &str = "SET enable_seqscan = off; SET max_parallel_maintenance_workers = 2; SET maintenance_work_mem = '256MB'";
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const TRAILER: &[u8] = &[0xff, 0xff];
+
+pub struct Target {
+    server: Arc<Server>,
+    pool: Arc<Pool>,
+    /// Facts about the destination, asked once.
+    facts: OnceCell<Facts>,
+}
+
+#[derive(Clone, Copy)]
+struct Facts {
+    text: Text,
+    /// May switch triggers and foreign keys off for a transaction.
+    silences: bool,
+}
+
+impl Target {
+    pub fn new(server: Arc<Server>, parallel: usize) -> Self {
+        let pool = Pool::new(server.clone(), parallel, OPENING);
+        Self { server, pool, facts: OnceCell::new() }
+    }
+
+    async fn facts(&self, lease: &Lease) -> Result<Facts> {
+        let ask = async {
+            let t = tried("write to", &self.server.location);
+            let text = text_of(lease.client()).await.map_err(|e| t.failed(e))?;
+            let silences = lease.client().batch_execute("BEGIN; SET LOCAL session_replication_role = 'replica'").await.is_ok();
+            lease.client().batch_execute("ROLLBACK").await.map_err(|e| t.failed(e))?;
+            Ok(Facts { text, silences })
+        };
+        self.facts.get_or_try_init(|| ask).await.copied()
+    }
+
+    /// What empties the range. The whole table is truncated unless a foreign key points at it.
+    async fn emptying(&self, lease: &Lease, table: &Table, range: &KeyRange, facts: Facts) -> Result<String> {
+        let name = sql::qualified(&table.name);
+        if range.lower.is_none() && range.upper.is_none() {
+            let t = tried("write to", &self.server.location);
+            let query = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = $1::text::regclass)";
+            let referenced: bool = lease.client().query_one(query, &[&name]).await.map_err(|e| t.failed(e))?.get(0);
+            if !referenced {
+                return Ok(format!("TRUNCATE TABLE ONLY {name}"));
+            }
+        }
+        Ok(format!("DELETE FROM ONLY {name}{}", sql::where_range(table, range, facts.text)))
+    }
+
+    async fn replace_on(&self, lease: &Lease, table: &Table, range: &KeyRange, mut rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+        let subject = format!("table {} of {}", table.name, self.server.location);
+        let t = tried("write", &subject);
+        let facts = self.facts(lease).await?;
+        let silence = if facts.silences { "; SET LOCAL session_replication_role = 'replica'" } else { "" };
+        let emptying = self.emptying(lease, table, range, facts).await?;
+        lease.client().batch_execute(&format!("BEGIN{silence}; {emptying}")).await.map_err(|e| t.failed(e))?;
+        let binary = sql::travels_binary(table);
+        let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).collect();
+        let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
+        let copy = format!("COPY {}{columns} FROM STDIN (FORMAT {})", sql::qualified(&table.name), if binary { "binary" } else { "text" });
+        let sink = lease.client().copy_in::<_, Bytes>(&copy).await.map_err(|e| t.failed(e))?;
+        let mut sink = Box::pin(sink);
+        if binary {
+            sink.send(Bytes::from_static(HEADER)).await.map_err(|e| t.failed(e))?;
+        }
+        let mut announced = 0;
+        while let Some(block) = rows.next().await {
+            let block = block?;
+            announced += block.rows;
+            if let Err(broken) = sink.send(block.data).await {
+                // The server said why before it stopped listening; that is the better reason.
+                return Err(t.failed(sink.as_mut().finish().await.err().unwrap_or(broken)));
+            }
+        }
+        if binary {
+            sink.send(Bytes::from_static(TRAILER)).await.map_err(|e| t.failed(e))?;
+        }
+        let written = sink.as_mut().finish().await.map_err(|e| t.failed(e))?;
+        if written != announced {
+            let words = format!("{announced} rows were sent and {written} arrived");
+            return Err(t.error(ErrorKind::Corrupt, words));
+        }
+        lease.client().batch_execute("COMMIT").await.map_err(|e| t.failed(e))?;
+        Ok(written)
+    }
+}
+
+#[async_trait::async_trait]
+impl RowTarget for Target {
+    fn format(&self) -> RowFormat {
+        super::FORMAT
+    }
+
+    async fn prepare(&self) -> Result<bool> {
+        match self.pool.lease().await {
+            Ok(lease) => {
+                lease.give_back();
+                Ok(false)
+            }
+            Err(e) if e.kind == ErrorKind::NotFound => objects::create_database(&self.server).await,
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn create(&self, object: &SchemaObject) -> Result<Applied> {
+        let lease = self.pool.lease().await?;
+        let applied = objects::create(&lease, &self.server.location, object).await?;
+        lease.give_back();
+        Ok(applied)
+    }
+
+    async fn remove(&self, object: &SchemaObject) -> Result<()> {
+        if objects::is_database(object) {
+            self.pool.forget_idle();
+            return objects::drop_database(&self.server).await;
+        }
+        let lease = match self.pool.lease().await {
+            // No database, no object.
+            Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        objects::remove(&lease, &self.server.location, object).await?;
+        lease.give_back();
+        Ok(())
+    }
+
+    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+        let lease = self.pool.lease().await?;
+        // On an error the lease is dropped, which cuts the connection and so rolls back.
+        let written = self.replace_on(&lease, table, range, rows).await?;
+        lease.give_back();
+        Ok(written)
+    }
+
+    /// Statistics for the planner, and every sequence that feeds a column at or after the highest value there.
+    async fn finish(&self, schema: &Schema) -> Result<()> {
+        let lease = self.pool.lease().await?;
+        for table in &schema.tables {
+            let subject = format!("table {} of {}", table.name, self.server.location);
+            let analyze = format!("ANALYZE {}", sql::qualified(&table.name));
+            lease.client().batch_execute(&analyze).await.map_err(|e| tried("gather statistics of", &subject).failed(e))?;
+        }
+        let made = |o: &&SchemaObject| o.kind == ObjectKind::Table;
+        for table in schema.objects.iter().filter(made) {
+            objects::advance_sequences(&lease, &self.server.location, &table.name).await?;
+        }
+        lease.give_back();
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.pool.close();
+        Ok(())
+    }
+}
