@@ -6,19 +6,18 @@ use std::path::PathBuf;
 /// Moves web applications and databases from one place to another: verified, resumable, undoable.
 #[derive(Debug, Parser)]
 #[command(name = "migration-assistant", version, max_term_width = 110, propagate_version = true)]
-#[command(
-    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 partial, 4 temporary (try again), 5 verification mismatch, 6 authentication, 7 not found, 130 interrupted."
-)]
+#[command(after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 partial, 4 temporary (try again), 5 verification mismatch,
+            6 authentication, 7 not found, 130 interrupted")]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
 
     /// Talk to a running control plane instead of doing the work in this process
-    #[arg(long, global = true, value_name = "URL", env = "MIGRATION_ASSISTANT_SERVER", help_heading = "Where")]
+    #[arg(long, global = true, value_name = "URL", env = "MIGRATION_ASSISTANT_SERVER", hide_env_values = true, help_heading = "Where")]
     pub server: Option<String>,
 
     /// Where this machine's migrations, backups and keys are kept [default: ~/.local/share/migration-assistant]
-    #[arg(long, global = true, value_name = "DIR", env = "MIGRATION_ASSISTANT_DATA_DIR", help_heading = "Where")]
+    #[arg(long, global = true, value_name = "DIR", env = "MIGRATION_ASSISTANT_DATA_DIR", hide_env_values = true, help_heading = "Where")]
     pub data_dir: Option<PathBuf>,
 
     /// Print one final JSON result on stdout; progress stays on stderr
@@ -74,10 +73,11 @@ pub struct Serve {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "A first migration in one line:
-  migration-assistant migrate --from /var/www/old --to /var/www/new --from-db sqlite:/var/www/old.db --to-db sqlite:/var/www/new.db
+  migration-assistant migrate --from /var/www/site --to /srv/site --from-db sqlite:/data/a.db --to-db sqlite:/srv/b.db
 
-Passwords never stand on the command line: write ${VAR} in the configuration, or set MIGRATION_ASSISTANT_SOURCE_PASSWORD,
-MIGRATION_ASSISTANT_DESTINATION_PASSWORD, MIGRATION_ASSISTANT_SOURCE_DB_PASSWORD, MIGRATION_ASSISTANT_DESTINATION_DB_PASSWORD.")]
+Passwords never stand on the command line. Write ${VAR} in the configuration, or set
+  MIGRATION_ASSISTANT_SOURCE_PASSWORD     MIGRATION_ASSISTANT_SOURCE_DB_PASSWORD
+  MIGRATION_ASSISTANT_DESTINATION_PASSWORD  MIGRATION_ASSISTANT_DESTINATION_DB_PASSWORD")]
 pub struct Migrate {
     #[command(flatten)]
     pub what: What,

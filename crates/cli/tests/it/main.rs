@@ -1,0 +1,8 @@
+//! The binary as its users have it: what it prints, and the exit codes it gives.
+
+mod canned;
+mod configuration;
+mod embedded;
+mod exits;
+mod help;
+mod program;
