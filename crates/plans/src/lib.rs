@@ -1,1 +1,41 @@
-//! placeholder
+//! Plans: what a migration of one kind consists of, as steps for the engine; and what the rest of the product asks about it.
+//!
+//! ```text
+//! engine (steps, ledgers, memos) ◄── application/* ──► movers (files, databases) ──► ports
+//!                                        │
+//!                                        └── wordpress/* (pure), backups, report
+//! ```
+//! Which connectors exist is unknown here: they come in through [`Settings`].
+
+mod adapters;
+pub mod application;
+pub mod backups;
+pub mod report;
+mod site;
+mod survey;
+pub mod validation;
+pub mod wordpress;
+
+pub use site::{Site, WordPress};
+pub use survey::{DryRun, survey};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The kind of run that moves a site or a store: `application` in the journal.
+pub const APPLICATION: &str = "application";
+
+/// What every plan needs from the process it runs in.
+#[derive(Clone)]
+pub struct Settings {
+    pub connectors: Arc<dyn ports::Connectors>,
+    /// Each backup is a directory below it.
+    pub backups_dir: PathBuf,
+    /// Scratch space of the worker; nothing in it outlives a migration.
+    pub work_dir: PathBuf,
+}
+
+/// The kinds of run that this crate knows, for the engine.
+pub fn registry(settings: Settings) -> engine::PlanRegistry {
+    engine::PlanRegistry::default().with(APPLICATION, Arc::new(application::Builder::new(settings)))
+}

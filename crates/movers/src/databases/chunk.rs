@@ -2,8 +2,9 @@
 
 use super::DatabasePlan;
 use ports::databases::{Fingerprint, KeyRange, Table};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use ports::ledger::{Chunk, ChunkDone};
-use ports::{ConnectorError, ErrorKind, Result};
+use ports::{ConnectorError, ErrorKind, Ledger, Result};
 use serde::{Deserialize, Serialize};
 
 /// One key range of one table. `table` is the position in the plan's schema.
@@ -39,6 +40,19 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 pub(super) fn done(chunk: &Chunk, result: &RangeResult) -> ChunkDone {
     ChunkDone { seq: chunk.seq, result: encode(result), items: result.rows, bytes: result.bytes }
+}
+
+/// Chunks handed over at once.
+const PAGE: usize = 256;
+
+/// All chunks of the ledger, or those that are not done, page by page. Boxed, so that the futures of the callers stay `Send`.
+pub(super) fn pages(ledger: &dyn Ledger, pending: bool) -> BoxStream<'_, Result<Chunk>> {
+    let pages = futures::stream::try_unfold(None, move |after| async move {
+        let page = if pending { ledger.pending(after, PAGE).await? } else { ledger.all(after, PAGE).await? };
+        let last = page.last().map(|c| c.seq);
+        Ok::<_, ConnectorError>(last.map(|seq| (futures::stream::iter(page.into_iter().map(Ok)), Some(seq))))
+    });
+    pages.try_flatten().boxed()
 }
 
 fn damaged(seq: u64) -> ConnectorError {

@@ -26,7 +26,6 @@ pub struct TablesCopied {
 
 /// Bytes that one range aims at: small enough to be repeated after a crash, large enough to be worth a transaction.
 const RANGE_BYTES: u64 = 16 << 20;
-const PAGE: usize = 256;
 
 /// Note: all ranges were copied on one snapshot, whose fingerprints are recorded: the final state is reached.
 pub(super) const FINAL: &str = "final:complete";
@@ -116,13 +115,8 @@ impl DatabaseMover {
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let chunks = futures::stream::try_unfold(None, move |after| async move {
-            let page = ledger.pending(after, PAGE).await?;
-            let last = page.last().map(|c| c.seq);
-            Ok::<_, ConnectorError>(last.map(|seq| (futures::stream::iter(page.into_iter().map(Ok)), Some(seq))))
-        });
+        let chunks = chunk::pages(ledger, true);
         chunks
-            .try_flatten()
             .try_for_each_concurrent(self.options.parallel, |chunk| self.copy_range(plan, ledger, source, target, chunk, record, observer, stop))
             .await
     }

@@ -83,12 +83,8 @@ impl DatabaseMover {
         let now = ends.source.schema().await?;
         unchanged_structure(&plan.schema, &now)?;
         *positions = now;
-        let chunks = futures::stream::try_unfold(None, move |after| async move {
-            let page = ledger.all(after, 256).await?;
-            let last = page.last().map(|c| c.seq);
-            Ok::<_, ConnectorError>(last.map(|seq| (futures::stream::iter(page.into_iter().map(Ok)), Some(seq))))
-        });
-        chunks.try_flatten().try_for_each_concurrent(self.options.parallel, |c| self.compare_range(plan, ledger, ends, counts, c, observer, stop)).await
+        let chunks = chunk::pages(ledger, false);
+        chunks.try_for_each_concurrent(self.options.parallel, |c| self.compare_range(plan, ledger, ends, counts, c, observer, stop)).await
     }
 
     async fn compare_range(

@@ -54,15 +54,10 @@ impl DatabaseMover {
     ) -> Result<DatabaseVerified> {
         let stored = self.destination.read(View::Latest { connections: self.options.parallel }).await?;
         let tables: Mutex<BTreeMap<usize, TableVerified>> = Mutex::default();
-        let chunks = futures::stream::try_unfold(None, move |after| async move {
-            let page = ledger.all(after, 256).await?;
-            let last = page.last().map(|c| c.seq);
-            Ok::<_, ConnectorError>(last.map(|seq| (futures::stream::iter(page.into_iter().map(Ok)), Some(seq))))
-        });
+        let chunks = chunk::pages(ledger, false);
         let stored_ref = stored.as_ref();
         let tables_ref = &tables;
         let outcome = chunks
-            .try_flatten()
             .try_for_each_concurrent(self.options.parallel, |c| self.verify_range(plan, ledger, edited, stored_ref, c, tables_ref, observer, stop))
             .await;
         stored.close().await?;

@@ -1,0 +1,386 @@
+//! Rewriting the site's address in the destination's database, so that doing it twice has the effect of once, and so that it
+//! can be proven afterwards.
+//!
+//! ```text
+//! plan: find rows that hold an old host ─► per row: key, hash before, hash after ─► digest of all other rows ─► seal
+//! apply: per batch: row as before? change it. As after? done already. Anything else: somebody else writes there.
+//! prove: every row hashes as planned; the mover proves the rest
+//! ```
+//! All hashes are planned before the first change, from rows that the last pass proved equal to the source's.
+
+use super::job::{Job, ledger, ledgers, recall, value};
+use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
+use crate::wordpress::address::{Address, Rewriter};
+use engine::{StepContext, StepError};
+use futures::TryStreamExt;
+use movers::databases::{DatabaseMover, DatabasePlan, Edited};
+use ports::databases::{CellEditor, Cells, Key, ObjectName, Table};
+use ports::ledger::{Chunk, ChunkDone, NewChunk};
+use ports::observe::Operation;
+use ports::{ErrorKind, Ledger, Observer};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// Rows of one chunk.
+const BATCH: usize = 100;
+const PAGE: usize = 64;
+/// Note: the pairs of addresses, as they were found before the first change.
+const PAIRS: &str = "addresses.pairs";
+/// Note: what planning found that cannot be rewritten.
+const LEFT: &str = "addresses.left";
+/// Values that stay as they are are named up to this number.
+const NAMED: usize = 100;
+
+/// One chunk: rows of one table that will change.
+#[derive(Serialize, Deserialize)]
+struct Batch {
+    table: ObjectName,
+    columns: Vec<String>,
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Row {
+    key: Key,
+    before: String,
+    after: String,
+}
+
+/// A value with an old address that stays as it is, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    pub table: String,
+    pub key: Option<Key>,
+    pub column: String,
+    pub reason: String,
+}
+
+/// What rewriting has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewritten {
+    pub from: Vec<String>,
+    pub to: String,
+    /// Rows changed, per table.
+    pub tables: BTreeMap<String, u64>,
+    pub rows: u64,
+    pub left_count: u64,
+    /// The first of them.
+    pub left: Vec<Left>,
+}
+
+/// What a row comes to.
+struct Change {
+    values: Vec<Option<Vec<u8>>>,
+    changed: bool,
+}
+
+pub struct Addresses<'a> {
+    pub cx: &'a StepContext,
+    pub observer: &'a RunObserver,
+    editor: Arc<dyn CellEditor>,
+    rewriter: Rewriter,
+    prefix: String,
+}
+
+/// The old addresses and the new one; `None` when the address stays. Found once, before the first change, then remembered.
+pub async fn rewriter(job: &Job, cx: &StepContext, plan: Option<&DatabasePlan>) -> StepResult<Option<Rewriter>> {
+    let Some(to) = job.spec.destination.url.as_deref().and_then(Address::parse) else { return Ok(None) };
+    let from = match recall::<Vec<String>>(cx, PAIRS).await? {
+        Some(from) => from,
+        None => {
+            let from = old_addresses(job, plan).await?;
+            cx.remember(PAIRS, Some(value(&from))).await?;
+            from
+        }
+    };
+    let pairs = from.iter().filter_map(|text| Address::parse(text)).map(|from| (from, to.clone())).collect();
+    Ok(Rewriter::new(pairs))
+}
+
+/// `source.url`, and what the site itself says: the options `home` and `siteurl`.
+async fn old_addresses(job: &Job, plan: Option<&DatabasePlan>) -> StepResult<Vec<String>> {
+    let mut found: Vec<String> = job.spec.source.url.iter().cloned().collect();
+    let site = job.site().await?;
+    if let (Some(wordpress), Some(database), Some(plan)) = (&site.wordpress, &site.destination.database, plan)
+        && let Some(editor) = database.cells()
+    {
+        let name = format!("{}options", wordpress.prefix);
+        let table = plan.schema.tables.iter().find(|t| t.name.name == name).ok_or_else(|| {
+            failed(ErrorKind::NotFound, format!("The source's database has no table '{name}'"), "Check $table_prefix in wp-config.php, and that source.database is the site's")
+        })?;
+        let columns = ["option_name".to_owned(), "option_value".to_owned()];
+        let mut rows = editor.containing(table, &columns[..1], &["home".to_owned(), "siteurl".to_owned()]);
+        while let Some(row) = rows.try_next().await.map_err(step_error)? {
+            let full = editor.fetch(table, &columns, std::slice::from_ref(&row.key)).await.map_err(step_error)?;
+            for cells in full {
+                if let [Some(name), Some(address)] = cells.values.as_slice()
+                    && matches!(name.as_slice(), b"home" | b"siteurl")
+                {
+                    found.push(String::from_utf8_lossy(address).into_owned());
+                }
+            }
+        }
+    }
+    let mut addresses: Vec<Address> = found.iter().filter_map(|text| Address::parse(text)).collect();
+    addresses.sort_by_key(|a| a.path.len());
+    let mut kept: Vec<Address> = Vec::new();
+    for address in addresses {
+        // `https://host/wp` is rewritten by `https://host` already, and keeps its `/wp`.
+        let covered = kept.iter().any(|k| k.host == address.host && k.port == address.port && address.path.starts_with(&k.path));
+        if !covered {
+            kept.push(address);
+        }
+    }
+    Ok(kept.iter().map(ToString::to_string).collect())
+}
+
+impl<'a> Addresses<'a> {
+    pub async fn new(job: &Job, cx: &'a StepContext, observer: &'a RunObserver, rewriter: Rewriter) -> StepResult<Option<Self>> {
+        let site = job.site().await?;
+        let (Some(database), Some(wordpress)) = (&site.destination.database, &site.wordpress) else { return Ok(None) };
+        let Some(editor) = database.cells() else {
+            let message = format!("The site's address cannot be rewritten in {}: its connector cannot change single values", database.location());
+            return Err(failed(ErrorKind::Unsupported, message, "Leave destination.url out and rewrite the address by other means"));
+        };
+        Ok(Some(Self { cx, observer, editor, rewriter, prefix: wordpress.prefix.clone() }))
+    }
+
+    /// Plans (unless planned) and applies what is pending. Repeatable.
+    pub async fn rewrite(&self, mover: &DatabaseMover, plan: &DatabasePlan) -> StepResult<Rewritten> {
+        let own = ledger(self.cx, ledgers::ADDRESSES);
+        if !own.totals().await.map_err(step_error)?.sealed {
+            self.plan(&own, plan).await?;
+            let edited = edited(&own).await?;
+            mover.before_edits(plan, &ledger(self.cx, ledgers::TABLES), &edited).await.map_err(step_error)?;
+            own.seal().await.map_err(step_error)?;
+        }
+        let mut after = None;
+        loop {
+            let page = own.pending(after, PAGE).await.map_err(step_error)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.seq);
+            for chunk in &page {
+                self.stop_if_asked()?;
+                self.apply(&own, plan, chunk).await?;
+            }
+        }
+        self.summary(&own).await
+    }
+
+    async fn plan(&self, own: &RunLedger, plan: &DatabasePlan) -> StepResult<()> {
+        let mut seq = 0;
+        let mut left = Leftovers::default();
+        let tables: Vec<&Table> = plan.schema.tables.iter().filter(|t| t.name.name.starts_with(&self.prefix)).collect();
+        for (index, table) in tables.iter().enumerate() {
+            self.stop_if_asked()?;
+            let progress = index as f64 * 100.0 / tables.len() as f64;
+            self.observer.operation(Operation { kind: "address_rewriting".to_owned(), source: table.name.to_string(), destination: table.name.to_string(), progress });
+            let columns = text_columns(table);
+            if columns.is_empty() {
+                continue;
+            }
+            if table.key.is_empty() {
+                left.note(Left { table: table.name.to_string(), key: None, column: "*".to_owned(), reason: "the table has no key, so its rows cannot be changed one by one".to_owned() });
+                continue;
+            }
+            self.plan_table(own, table, &columns, &mut seq, &mut left).await?;
+        }
+        self.cx.remember(LEFT, Some(value(&left))).await
+    }
+
+    async fn plan_table(&self, own: &RunLedger, table: &Table, columns: &[String], seq: &mut u64, left: &mut Leftovers) -> StepResult<()> {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut rows = self.editor.containing(table, columns, &self.rewriter.needles());
+        while let Some(row) = rows.try_next().await.map_err(step_error)? {
+            let change = self.change(table, columns, &row, Some(left));
+            if change.changed {
+                batch.push(Row { before: hash(&row.values), after: hash(&change.values), key: row.key });
+            }
+            if batch.len() == BATCH {
+                write_batch(own, table, columns, &mut batch, seq).await?;
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { write_batch(own, table, columns, &mut batch, seq).await }
+    }
+
+    /// The row's new values. A value that would not fit its column, or that PHP itself could not read, stays.
+    fn change(&self, table: &Table, columns: &[String], row: &Cells, mut left: Option<&mut Leftovers>) -> Change {
+        let mut changed = false;
+        let mut values = row.values.clone();
+        for (name, cell) in columns.iter().zip(values.iter_mut()) {
+            let Some(bytes) = cell else { continue };
+            let new = self.rewriter.value(bytes);
+            let mut reason = (new.malformed > 0).then(|| "a PHP-serialised value in it is malformed, so PHP cannot read it either".to_owned());
+            if let Some(text) = new.bytes {
+                match too_long(table, name, &text) {
+                    None => {
+                        *cell = Some(text);
+                        changed = true;
+                    }
+                    Some(limit) => reason = Some(format!("the new value is longer than the column's {limit} characters")),
+                }
+            }
+            if let (Some(reason), Some(left)) = (reason, left.as_deref_mut()) {
+                left.note(Left { table: table.name.to_string(), key: Some(row.key.clone()), column: name.clone(), reason });
+            }
+        }
+        Change { values, changed }
+    }
+
+    async fn apply(&self, own: &RunLedger, plan: &DatabasePlan, chunk: &Chunk) -> StepResult<()> {
+        let (batch, table) = read_batch(plan, chunk)?;
+        let rows = self.fetch(&batch, table).await?;
+        let mut updates = Vec::new();
+        for planned in &batch.rows {
+            let found = rows.get(&planned.key).ok_or_else(|| disturbed(table, &planned.key))?;
+            let now = hash(&found.values);
+            if now == planned.after {
+                continue;
+            }
+            let change = self.change(table, &batch.columns, found, None);
+            if now != planned.before || hash(&change.values) != planned.after {
+                return Err(disturbed(table, &planned.key));
+            }
+            updates.push(Cells { key: planned.key.clone(), values: change.values });
+        }
+        if !updates.is_empty() {
+            self.editor.update(table, &batch.columns, &updates).await.map_err(step_error)?;
+        }
+        self.observer.meter().finished(batch.rows.len() as u64);
+        let done = ChunkDone { seq: chunk.seq, result: Vec::new(), items: batch.rows.len() as u64, bytes: chunk.bytes };
+        own.done(vec![done]).await.map_err(step_error)
+    }
+
+    async fn fetch(&self, batch: &Batch, table: &Table) -> StepResult<BTreeMap<Key, Cells>> {
+        let keys: Vec<Key> = batch.rows.iter().map(|r| r.key.clone()).collect();
+        let rows = self.editor.fetch(table, &batch.columns, &keys).await.map_err(step_error)?;
+        Ok(rows.into_iter().map(|cells| (cells.key.clone(), cells)).collect())
+    }
+
+    async fn summary(&self, own: &RunLedger) -> StepResult<Rewritten> {
+        let mut out = Rewritten {
+            from: self.rewriter.pairs().iter().map(|(from, _)| from.to_string()).collect(),
+            to: self.rewriter.pairs().first().map(|(_, to)| to.to_string()).unwrap_or_default(),
+            ..Rewritten::default()
+        };
+        for (table, keys) in edited(own).await? {
+            out.rows += keys.len() as u64;
+            out.tables.insert(table.to_string(), keys.len() as u64);
+        }
+        let left = recall::<Leftovers>(self.cx, LEFT).await?.unwrap_or_default();
+        (out.left_count, out.left) = (left.count, left.listed);
+        Ok(out)
+    }
+
+    /// The rows that are not as they were planned to be, by table and key, and how many rows were looked at.
+    pub async fn prove(&self, plan: &DatabasePlan) -> StepResult<(u64, Vec<(String, Key)>)> {
+        let own = ledger(self.cx, ledgers::ADDRESSES);
+        let mut wrong = Vec::new();
+        let mut count = 0;
+        let mut after = None;
+        loop {
+            let page = own.all(after, PAGE).await.map_err(step_error)?;
+            let Some(last) = page.last() else { return Ok((count, wrong)) };
+            after = Some(last.seq);
+            for chunk in &page {
+                self.stop_if_asked()?;
+                let (batch, table) = read_batch(plan, chunk)?;
+                let rows = self.fetch(&batch, table).await?;
+                for planned in batch.rows {
+                    count += 1;
+                    if rows.get(&planned.key).is_none_or(|found| hash(&found.values) != planned.after) {
+                        wrong.push((table.name.to_string(), planned.key));
+                    }
+                }
+            }
+        }
+    }
+
+    fn stop_if_asked(&self) -> StepResult<()> {
+        if self.cx.stopping().is_cancelled() { Err(StepError::stopped()) } else { Ok(()) }
+    }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Leftovers {
+    count: u64,
+    listed: Vec<Left>,
+}
+
+impl Leftovers {
+    fn note(&mut self, left: Left) {
+        self.count += 1;
+        if self.listed.len() < NAMED {
+            self.listed.push(left);
+        }
+    }
+}
+
+/// The keys of all rows that were or will be changed.
+pub async fn edited(own: &RunLedger) -> StepResult<Edited> {
+    let mut out: BTreeMap<ObjectName, HashSet<Key>> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = own.all(after, PAGE).await.map_err(step_error)?;
+        let Some(last) = page.last() else { return Ok(out) };
+        after = Some(last.seq);
+        for chunk in &page {
+            let batch: Batch = serde_json::from_slice(&chunk.spec).map_err(|e| unreadable(chunk, &e))?;
+            out.entry(batch.table).or_default().extend(batch.rows.into_iter().map(|r| r.key));
+        }
+    }
+}
+
+async fn write_batch(own: &RunLedger, table: &Table, columns: &[String], rows: &mut Vec<Row>, seq: &mut u64) -> StepResult<()> {
+    let items = rows.len() as u64;
+    let batch = Batch { table: table.name.clone(), columns: columns.to_vec(), rows: std::mem::take(rows) };
+    *seq += 1;
+    let spec = serde_json::to_vec(&batch).unwrap_or_default();
+    own.plan(vec![NewChunk { seq: *seq, spec, items, bytes: 0 }]).await.map_err(step_error)
+}
+
+fn read_batch<'p>(plan: &'p DatabasePlan, chunk: &Chunk) -> StepResult<(Batch, &'p Table)> {
+    let batch: Batch = serde_json::from_slice(&chunk.spec).map_err(|e| unreadable(chunk, &e))?;
+    let table = plan.schema.tables.iter().find(|t| t.name == batch.table);
+    let table = table.ok_or_else(|| StepError::permanent("internal", format!("Chunk {} names a table that the plan does not have", chunk.seq)))?;
+    Ok((batch, table))
+}
+
+fn unreadable(chunk: &Chunk, error: &serde_json::Error) -> StepError {
+    StepError::permanent("internal", format!("Chunk {} of the address ledger cannot be read: {error}", chunk.seq))
+}
+
+fn disturbed(table: &Table, key: &Key) -> StepError {
+    let message = format!("A row of {} changed at the destination while the site's address was rewritten (key {key:?})", table.name);
+    failed(ErrorKind::Changed, message, "Somebody else writes to the destination database; stop it, roll back and start again")
+}
+
+/// Columns that hold text and are neither computed nor part of the key.
+fn text_columns(table: &Table) -> Vec<String> {
+    let textual = |kind: &str| {
+        let kind = kind.to_ascii_lowercase();
+        kind.contains("char") || kind.contains("text") || kind.starts_with("json")
+    };
+    table.columns.iter().filter(|c| textual(&c.type_name) && !c.generated && !table.key.contains(&c.name)).map(|c| c.name.clone()).collect()
+}
+
+/// The column's limit in characters, when the new value exceeds it.
+fn too_long(table: &Table, column: &str, text: &[u8]) -> Option<usize> {
+    let kind = &table.columns.iter().find(|c| c.name == column)?.type_name;
+    let open = kind.find("char(")? + "char(".len();
+    let limit: usize = kind[open..].split(')').next()?.trim().parse().ok()?;
+    (String::from_utf8_lossy(text).chars().count() > limit).then_some(limit)
+}
+
+/// 128 bits over the values, each with its length, so that no two rows read alike.
+fn hash(values: &[Option<Vec<u8>>]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for value in values {
+        match value {
+            None => hasher.update(&[0]),
+            Some(bytes) => hasher.update(&[1]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes),
+        };
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}

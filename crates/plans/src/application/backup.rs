@@ -1,0 +1,261 @@
+//! Step 2: saves what the migration will overwrite or delete, and the source's database when asked; everything is read back.
+//!
+//! Undo keeps a verified backup (retention removes it) and removes an unfinished one.
+
+use super::job::{Job, database_plan, files_plan, ledger, ledgers, notes, recall, timed};
+use crate::adapters::{RunObserver, StepResult, failed, step_error};
+use crate::backups::{self, Backup, BackupState, Part};
+use crate::site::Configuration;
+use crate::wordpress::{CONFIG, detect};
+use domain::spec::FilesAt;
+use domain::units;
+use engine::{Step, StepContext, StepError};
+use jiff::{Timestamp, ToSpan};
+use movers::databases;
+use ports::databases::{Database, ObjectName};
+use ports::files::{Entry, FilePath, FileTarget};
+use ports::{ErrorKind, Result};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub struct BackUp {
+    pub job: Arc<Job>,
+}
+
+/// What there is to save.
+struct Wanted {
+    files: bool,
+    database: Vec<ObjectName>,
+    configuration: bool,
+    source_database: bool,
+}
+
+#[async_trait::async_trait]
+impl Step for BackUp {
+    fn name(&self) -> &'static str {
+        "backup"
+    }
+
+    fn title(&self) -> &'static str {
+        "Creating backup"
+    }
+
+    async fn run(&self, cx: &StepContext) -> StepResult {
+        let began = Instant::now();
+        let observer = RunObserver::new(cx);
+        let wanted = self.wanted(cx).await?;
+        if !wanted.files && wanted.database.is_empty() && !wanted.configuration && !wanted.source_database {
+            let why = if self.job.spec.safety.backup_before { "nothing at the destination will be overwritten or deleted" } else { "backup_before is off" };
+            observer.info("backup", format!("No backup is needed: {why}"));
+            return Ok(timed(json!({"backup": null, "reason": why}), began));
+        }
+        let mut backup = self.begin(cx).await?;
+        match self.save(cx, &observer, &wanted, &mut backup).await {
+            Ok(()) => backup.state = BackupState::Verified,
+            Err(e) => {
+                if !e.stopped && !e.temporary {
+                    backup.state = BackupState::Failed;
+                    backups::write(&self.job.settings, &backup).await.map_err(step_error)?;
+                }
+                return Err(e);
+            }
+        }
+        backups::write(&self.job.settings, &backup).await.map_err(step_error)?;
+        observer.info("backup", format!("Backup {} is verified ({})", backup.id, units::size(backup.bytes)));
+        Ok(timed(json!({"backup": backup}), began))
+    }
+
+    async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
+        let Some(id) = recall::<String>(cx, notes::BACKUP).await? else { return Ok(()) };
+        let kept = backups::read(&self.job.settings, &id).await.map_err(step_error)?.is_some_and(|b| b.state == BackupState::Verified);
+        if !kept {
+            backups::remove(&self.job.settings, &id).await.map_err(step_error)?;
+        }
+        Ok(())
+    }
+}
+
+impl BackUp {
+    async fn wanted(&self, cx: &StepContext) -> StepResult<Wanted> {
+        let safety = &self.job.spec.safety;
+        let site = self.job.site().await?;
+        let source_database = safety.backup_source_database && site.source.database.is_some();
+        if !safety.backup_before {
+            return Ok(Wanted { files: false, database: Vec::new(), configuration: false, source_database });
+        }
+        let files = files_plan(cx).await?.is_some_and(|p| p.overwrites + p.deletes > 0);
+        let database = database_plan(cx).await?.map(|p| p.overwrites.into_iter().map(|o| o.name).collect()).unwrap_or_default();
+        let configuration = cx.output_of("validate").is_some_and(|v| v["configuration_exists"] == true);
+        let configuration = configuration && site.configuration(&self.job.spec) == Configuration::Rewritten;
+        Ok(Wanted { files, database, configuration, source_database })
+    }
+
+    /// Reserves the name and writes the manifest. The name is noted before the directory is made, so that no directory is lost.
+    async fn begin(&self, cx: &StepContext) -> StepResult<Backup> {
+        let settings = &self.job.settings;
+        let now = Timestamp::now();
+        if let Some(id) = recall::<String>(cx, notes::BACKUP).await?
+            && let Some(found) = backups::read(settings, &id).await.map_err(step_error)?
+            && found.run == cx.run_id()
+        {
+            return Ok(Backup { state: BackupState::Writing, parts: Vec::new(), bytes: 0, ..found });
+        }
+        let mut attempt = 1;
+        let id = loop {
+            let id = backups::id_at(now, attempt);
+            cx.remember(notes::BACKUP, Some(json!(id))).await?;
+            if backups::reserve(settings, &id).await.map_err(step_error)? {
+                break id;
+            }
+            attempt += 1;
+        };
+        let days = i64::from(self.job.spec.safety.backup_retention_days);
+        let backup = Backup {
+            id,
+            tenant: cx.tenant().to_owned(),
+            run: cx.run_id().to_owned(),
+            name: self.job.spec.name.clone(),
+            state: BackupState::Writing,
+            created: now,
+            expires: now.saturating_add((days * 24).hours()).unwrap_or(Timestamp::MAX),
+            bytes: 0,
+            parts: Vec::new(),
+        };
+        backups::write(settings, &backup).await.map_err(step_error)?;
+        Ok(backup)
+    }
+
+    async fn save(&self, cx: &StepContext, observer: &RunObserver, wanted: &Wanted, backup: &mut Backup) -> StepResult<()> {
+        let dir = backups::directory(&self.job.settings, &backup.id).map_err(step_error)?;
+        let site = self.job.site().await?;
+        if let (true, Some(mover), Some(target)) = (wanted.files, self.job.files_mover(cx).await?, &site.destination.files) {
+            let store = files_store(&self.job, &dir).await?;
+            store.prepare().await.map_err(step_error)?;
+            self.refuse_full(cx, store.as_ref()).await?;
+            let saved = mover.back_up(&ledger(cx, ledgers::FILES), store, &ledger(cx, ledgers::BACKUP), observer, cx.stopping()).await.map_err(step_error)?;
+            if let Some(problem) = saved.problems.listed.first() {
+                let message = format!("{} could not be saved: {}", problem.path, problem.reason);
+                return Err(failed(ErrorKind::Changed, message, "Nothing at the destination was changed; start again"));
+            }
+            add(backup, Part { kind: "files".to_owned(), location: target.location(), items: saved.files, bytes: saved.bytes, ..Part::default() });
+        }
+        if let (false, Some(database)) = (wanted.database.is_empty(), &site.destination.database) {
+            let part = save_database("database", database, Some(&wanted.database), &dir.join("database"), observer, cx).await?;
+            add(backup, part);
+        }
+        if let (true, Some(files)) = (wanted.configuration, &site.destination.files)
+            && let Some(part) = save_configuration(files.as_ref(), &dir).await.map_err(step_error)?
+        {
+            add(backup, part);
+        }
+        if let (true, Some(database)) = (wanted.source_database, &site.source.database) {
+            let part = save_database("source_database", database, None, &dir.join("source-database"), observer, cx).await?;
+            add(backup, part);
+        }
+        Ok(())
+    }
+
+    async fn refuse_full(&self, cx: &StepContext, store: &dyn FileTarget) -> StepResult<()> {
+        let needed = files_plan(cx).await?.map_or(0, |p| p.overwritten_bytes + p.deleted_bytes);
+        match store.free_space().await.map_err(step_error)? {
+            Some(free) if free < needed => {
+                let message = format!("The backup needs {}, but {} has {} free", units::size(needed), store.location(), units::size(free));
+                Err(failed(ErrorKind::NoSpace, message, "Free some space where backups are kept, or delete old backups"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn add(backup: &mut Backup, part: Part) {
+    backup.bytes += part.bytes;
+    backup.parts.push(part);
+}
+
+async fn save_database(kind: &str, database: &Arc<dyn Database>, only: Option<&[ObjectName]>, dir: &Path, observer: &RunObserver, cx: &StepContext) -> StepResult<Part> {
+    let saved = databases::back_up(database, only, dir, observer, cx.stopping()).await.map_err(step_error)?;
+    Ok(Part { kind: kind.to_owned(), location: database.location(), items: saved.tables.len() as u64, rows: saved.rows, bytes: saved.bytes, blake3: None })
+}
+
+/// The files of a backup as a target.
+async fn files_store(job: &Job, dir: &Path) -> StepResult<Arc<dyn FileTarget>> {
+    let at = FilesAt::Local { root: dir.join("files").to_string_lossy().into_owned() };
+    job.settings.connectors.files(&at, job.spec.transfer.parallel_transfers).await.map_err(step_error)
+}
+
+const ENTRY: &str = "wp-config.json";
+
+/// Saves the configuration file with its mode and time, and reads it back.
+async fn save_configuration(files: &dyn FileTarget, dir: &Path) -> Result<Option<Part>> {
+    let Some((entry, text)) = detect::read_small(files, &FilePath::from(CONFIG), 1 << 24).await? else { return Ok(None) };
+    let dir = dir.join("configuration");
+    let hash = blake3::hash(&text).to_hex().to_string();
+    let bytes = text.len() as u64;
+    backups::write_file(&dir, CONFIG, text).await?;
+    backups::write_file(&dir, ENTRY, serde_json::to_vec(&entry).unwrap_or_default()).await?;
+    let part = Part { kind: "configuration".to_owned(), location: files.location(), items: 1, bytes, blake3: Some(hash), ..Part::default() };
+    read_configuration(&dir, &part).await?;
+    Ok(Some(part))
+}
+
+async fn read_configuration(dir: &Path, part: &Part) -> Result<(Entry, Vec<u8>)> {
+    let path = dir.join(CONFIG);
+    let text = tokio::fs::read(&path).await.map_err(|e| backups::file_error("read back", &path, e))?;
+    let entry = tokio::fs::read(dir.join(ENTRY)).await.map_err(|e| backups::file_error("read back", &dir.join(ENTRY), e))?;
+    let damaged = |why: &str| ports::ConnectorError::new(ErrorKind::Corrupt, "read back", path.display().to_string(), why);
+    if part.blake3.as_deref() != Some(blake3::hash(&text).to_hex().as_str()) {
+        return Err(damaged("its hash is not the recorded one").permanent());
+    }
+    let entry = serde_json::from_slice(&entry).map_err(|e| damaged("its description cannot be read").because(e).permanent())?;
+    Ok((entry, text))
+}
+
+/// A verified backup that a rollback restores from, with its parts' places.
+pub struct Restorable {
+    pub backup: Backup,
+    dir: PathBuf,
+}
+
+impl Restorable {
+    /// The backup named in the rollback's options, else the run's own. `None` when the run made none.
+    pub async fn find(job: &Job, cx: &StepContext) -> StepResult<Option<Self>> {
+        let asked = cx.options().get("backup_id").and_then(Value::as_str).map(str::to_owned);
+        let own = recall::<String>(cx, notes::BACKUP).await?;
+        let Some(id) = asked.or(own) else { return Ok(None) };
+        let dir = backups::directory(&job.settings, &id).map_err(step_error)?;
+        let found = backups::read(&job.settings, &id).await.map_err(step_error)?.filter(|b| b.tenant == cx.tenant());
+        let Some(backup) = found else {
+            // The step that makes the backup never finished: nothing was overwritten either.
+            if cx.output_of("backup").is_none() {
+                return Ok(None);
+            }
+            let message = format!("The backup '{id}' does not exist any more, so what the migration overwrote cannot be restored");
+            return Err(failed(ErrorKind::NotFound, message, "Restore it from elsewhere, or roll back without restoring that part"));
+        };
+        if backup.run != cx.run_id() {
+            let message = format!("The backup '{id}' belongs to another migration ('{}')", backup.name);
+            return Err(failed(ErrorKind::Invalid, message, "Name the backup of this migration, or none"));
+        }
+        Ok((backup.state == BackupState::Verified).then_some(Self { backup, dir }))
+    }
+
+    pub async fn files(&self, job: &Job) -> StepResult<Option<Arc<dyn FileTarget>>> {
+        match self.backup.part("files") {
+            Some(_) => files_store(job, &self.dir).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub fn database(&self) -> Option<PathBuf> {
+        self.backup.part("database").map(|_| self.dir.join("database"))
+    }
+
+    pub async fn configuration(&self) -> StepResult<Option<(Entry, Vec<u8>)>> {
+        match self.backup.part("configuration") {
+            Some(part) => read_configuration(&self.dir.join("configuration"), part).await.map(Some).map_err(step_error),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Step 6: `wp-config.php` at the destination, written for the new database; the site's address in its database.
+//!
+//! Undo restores the configuration file that was there before, or removes ours. The database's rows go with their tables.
+
+use super::addresses::{self, Addresses};
+use super::backup::Restorable;
+use super::job::{Job, database_plan, recall, restores, timed, value};
+use crate::adapters::{RunObserver, StepResult, failed, step_error};
+use crate::site::{Configuration, Site};
+use crate::wordpress::address::Rewriter;
+use crate::wordpress::{CONFIG, config, detect};
+use bytes::Bytes;
+use domain::spec::{DatabaseAt, DatabaseEngine};
+use engine::{Step, StepContext, StepError};
+use futures::StreamExt;
+use ports::files::{Entry, EntryKind, FilePath, FileTarget};
+use ports::{ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Note: written before the file is.
+const WRITING: &str = "configuration.writing";
+
+/// What we are about to write, and whether something was there.
+#[derive(Serialize, Deserialize)]
+struct Writing {
+    existed: bool,
+    blake3: String,
+}
+
+pub struct UpdateConfiguration {
+    pub job: Arc<Job>,
+}
+
+#[async_trait::async_trait]
+impl Step for UpdateConfiguration {
+    fn name(&self) -> &'static str {
+        "configuration"
+    }
+
+    fn title(&self) -> &'static str {
+        "Updating configuration"
+    }
+
+    async fn run(&self, cx: &StepContext) -> StepResult {
+        let began = Instant::now();
+        let observer = RunObserver::new(cx);
+        let site = self.job.site().await?;
+        let plan = database_plan(cx).await?;
+        let rewriter = match &site.wordpress {
+            Some(_) => addresses::rewriter(&self.job, cx, plan.as_ref()).await?,
+            None => None,
+        };
+        let mut output = json!({"file": "none", "changed": [], "addresses": null});
+        match site.configuration(&self.job.spec) {
+            Configuration::Rewritten => {
+                let (changed, hash) = self.write(cx, &observer, site, rewriter.as_ref()).await?;
+                output["file"] = json!("rewritten");
+                output["changed"] = json!(changed);
+                output["blake3"] = json!(hash);
+            }
+            Configuration::Withheld => {
+                output["file"] = json!("withheld");
+                observer.info("configuration", format!("{CONFIG} is not uploaded: it holds passwords, and an object store may be public and runs no PHP"));
+            }
+            Configuration::None => observer.info("configuration", "There is no configuration to update"),
+        }
+        if let (Some(rewriter), Some(mover), Some(plan)) = (rewriter, self.job.database_mover().await?, &plan)
+            && let Some(work) = Addresses::new(&self.job, cx, &observer, rewriter).await?
+        {
+            let done = work.rewrite(&mover, plan).await?;
+            observer.info("configuration", format!("Rewrote {} to {} in {} rows of {} tables", done.from.join(", "), done.to, done.rows, done.tables.len()));
+            for left in &done.left {
+                observer.warning("configuration", format!("An old address stays in {}.{}: {}", left.table, left.column, left.reason));
+            }
+            output["addresses"] = value(&done);
+        }
+        Ok(timed(output, began))
+    }
+
+    async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> std::result::Result<(), StepError> {
+        let Some(writing) = recall::<Writing>(cx, WRITING).await? else { return Ok(()) };
+        let observer = RunObserver::new(cx);
+        if !restores(cx, "restore_configuration") {
+            observer.info("rollback", format!("{CONFIG} at the destination stays as it is, as asked"));
+            return Ok(());
+        }
+        let Some(files) = self.job.destination(cx).await?.files.clone() else { return Ok(()) };
+        let before = match Restorable::find(&self.job, cx).await? {
+            Some(restorable) => restorable.configuration().await?,
+            None => None,
+        };
+        match before {
+            Some((entry, text)) => {
+                put(files.as_ref(), &entry, cx.run_id(), text.clone()).await.map_err(step_error)?;
+                prove(files.as_ref(), &text).await?;
+                observer.info("rollback", format!("Restored {CONFIG}; it reads back as it was"));
+            }
+            None if writing.existed => observer.warning("rollback", format!("{CONFIG} was overwritten without a backup, as asked, and is not restored")),
+            None => remove_ours(files.as_ref(), &writing, &observer).await?,
+        }
+        files.sweep(cx.run_id()).await.map_err(step_error)
+    }
+}
+
+impl UpdateConfiguration {
+    /// Writes the file and reads it back; gives the names that changed and the file's hash.
+    async fn write(&self, cx: &StepContext, observer: &RunObserver, site: &Site, rewriter: Option<&Rewriter>) -> StepResult<(Vec<String>, String)> {
+        let (Some(wordpress), Some(files)) = (&site.wordpress, &site.destination.files) else { return Ok((Vec::new(), String::new())) };
+        let values = site.destination_database_at.as_ref().map(new_values).unwrap_or_default();
+        let new = config::rewrite(&wordpress.config_text, &values, &|text| rewriter.and_then(|r| r.text(text)))
+            .map_err(|e| failed(ErrorKind::Invalid, format!("{CONFIG} could not be written for the new database: {e}"), ""))?;
+        let hash = blake3::hash(&new.text).to_hex().to_string();
+        let path = FilePath::from(CONFIG);
+        let there = files.stat(&path).await.map_err(step_error)?;
+        let existed = match recall::<Writing>(cx, WRITING).await? {
+            Some(earlier) => earlier.existed,
+            None => there.is_some(),
+        };
+        cx.remember(WRITING, Some(value(&Writing { existed, blake3: hash.clone() }))).await?;
+        let entry = Entry {
+            path,
+            kind: EntryKind::File { size: new.text.len() as u64 },
+            modified_ns: None,
+            mode: Some(mode(wordpress.config_entry.mode, there.filter(|_| existed).and_then(|e| e.mode))),
+            version: None,
+            content_type: None,
+        };
+        put(files.as_ref(), &entry, cx.run_id(), new.text.clone()).await.map_err(step_error)?;
+        prove(files.as_ref(), &new.text).await?;
+        let what = if new.changed.is_empty() { "unchanged".to_owned() } else { format!("with new values for {}", new.changed.join(", ")) };
+        observer.info("configuration", format!("Wrote {CONFIG} {what}"));
+        Ok((new.changed, hash))
+    }
+}
+
+/// The constants that name the new database.
+fn new_values(at: &DatabaseAt) -> BTreeMap<&'static str, String> {
+    if at.engine != DatabaseEngine::MySql {
+        return BTreeMap::new();
+    }
+    let host = if at.host.contains(':') { format!("[{}]", at.host) } else { at.host.clone() };
+    let host = if at.port == 3306 { host } else { format!("{host}:{}", at.port) };
+    let password = at.password.as_ref().map(|p| p.expose().to_owned()).unwrap_or_default();
+    BTreeMap::from([("DB_NAME", at.database.clone()), ("DB_USER", at.username.clone()), ("DB_PASSWORD", password), ("DB_HOST", host)])
+}
+
+/// The source's mode, never wider than that of a file it replaces; unknown: for owner and group alone.
+fn mode(source: Option<u32>, replaced: Option<u32>) -> u32 {
+    let mode = source.unwrap_or(0o640) & 0o777;
+    replaced.map_or(mode, |r| mode & r | 0o600)
+}
+
+async fn put(files: &dyn FileTarget, entry: &Entry, staging: &str, text: Vec<u8>) -> Result<()> {
+    files.put(entry, staging, futures::stream::iter([Ok(Bytes::from(text))]).boxed()).await
+}
+
+async fn prove(files: &dyn FileTarget, text: &[u8]) -> StepResult<()> {
+    let stored = detect::read_small(files, &FilePath::from(CONFIG), 1 << 24).await.map_err(step_error)?;
+    if stored.is_some_and(|(_, stored)| stored == text) {
+        return Ok(());
+    }
+    Err(failed(ErrorKind::Corrupt, format!("{CONFIG} does not read back as it was written at {}", files.location()), "Check who else writes there"))
+}
+
+/// Removes our file, unless somebody has changed it since.
+async fn remove_ours(files: &dyn FileTarget, writing: &Writing, observer: &RunObserver) -> StepResult<()> {
+    let path = FilePath::from(CONFIG);
+    let stored = match detect::read_small(files, &path, 1 << 24).await {
+        Err(e) if e.kind == ErrorKind::NotFound => None,
+        other => other.map_err(step_error)?,
+    };
+    match stored {
+        None => Ok(()),
+        Some((_, text)) if blake3::hash(&text).to_hex().as_str() == writing.blake3 => files.remove(&path).await.map_err(step_error),
+        Some(_) => {
+            observer.warning("rollback", format!("{CONFIG} at the destination was changed by somebody since and stays"));
+            Ok(())
+        }
+    }
+}
+
+/// Whether the file at the destination is still the one we wrote. `None`: none was written.
+pub async fn still_ours(cx: &StepContext, files: &dyn FileTarget) -> StepResult<Option<bool>> {
+    let Some(writing) = recall::<Writing>(cx, WRITING).await? else { return Ok(None) };
+    let stored = detect::read_small(files, &FilePath::from(CONFIG), 1 << 24).await.map_err(step_error)?;
+    Ok(Some(stored.is_some_and(|(_, text)| blake3::hash(&text).to_hex().as_str() == writing.blake3)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_never_made_readable_for_more_people() {
+        for (source, replaced, expected) in
+            [(Some(0o644), None, 0o644), (Some(0o644), Some(0o640), 0o640), (Some(0o600), Some(0o644), 0o600), (None, None, 0o640), (Some(0o100_440), None, 0o440)]
+        {
+            assert_eq!(mode(source, replaced), expected, "{source:?} {replaced:?}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Step 5: files in bulk while the site lives; then, in maintenance mode where the site has one, the last pass: first the
+//! database, then the files, so that both show one moment.
+//!
+//! Undo removes the files that we made and restores those that we replaced or deleted.
+
+use super::backup::Restorable;
+use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
+use super::maintenance::{self, REFRESH};
+use crate::adapters::{RunObserver, StepResult, failed, step_error};
+use engine::{Step, StepContext, StepError};
+use movers::files::{FilesMover, FilesUndone};
+use ports::ErrorKind;
+use ports::files::FileTarget;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub struct TransferFiles {
+    pub job: Arc<Job>,
+}
+
+#[async_trait::async_trait]
+impl Step for TransferFiles {
+    fn name(&self) -> &'static str {
+        "files"
+    }
+
+    fn title(&self) -> &'static str {
+        "Transferring files"
+    }
+
+    async fn run(&self, cx: &StepContext) -> StepResult {
+        let began = Instant::now();
+        let observer = RunObserver::new(cx);
+        let (Some(mover), Some(source)) = (self.job.files_mover(cx).await?, self.job.site().await?.source.files.clone()) else {
+            observer.info("file_transfer", "There are no files to transfer");
+            return Ok(timed(json!({"bulk": null, "last_pass": null, "database_last_pass": null, "standstill_seconds": 0.0}), began));
+        };
+        let bulk = mover.copy(&ledger(cx, ledgers::FILES), &observer, cx.stopping()).await.map_err(step_error)?;
+        let standing = self.wants_maintenance().await? && maintenance::enter(cx, source.as_ref(), &observer).await?;
+        let last = self.last_pass_refreshing(cx, &observer, &mover, source.as_ref(), standing).await;
+        // Whatever the last pass came to, the site lives again before anything else happens.
+        let left = maintenance::leave(cx, source.as_ref(), &observer).await;
+        let mut output = last?;
+        let state = left?;
+        output["bulk"] = value(&bulk);
+        output["standstill_seconds"] = json!(state.stood_still_ms as f64 / 1000.0);
+        output["maintenance"] = json!({"used": standing, "unavailable": state.unavailable});
+        Ok(timed(output, began))
+    }
+
+    async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
+        let observer = RunObserver::new(cx);
+        maintenance::stand_down(&self.job, cx).await?;
+        if !restores(cx, "restore_files") {
+            observer.info("rollback", "The destination's files stay as they are, as asked");
+            return Ok(());
+        }
+        let Some(undoer) = self.job.files_undoer(cx).await? else { return Ok(()) };
+        let backup = match Restorable::find(&self.job, cx).await? {
+            Some(restorable) => restorable.files(&self.job).await?,
+            None => None,
+        };
+        let asked_without = backup.is_none() && self.job.spec.safety.overwrite_without_backup;
+        let (bulk, last) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
+        let undone = undoer.undo(&[&bulk, &last], backup, &observer, cx.stopping()).await.map_err(step_error)?;
+        told(&observer, &undone, asked_without)
+    }
+
+    async fn stand_down(&self, cx: &StepContext) -> Result<(), StepError> {
+        maintenance::stand_down(&self.job, cx).await
+    }
+}
+
+impl TransferFiles {
+    async fn wants_maintenance(&self) -> StepResult<bool> {
+        Ok(self.job.spec.safety.maintenance_mode && self.job.site().await?.wordpress.is_some())
+    }
+
+    /// The last pass, while the maintenance file is kept fresh.
+    async fn last_pass_refreshing(&self, cx: &StepContext, observer: &RunObserver, mover: &FilesMover, source: &dyn FileTarget, standing: bool) -> StepResult {
+        let pass = self.last_pass(cx, observer, mover);
+        tokio::pin!(pass);
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + REFRESH, REFRESH);
+        loop {
+            tokio::select! {
+                done = &mut pass => return done,
+                _ = ticks.tick(), if standing => maintenance::write(cx, source).await.map_err(step_error)?,
+            }
+        }
+    }
+
+    async fn last_pass(&self, cx: &StepContext, observer: &RunObserver, mover: &FilesMover) -> StepResult {
+        let mut database_pass = Value::Null;
+        if let (Some(database), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) {
+            let pass = database.final_pass(&plan, &ledger(cx, ledgers::TABLES), observer, cx.stopping()).await.map_err(step_error)?;
+            observer.info("database", format!("The last pass brought {} of {} ranges up to date", pass.repaired, pass.ranges));
+            database_pass = value(&pass);
+        }
+        let (bulk, own) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
+        let last = mover.final_pass(&bulk, &own, observer, cx.stopping()).await.map_err(step_error)?;
+        Ok(json!({"last_pass": last, "database_last_pass": database_pass}))
+    }
+}
+
+/// Says what was taken back. Something that should have come back and did not is an error.
+fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: bool) -> StepResult<()> {
+    for kept in &undone.kept.listed {
+        observer.warning("rollback", format!("{} was left alone: {}", kept.path, kept.reason));
+    }
+    for lost in &undone.not_restored.listed {
+        observer.warning("rollback", format!("{} was not restored: {}", lost.path, lost.reason));
+    }
+    if undone.not_restored.count > 0 && !asked_without {
+        let message = format!("{} files could not be restored; the first is {}", undone.not_restored.count, undone.not_restored.listed.first().map_or_else(String::new, |p| p.path.to_string()));
+        return Err(failed(ErrorKind::Corrupt, message, "See the log for each of them; restore them by hand, then resolve the migration"));
+    }
+    observer.info("rollback", format!("Removed {} of our files and restored {} files, each compared by hash", undone.removed, undone.restored));
+    Ok(())
+}

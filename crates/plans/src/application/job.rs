@@ -1,0 +1,112 @@
+//! What all steps of one migration share: the specification, the open doors, and the names of ledgers and notes.
+
+use crate::Settings;
+use crate::adapters::{RunLedger, StepResult, step_error};
+use crate::site::{Doors, Site, database_options, file_options};
+use domain::spec::{MigrationSpec, SystemKind};
+use engine::{StepContext, StepError};
+use movers::databases::{DatabaseMover, DatabasePlan};
+use movers::files::{FilesMover, FilesPlan};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::time::Instant;
+use tokio::sync::OnceCell;
+
+pub struct Job {
+    pub settings: Settings,
+    pub spec: MigrationSpec,
+    site: OnceCell<Site>,
+    destination: OnceCell<Doors>,
+}
+
+/// Names of the run's ledgers.
+pub mod ledgers {
+    pub const FILES: &str = "files";
+    pub const TABLES: &str = "tables";
+    pub const BACKUP: &str = "backup";
+    pub const ADDRESSES: &str = "addresses";
+    pub const LAST_PASS: &str = "files-final";
+}
+
+/// Keys of the run's notes.
+pub mod notes {
+    pub const FILES_PLAN: &str = "plan.files";
+    pub const DATABASE_PLAN: &str = "plan.database";
+    pub const DATABASE_NAME: &str = "destination.database";
+    pub const BACKUP: &str = "backup.id";
+}
+
+impl Job {
+    pub fn new(settings: Settings, spec: MigrationSpec) -> Self {
+        Self { settings, spec, site: OnceCell::new(), destination: OnceCell::new() }
+    }
+
+    /// Both sides, opened on first use.
+    pub async fn site(&self) -> StepResult<&Site> {
+        self.site.get_or_try_init(|| Site::open(&self.spec, self.settings.connectors.as_ref())).await.map_err(step_error)
+    }
+
+    /// The destination alone: taking back needs no source.
+    pub async fn destination(&self, cx: &StepContext) -> StepResult<&Doors> {
+        let name = recall::<String>(cx, notes::DATABASE_NAME).await?;
+        let open = || Site::open_destination(&self.spec, name.as_deref(), self.settings.connectors.as_ref());
+        self.destination.get_or_try_init(open).await.map_err(step_error)
+    }
+
+    pub async fn files_mover(&self, cx: &StepContext) -> StepResult<Option<FilesMover>> {
+        Ok(self.site().await?.files_mover(&self.spec, cx.run_id()))
+    }
+
+    pub async fn database_mover(&self) -> StepResult<Option<DatabaseMover>> {
+        Ok(self.site().await?.database_mover(&self.spec))
+    }
+
+    /// A mover for taking back: it never looks at the source, so the destination stands in for it.
+    pub async fn files_undoer(&self, cx: &StepContext) -> StepResult<Option<FilesMover>> {
+        let options = file_options(&self.spec, self.spec.source.kind == SystemKind::Wordpress, cx.run_id());
+        let files = self.destination(cx).await?.files.clone();
+        Ok(files.map(|files| FilesMover::new(files.clone(), files, options)))
+    }
+
+    /// The same for the database.
+    pub async fn database_undoer(&self, cx: &StepContext) -> StepResult<Option<DatabaseMover>> {
+        let database = self.destination(cx).await?.database.clone();
+        Ok(database.map(|d| DatabaseMover::new(d.clone(), d, database_options(&self.spec))))
+    }
+}
+
+pub fn ledger(cx: &StepContext, name: &str) -> RunLedger {
+    RunLedger::new(cx.ledger(name))
+}
+
+/// A note of the run, read back as what it was.
+pub async fn recall<T: DeserializeOwned>(cx: &StepContext, key: &str) -> StepResult<Option<T>> {
+    let Some(value) = cx.recall(key).await? else { return Ok(None) };
+    let read = serde_json::from_value(value);
+    read.map(Some).map_err(|e| StepError::permanent("internal", format!("The run's note '{key}' cannot be read: {e}")))
+}
+
+pub async fn files_plan(cx: &StepContext) -> StepResult<Option<FilesPlan>> {
+    recall(cx, notes::FILES_PLAN).await
+}
+
+pub async fn database_plan(cx: &StepContext) -> StepResult<Option<DatabasePlan>> {
+    recall(cx, notes::DATABASE_PLAN).await
+}
+
+/// Whether a rollback is to restore this part. Without options: all of them.
+pub fn restores(cx: &StepContext, what: &str) -> bool {
+    let options = cx.options();
+    let choice = options.get(what).or_else(|| options.get("rollback_options").and_then(|o| o.get(what)));
+    choice.and_then(Value::as_bool).unwrap_or(true)
+}
+
+/// Adds how long the step took, for the report.
+pub fn timed(mut output: Value, began: Instant) -> Value {
+    output["duration_seconds"] = json!((began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
+    output
+}
+
+pub fn value<T: serde::Serialize>(of: &T) -> Value {
+    serde_json::to_value(of).unwrap_or_default()
+}

@@ -1,0 +1,71 @@
+//! The plan for applications: files and a database of a site or a store, from one place to another.
+//!
+//! ```text
+//!  1 validate       checks both sides, finds WordPress, plans files and tables, refuses what would lose data
+//!  2 backup         saves what will be overwritten or deleted, reads it back
+//!  3 prepare        destination root or bucket, database, tables
+//!  4 database       rows in bulk while the site lives, then indexes
+//!  5 files          files in bulk while the site lives; then, in maintenance mode, the last pass of database and files
+//!  6 configuration  wp-config.php for the new database; the site's address in its database
+//!  7 verify         every file and every row against the source's final state
+//!  8 finish         the report
+//! ```
+//! Each step is a file with `run` and `undo`. A step that has nothing to do runs and says so in the log.
+
+mod addresses;
+mod backup;
+mod configuration;
+mod database;
+mod files;
+mod finish;
+mod job;
+mod maintenance;
+mod prepare;
+mod same_place;
+mod validate;
+mod verify;
+mod website;
+
+pub(crate) use same_place::conflict;
+
+use crate::Settings;
+use domain::spec::MigrationSpec;
+use engine::plan::PlanBuilder;
+use engine::{EngineError, Plan, Step};
+use job::Job;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Makes the plan of one migration from its document.
+pub struct Builder {
+    settings: Settings,
+}
+
+impl Builder {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+}
+
+impl PlanBuilder for Builder {
+    fn build(&self, input: &Value) -> Result<Plan, EngineError> {
+        let spec = MigrationSpec::decode(input).map_err(|problems| {
+            let list: Vec<String> = problems.0.iter().map(|p| format!("{} {}", p.field, p.message)).collect();
+            EngineError::Invalid(format!("the migration's document is not valid: {}", list.join("; ")))
+        })?;
+        Ok(Plan { steps: steps(Arc::new(Job::new(self.settings.clone(), spec))) })
+    }
+}
+
+fn steps(job: Arc<Job>) -> Vec<Arc<dyn Step>> {
+    vec![
+        Arc::new(validate::Validate { job: job.clone() }),
+        Arc::new(backup::BackUp { job: job.clone() }),
+        Arc::new(prepare::Prepare { job: job.clone() }),
+        Arc::new(database::MigrateDatabase { job: job.clone() }),
+        Arc::new(files::TransferFiles { job: job.clone() }),
+        Arc::new(configuration::UpdateConfiguration { job: job.clone() }),
+        Arc::new(verify::Verify { job: job.clone() }),
+        Arc::new(finish::Finish { job }),
+    ]
+}

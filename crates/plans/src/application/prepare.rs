@@ -1,0 +1,116 @@
+//! Step 3: the destination's root or bucket, its website settings, its database and tables.
+//!
+//! Undo drops the objects that we made, restores the database's backup and proves it, and takes the website settings back.
+
+use super::backup::Restorable;
+use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
+use super::website;
+use crate::adapters::{RunObserver, StepResult, step_error};
+use engine::{Step, StepContext, StepError};
+use futures::StreamExt;
+use movers::databases;
+use ports::ErrorKind;
+use ports::files::{FilePath, FileTarget};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Note: whether the destination's root was missing before.
+const ROOT_ABSENT: &str = "prepare.root_absent";
+
+pub struct Prepare {
+    pub job: Arc<Job>,
+}
+
+#[async_trait::async_trait]
+impl Step for Prepare {
+    fn name(&self) -> &'static str {
+        "prepare"
+    }
+
+    fn title(&self) -> &'static str {
+        "Preparing destination"
+    }
+
+    async fn run(&self, cx: &StepContext) -> StepResult {
+        let began = Instant::now();
+        let observer = RunObserver::new(cx);
+        let site = self.job.site().await?;
+        let mut output = json!({"root_made": false, "website": null, "database": null});
+        if let Some(files) = &site.destination.files {
+            if cx.recall(ROOT_ABSENT).await?.is_none() {
+                cx.remember(ROOT_ABSENT, Some(json!(is_absent(files.as_ref()).await?))).await?;
+            }
+            files.prepare().await.map_err(step_error)?;
+            output["root_made"] = cx.recall(ROOT_ABSENT).await?.unwrap_or_default();
+            output["website"] = website::set_up(&self.job.spec, files.as_ref(), cx, &observer).await?;
+        }
+        if let (Some(mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) {
+            let prepared = mover.prepare(&plan, &ledger(cx, ledgers::TABLES), &observer, cx.stopping()).await.map_err(step_error)?;
+            output["database"] = value(&prepared);
+        } else {
+            observer.info("database", "There is no database to prepare");
+        }
+        Ok(timed(output, began))
+    }
+
+    async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
+        let observer = RunObserver::new(cx);
+        if restores(cx, "restore_database") {
+            self.undo_database(cx, &observer).await?;
+        } else {
+            observer.info("rollback", "The destination's database stays as it is, as asked");
+        }
+        let destination = self.job.destination(cx).await?;
+        let Some(files) = &destination.files else { return Ok(()) };
+        if restores(cx, "restore_configuration") {
+            website::take_back(files.as_ref(), cx).await?;
+        }
+        if restores(cx, "restore_files") && cx.recall(ROOT_ABSENT).await? == Some(json!(true)) {
+            remove_root(files.as_ref(), &observer).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Prepare {
+    async fn undo_database(&self, cx: &StepContext, observer: &RunObserver) -> StepResult<()> {
+        let (Some(undoer), Some(plan)) = (self.job.database_undoer(cx).await?, database_plan(cx).await?) else { return Ok(()) };
+        undoer.undo(&plan, &ledger(cx, ledgers::TABLES), observer).await.map_err(step_error)?;
+        observer.info("rollback", "Removed what the migration made in the destination's database");
+        let Some(database) = &self.job.destination(cx).await?.database else { return Ok(()) };
+        let saved = Restorable::find(&self.job, cx).await?.and_then(|r| r.database());
+        if let Some(dir) = saved {
+            let restored = databases::restore(database, &dir, observer, cx.stopping()).await.map_err(step_error)?;
+            observer.info("rollback", format!("Restored {} tables ({} rows) of the destination's database; every fingerprint equals the backup's", restored.tables, restored.rows));
+        } else if !plan.overwrites.is_empty() {
+            observer.warning("rollback", format!("{} database objects were replaced without a backup, as asked, and are not restored", plan.overwrites.len()));
+        }
+        Ok(())
+    }
+}
+
+async fn is_absent(files: &dyn FileTarget) -> StepResult<bool> {
+    match files.list().next().await {
+        Some(Err(e)) if e.kind == ErrorKind::NotFound => Ok(true),
+        Some(Err(e)) => Err(step_error(e)),
+        Some(Ok(_)) | None => Ok(false),
+    }
+}
+
+/// The root that we made goes when it is empty and the system can remove it; an empty one is no harm.
+async fn remove_root(files: &dyn FileTarget, observer: &RunObserver) -> StepResult<()> {
+    match files.list().next().await {
+        None => {}
+        Some(Err(e)) if e.kind == ErrorKind::NotFound => return Ok(()),
+        Some(Err(e)) => return Err(step_error(e)),
+        Some(Ok(_)) => {
+            observer.info("rollback", format!("{} stays: it holds files that are not this migration's", files.location()));
+            return Ok(());
+        }
+    }
+    if files.remove(&FilePath::default()).await.is_err() {
+        observer.info("rollback", format!("{} was made by this migration and stays, empty", files.location()));
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Step 7: every file by hash, every table by fingerprint, every rewritten row by value. Reads only, so there is no undo.
+
+use super::addresses::{self, Addresses, edited};
+use super::configuration;
+use super::job::{Job, database_plan, ledger, ledgers, timed};
+use crate::adapters::{RunObserver, StepResult, step_error};
+use crate::wordpress::CONFIG;
+use engine::{Step, StepContext, StepError};
+use movers::databases::DatabaseVerified;
+use movers::files::FilesVerified;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The stable word of a verification that found a difference.
+pub const MISMATCH: &str = "verification_mismatch";
+/// Differences named in the error; the counts are exact.
+const NAMED: usize = 20;
+
+pub struct Verify {
+    pub job: Arc<Job>,
+}
+
+#[async_trait::async_trait]
+impl Step for Verify {
+    fn name(&self) -> &'static str {
+        "verify"
+    }
+
+    fn title(&self) -> &'static str {
+        "Verifying migration"
+    }
+
+    async fn run(&self, cx: &StepContext) -> StepResult {
+        let began = Instant::now();
+        let observer = RunObserver::new(cx);
+        if !self.job.spec.safety.verify_after {
+            observer.warning("verification", "Not verified: verify_after is off");
+            return Ok(timed(json!({"verified": false, "reason": "verify_after is off"}), began));
+        }
+        let mut differences = Vec::new();
+        let files = self.verify_files(cx, &observer, &mut differences).await?;
+        let configuration = self.verify_configuration(cx, &mut differences).await?;
+        let (database, rewritten) = self.verify_database(cx, &observer, &mut differences).await?;
+        if !differences.is_empty() {
+            return Err(mismatch(&differences, files.as_ref(), database.as_ref()));
+        }
+        let output = json!({"verified": true, "files": files, "configuration": configuration, "database": database, "rewritten_rows": rewritten});
+        Ok(timed(output, began))
+    }
+
+    async fn undo(&self, _cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+impl Verify {
+    async fn verify_files(&self, cx: &StepContext, observer: &RunObserver, differences: &mut Vec<String>) -> StepResult<Option<FilesVerified>> {
+        let Some(mover) = self.job.files_mover(cx).await? else { return Ok(None) };
+        let (bulk, last) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
+        let found = mover.verify(&[&bulk, &last], observer, cx.stopping()).await.map_err(step_error)?;
+        differences.extend(found.mismatches.iter().map(|m| format!("file {}: {}", m.path, m.reason)));
+        if found.is_equal() {
+            observer.info("verification", format!("{} files are stored as they were read", found.files));
+        }
+        Ok(Some(found))
+    }
+
+    async fn verify_configuration(&self, cx: &StepContext, differences: &mut Vec<String>) -> StepResult<Option<bool>> {
+        let Some(files) = &self.job.site().await?.destination.files else { return Ok(None) };
+        let ours = configuration::still_ours(cx, files.as_ref()).await?;
+        if ours == Some(false) {
+            differences.push(format!("file {CONFIG}: it is not what was written"));
+        }
+        Ok(ours)
+    }
+
+    async fn verify_database(&self, cx: &StepContext, observer: &RunObserver, differences: &mut Vec<String>) -> StepResult<(Option<DatabaseVerified>, u64)> {
+        let (Some(mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else { return Ok((None, 0)) };
+        let changed = edited(&ledger(cx, ledgers::ADDRESSES)).await?;
+        let found = mover.verify(&plan, &ledger(cx, ledgers::TABLES), &changed, observer, cx.stopping()).await.map_err(step_error)?;
+        for table in found.tables.iter().filter(|t| !t.equal) {
+            differences.push(format!("table {}: {} rows expected, {} found", table.table, table.rows_source, table.rows_destination));
+            differences.extend(table.differing.iter().map(|key| format!("table {}: row {key:?} differs", table.table)));
+        }
+        let mut rewritten = 0;
+        if !changed.is_empty()
+            && let Some(rewriter) = addresses::rewriter(&self.job, cx, Some(&plan)).await?
+            && let Some(work) = Addresses::new(&self.job, cx, observer, rewriter).await?
+        {
+            let (count, wrong) = work.prove(&plan).await?;
+            rewritten = count;
+            differences.extend(wrong.into_iter().map(|(table, key)| format!("table {table}: row {key:?} is not what rewriting its address gives")));
+        }
+        if found.equal() {
+            let rows: u64 = found.tables.iter().map(|t| t.rows_destination).sum();
+            observer.info("verification", format!("{} tables with {rows} rows equal the source's final state; {rewritten} rewritten rows are proven", found.tables.len()));
+        }
+        Ok((Some(found), rewritten))
+    }
+}
+
+fn mismatch(differences: &[String], files: Option<&FilesVerified>, database: Option<&DatabaseVerified>) -> StepError {
+    let files = files.map_or(0, |f| f.mismatched);
+    let rows: u64 = database.map_or(0, |d| d.tables.iter().map(|t| t.differing_total).sum());
+    let tables = database.map_or(0, |d| d.tables.iter().filter(|t| !t.equal).count());
+    let named: Vec<&String> = differences.iter().take(NAMED).collect();
+    let list = named.iter().map(|d| d.as_str()).collect::<Vec<_>>().join("; ");
+    let message = format!(
+        "Verification found differences: {files} files, {tables} tables with {rows} named rows. {list}. Something else writes to the destination, or its storage is damaged; find out what, then roll back and start again"
+    );
+    StepError::permanent(MISMATCH, message).details(json!({"files": files, "tables": tables, "rows": rows, "differences": named, "retryable": false}))
+}

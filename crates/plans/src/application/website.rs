@@ -1,0 +1,60 @@
+//! Serving a site from the object store itself: index and error document.
+
+use crate::adapters::{RunObserver, StepResult, step_error};
+use domain::spec::{FilesAt, MigrationSpec, SystemKind};
+use engine::StepContext;
+use ports::ErrorKind;
+use ports::files::FileTarget;
+use serde_json::{Value, json};
+
+/// Note: what the store's website configuration was before.
+const BEFORE: &str = "website.before";
+
+/// The documents to set: the ones given, or a static site's `index.html`.
+fn documents(spec: &MigrationSpec) -> Option<(String, Option<String>, bool)> {
+    let FilesAt::S3(at) = spec.destination.files.as_ref()? else { return None };
+    match (&at.index_document, &at.error_document) {
+        (None, None) if spec.source.kind == SystemKind::Static => Some(("index.html".to_owned(), None, false)),
+        (None, None) => None,
+        (index, error) => Some((index.clone().unwrap_or_else(|| "index.html".to_owned()), error.clone(), true)),
+    }
+}
+
+/// Sets the documents where the store can serve a site. Repeatable.
+pub async fn set_up(spec: &MigrationSpec, files: &dyn FileTarget, cx: &StepContext, observer: &RunObserver) -> StepResult {
+    let (Some((index, error, asked)), Some(store)) = (documents(spec), files.website()) else { return Ok(Value::Null) };
+    let outcome = async {
+        if cx.recall(BEFORE).await?.is_none() {
+            let before = store.website().await.map_err(step_error)?;
+            cx.remember(BEFORE, Some(json!({"configuration": before}))).await?;
+        }
+        store.set_website(Some((index.clone(), error.clone()))).await.map_err(step_error)
+    };
+    match outcome.await {
+        Ok(()) => {
+            observer.info("website", format!("{} serves {index} as its index document", files.location()));
+            Ok(json!({"index_document": index, "error_document": error}))
+        }
+        Err(e) if !e.stopped && !e.temporary => {
+            cx.remember(BEFORE, None).await?;
+            let message = format!("The store does not take a website configuration ({e}); the files are moved without one");
+            if asked { observer.warning("website", message.clone()) } else { observer.info("website", message.clone()) }
+            Ok(json!({"index_document": index, "error_document": error, "refused": message, "asked": asked}))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Puts the earlier documents back, or removes the configuration when there was none. Repeatable.
+pub async fn take_back(files: &dyn FileTarget, cx: &StepContext) -> StepResult<()> {
+    let (Some(note), Some(store)) = (cx.recall(BEFORE).await?, files.website()) else { return Ok(()) };
+    let before = &note["configuration"];
+    let text = |names: &[&str]| names.iter().find_map(|name| before.pointer(name).and_then(Value::as_str)).map(str::to_owned);
+    let index = text(&["/index_document", "/IndexDocument/Suffix"]);
+    let error = text(&["/error_document", "/ErrorDocument/Key"]);
+    match store.set_website(index.map(|i| (i, error))).await {
+        // The bucket went with its last file.
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
+        other => other.map_err(step_error),
+    }
+}

@@ -1,0 +1,220 @@
+//! Backups: one directory each, with a manifest that says what is in it and whether it was read back.
+//!
+//! ```text
+//! BACKUPS/backup-20240826-143022/
+//!     manifest.json      state: writing ─► verified | failed
+//!     files/             what the migration overwrites or deletes, as it was
+//!     database/          the destination's objects that the migration replaces
+//!     source-database/   the source's whole database, when asked for
+//!     configuration/     the destination's configuration file
+//! ```
+//! Making and restoring them is the steps' business (`application`); here they are named, listed, kept and removed.
+
+use crate::Settings;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ports::{ConnectorError, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+const MANIFEST: &str = "manifest.json";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackupState {
+    /// Being made, or its maker died.
+    Writing,
+    /// Everything in it was read back and compared.
+    Verified,
+    /// Could not be completed; it restores nothing.
+    Failed,
+}
+
+/// One part of a backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// `files`, `database`, `source_database`, `configuration`.
+    pub kind: String,
+    /// Where it was saved from; no secret.
+    pub location: String,
+    /// Files or tables.
+    pub items: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    /// BLAKE3 of a single file; hashes of many stand beside them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
+}
+
+/// What a backup says about itself. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    pub id: String,
+    pub tenant: String,
+    /// The migration that made it.
+    pub run: String,
+    /// That migration's name.
+    pub name: String,
+    pub state: BackupState,
+    pub created: Timestamp,
+    /// When retention removes it.
+    pub expires: Timestamp,
+    pub bytes: u64,
+    pub parts: Vec<Part>,
+}
+
+impl Backup {
+    pub fn part(&self, kind: &str) -> Option<&Part> {
+        self.parts.iter().find(|p| p.kind == kind)
+    }
+}
+
+/// `backup-20240826-143022`, in UTC. `attempt` above 1 is added, for a name that is taken.
+pub fn id_at(now: Timestamp, attempt: u32) -> String {
+    let base = now.to_zoned(TimeZone::UTC).strftime("backup-%Y%m%d-%H%M%S").to_string();
+    if attempt > 1 { format!("{base}-{attempt}") } else { base }
+}
+
+/// The directory of a backup. An id that is no plain name is refused, so that it never leaves the backups' directory.
+pub fn directory(settings: &Settings, id: &str) -> Result<PathBuf> {
+    let plain = id.starts_with("backup-") && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if !plain || id.len() > 64 {
+        return Err(not_found(id));
+    }
+    Ok(settings.backups_dir.join(id))
+}
+
+/// The tenant's backups, newest first. Directories without a readable manifest are passed over.
+pub async fn list(settings: &Settings, tenant: &str) -> Result<Vec<Backup>> {
+    let mut found = all(settings).await?;
+    found.retain(|b| b.tenant == tenant);
+    Ok(found)
+}
+
+/// One backup of the tenant; a foreign one is `NotFound`.
+pub async fn get(settings: &Settings, tenant: &str, id: &str) -> Result<Backup> {
+    read(settings, id).await?.filter(|b| b.tenant == tenant).ok_or_else(|| not_found(id))
+}
+
+/// Removes a backup and everything in it. A missing one is `NotFound`.
+pub async fn delete(settings: &Settings, tenant: &str, id: &str) -> Result<()> {
+    get(settings, tenant, id).await?;
+    remove(settings, id).await
+}
+
+/// Removes every backup whose time is up; gives their ids.
+pub async fn enforce_retention(settings: &Settings, now: Timestamp) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for backup in all(settings).await?.into_iter().filter(|b| b.expires <= now) {
+        remove(settings, &backup.id).await?;
+        removed.push(backup.id);
+    }
+    Ok(removed)
+}
+
+/// Reserves a fresh name for this run by making its directory. Repeatable with the `known` id of an earlier try.
+pub(crate) async fn reserve(settings: &Settings, known: &str) -> Result<bool> {
+    let dir = directory(settings, known)?;
+    tokio::fs::create_dir_all(&settings.backups_dir).await.map_err(|e| file_error("make directory", &settings.backups_dir, e))?;
+    let dir_for_task = dir.clone();
+    let made = tokio::task::spawn_blocking(move || make_private(&dir_for_task)).await;
+    match made.map_err(|e| ConnectorError::new(ErrorKind::Internal, "make directory", dir.display().to_string(), e.to_string()))? {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(file_error("make directory", &dir, e)),
+    }
+}
+
+/// A directory that only its owner may enter: backups hold passwords.
+fn make_private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(dir)
+}
+
+/// Writes the manifest whole or not at all, on disk when it returns.
+pub(crate) async fn write(settings: &Settings, backup: &Backup) -> Result<()> {
+    let dir = directory(settings, &backup.id)?;
+    let text = serde_json::to_vec_pretty(backup).unwrap_or_default();
+    write_file(&dir, MANIFEST, text).await
+}
+
+/// Writes a file of a backup through a temporary name, readable by its owner only.
+pub(crate) async fn write_file(dir: &Path, name: &str, content: Vec<u8>) -> Result<()> {
+    let (dir, path, staging) = (dir.to_owned(), dir.join(name), dir.join(format!(".{name}.new")));
+    let (subject, staging_path) = (path.clone(), staging.clone());
+    let written = tokio::task::spawn_blocking(move || {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        std::fs::create_dir_all(&dir)?;
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staging_path)?;
+        file.write_all(&content)?;
+        file.sync_all()?;
+        std::fs::rename(&staging_path, &path)
+    })
+    .await;
+    written
+        .map_err(|e| ConnectorError::new(ErrorKind::Internal, "write", subject.display().to_string(), e.to_string()))?
+        .map_err(|e| file_error("write", &subject, e))
+}
+
+/// A backup's manifest, whosever it is; `None` when there is none.
+pub(crate) async fn read(settings: &Settings, id: &str) -> Result<Option<Backup>> {
+    let path = directory(settings, id)?.join(MANIFEST);
+    match tokio::fs::read(&path).await {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|e| ConnectorError::new(ErrorKind::Corrupt, "read", path.display().to_string(), e.to_string()).because(e)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(file_error("read", &path, e)),
+    }
+}
+
+/// Removes the directory: first the manifest, so that a half-removed backup is none. Absent is fine.
+pub(crate) async fn remove(settings: &Settings, id: &str) -> Result<()> {
+    let dir = directory(settings, id)?;
+    for gone in [tokio::fs::remove_file(dir.join(MANIFEST)).await, tokio::fs::remove_dir_all(&dir).await] {
+        match gone {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(file_error("remove", &dir, e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn all(settings: &Settings) -> Result<Vec<Backup>> {
+    let mut entries = match tokio::fs::read_dir(&settings.backups_dir).await {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(file_error("read", &settings.backups_dir, e)),
+    };
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next_entry().await.map_err(|e| file_error("read", &settings.backups_dir, e))? {
+        if let Some(id) = entry.file_name().to_str()
+            && let Ok(Some(backup)) = read(settings, id).await
+        {
+            found.push(backup);
+        }
+    }
+    found.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| b.id.cmp(&a.id)));
+    Ok(found)
+}
+
+fn not_found(id: &str) -> ConnectorError {
+    ConnectorError::new(ErrorKind::NotFound, "find", format!("backup '{}'", id.escape_default()), "there is no such backup")
+        .advice("List the backups to see which exist; they are removed when their retention is over")
+}
+
+pub(crate) fn file_error(operation: &str, path: &Path, error: io::Error) -> ConnectorError {
+    let (kind, advice) = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (ErrorKind::NoSpace, "Free space in the backup directory, then start again"),
+        io::ErrorKind::PermissionDenied => (ErrorKind::Permission, "Give the worker's user access to the backup directory"),
+        io::ErrorKind::NotFound => (ErrorKind::NotFound, ""),
+        _ => (ErrorKind::Internal, ""),
+    };
+    ConnectorError::new(kind, operation, path.display().to_string(), error.to_string()).advice(advice).because(error)
+}
+
+#[cfg(test)]
+#[path = "backups_tests.rs"]
+mod tests;

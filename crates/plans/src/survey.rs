@@ -1,0 +1,247 @@
+//! The dry run: everything that only reads, and an estimate that rests on a short measurement.
+
+use crate::Settings;
+use crate::application::conflict;
+use crate::site::{Configuration, Site, left_out};
+use crate::wordpress::CONFIG;
+use domain::spec::MigrationSpec;
+use domain::units;
+use futures::{StreamExt, TryStreamExt};
+use movers::databases::DatabasePlan;
+use movers::files::FilesPlan;
+use ports::databases::{Database, KeyRange, View};
+use ports::files::{FilePath, FileSource};
+use ports::observe::{Level, Meter, Operation};
+use ports::{ConnectorError, ErrorKind, Result};
+use serde::Serialize;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How long the source is read to measure it, files and database each.
+const SAMPLE: Duration = Duration::from_millis(1500);
+
+/// What a migration would do. Nothing was changed to find it out.
+#[derive(Debug, Clone, Serialize)]
+pub struct DryRun {
+    pub files: Option<FilesPlan>,
+    pub database: Option<DatabaseDryRun>,
+    pub wordpress: Option<WordPressFound>,
+    /// What becomes of `wp-config.php`: `none`, `rewritten`, `withheld`.
+    pub configuration: String,
+    pub overwrites: u64,
+    pub deletes: u64,
+    /// Bytes of files and (by the engine's estimate) of tables.
+    pub bytes: u64,
+    pub size: String,
+    pub estimate: Estimate,
+    pub left_out: Vec<String>,
+    /// Whether a start would be refused, and why.
+    pub refusals: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct DatabaseDryRun {
+    pub tables: u64,
+    /// Estimates of the source's engine.
+    pub rows: u64,
+    pub bytes: u64,
+    pub objects: u64,
+    pub unmovable: Vec<ports::databases::Unmovable>,
+    /// Objects at the destination that would be replaced.
+    pub overwrites: Vec<String>,
+    pub destination_exists: bool,
+    pub version_source: String,
+    pub version_destination: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct WordPressFound {
+    pub version: Option<String>,
+    pub table_prefix: String,
+}
+
+/// How long it will take, and what that rests on.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Estimate {
+    pub seconds: f64,
+    /// `"28m 45s"`.
+    pub duration: String,
+    /// Bytes per second and seconds per file that were measured; `None` where there was nothing to measure.
+    pub files_rate: Option<f64>,
+    pub seconds_per_file: Option<f64>,
+    pub database_rate: Option<f64>,
+    pub how: String,
+}
+
+/// Looks at both sides and measures the source briefly. Reads only.
+pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &CancellationToken) -> Result<DryRun> {
+    let site = tokio::select! {
+        () = stop.cancelled() => return Err(ConnectorError::stopped("survey", "both systems")),
+        opened = Site::open(spec, settings.connectors.as_ref()) => opened?,
+    };
+    let quiet = Quiet::default();
+    let files = match site.files_mover(spec, "survey") {
+        Some(mover) => Some(mover.survey(&quiet, stop).await?),
+        None => None,
+    };
+    let database = match site.database_mover(spec) {
+        Some(mover) => Some(mover.survey().await?),
+        None => None,
+    };
+    let configuration = site.configuration(spec);
+    let overwritten = configuration == Configuration::Rewritten && exists(&site).await?;
+    let estimate = estimate(spec, &site, files.as_ref(), database.as_ref(), stop).await?;
+    let bytes = files.as_ref().map_or(0, |p| p.bytes) + database.as_ref().map_or(0, |p| p.bytes);
+    let overwrites = files.as_ref().map_or(0, |p| p.overwrites) + u64::from(overwritten) + database.as_ref().map_or(0, |p| p.overwrites.len() as u64);
+    let deletes = files.as_ref().map_or(0, |p| p.deletes);
+    Ok(DryRun {
+        refusals: refusals(spec, &site, overwrites + deletes),
+        database: database.map(of_plan),
+        wordpress: site.wordpress.as_ref().map(|w| WordPressFound { version: w.version.clone(), table_prefix: w.prefix.clone() }),
+        configuration: format!("{configuration:?}").to_lowercase(),
+        overwrites,
+        deletes,
+        bytes,
+        size: units::size(bytes),
+        estimate,
+        left_out: left_out(spec, site.wordpress.is_some()),
+        notes: site.notes.clone(),
+        files,
+    })
+}
+
+fn of_plan(plan: DatabasePlan) -> DatabaseDryRun {
+    DatabaseDryRun {
+        tables: plan.tables,
+        rows: plan.rows,
+        bytes: plan.bytes,
+        objects: plan.objects,
+        unmovable: plan.unmovable,
+        overwrites: plan.overwrites.iter().map(|o| o.name.to_string()).collect(),
+        destination_exists: plan.destination_exists,
+        version_source: plan.version_source,
+        version_destination: plan.version_destination,
+    }
+}
+
+async fn exists(site: &Site) -> Result<bool> {
+    let Some(files) = &site.destination.files else { return Ok(false) };
+    match files.stat(&FilePath::from(CONFIG)).await {
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(false),
+        found => Ok(found?.is_some()),
+    }
+}
+
+fn refusals(spec: &MigrationSpec, site: &Site, losses: u64) -> Vec<String> {
+    let mut out: Vec<String> = conflict(spec, site.source_database_at.as_ref(), site.destination_database_at.as_ref()).into_iter().collect();
+    if losses > 0 && !spec.safety.backup_before && !spec.safety.overwrite_without_backup {
+        out.push(format!("{losses} things at the destination would be lost without a backup: leave safety.backup_before on, or set safety.overwrite_without_backup"));
+    }
+    out
+}
+
+async fn estimate(spec: &MigrationSpec, site: &Site, files: Option<&FilesPlan>, database: Option<&DatabasePlan>, stop: &CancellationToken) -> Result<Estimate> {
+    let mut out = Estimate::default();
+    let mut words = Vec::new();
+    if let (Some(plan), Some(source)) = (files.filter(|p| p.files > 0), &site.source.files) {
+        let sample = read_files(source.as_ref(), plan, stop).await?;
+        if sample.bytes > 0 {
+            let rate = sample.bytes as f64 / sample.reading.max(1e-6);
+            let per_file = sample.opening / sample.files as f64;
+            out.seconds += plan.bytes as f64 / rate + plan.files as f64 * per_file / spec.transfer.parallel_transfers as f64;
+            out.files_rate = Some(rate);
+            out.seconds_per_file = Some(per_file);
+            words.push(format!("{} of the source's largest files were read at {} and opened in {:.1} ms each", units::size(sample.bytes), units::rate(rate), per_file * 1000.0));
+        }
+    }
+    if let (Some(plan), Some(source)) = (database.filter(|p| p.rows > 0), &site.source.database) {
+        let (bytes, seconds) = read_rows(source.as_ref(), plan, stop).await?;
+        if bytes > 0 {
+            let rate = bytes as f64 / seconds.max(1e-6);
+            out.seconds += plan.bytes as f64 / rate;
+            out.database_rate = Some(rate);
+            words.push(format!("{} of the largest table were read at {}", units::size(bytes), units::rate(rate)));
+        }
+    }
+    out.duration = units::duration(out.seconds);
+    out.how = if words.is_empty() { "there is nothing to transfer".to_owned() } else { format!("{}; writing, verification and backup come on top", words.join("; ")) };
+    Ok(out)
+}
+
+#[derive(Default)]
+struct Sample {
+    files: u64,
+    bytes: u64,
+    /// Seconds until the first byte, of all files together; and seconds from there.
+    opening: f64,
+    reading: f64,
+}
+
+/// Reads the largest files for a short while.
+async fn read_files(source: &dyn FileSource, plan: &FilesPlan, stop: &CancellationToken) -> Result<Sample> {
+    let mut sample = Sample::default();
+    let began = Instant::now();
+    for (path, _) in &plan.largest {
+        if began.elapsed() >= SAMPLE || stop.is_cancelled() {
+            break;
+        }
+        let opened_at = Instant::now();
+        let mut body = match source.open(path, None).await {
+            Ok(opened) => opened.body,
+            Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Changed) => continue,
+            Err(e) => return Err(e),
+        };
+        let mut first = None;
+        while let Some(piece) = body.next().await {
+            first.get_or_insert_with(|| opened_at.elapsed());
+            sample.bytes += piece?.len() as u64;
+            if began.elapsed() >= SAMPLE {
+                break;
+            }
+        }
+        let first = first.unwrap_or_else(|| opened_at.elapsed());
+        sample.files += 1;
+        sample.opening += first.as_secs_f64();
+        sample.reading += opened_at.elapsed().saturating_sub(first).as_secs_f64();
+    }
+    Ok(sample)
+}
+
+/// Reads the largest table for a short while; gives bytes and seconds.
+async fn read_rows(source: &dyn Database, plan: &DatabasePlan, stop: &CancellationToken) -> Result<(u64, f64)> {
+    let Some(table) = plan.schema.tables.iter().max_by_key(|t| t.bytes) else { return Ok((0, 0.0)) };
+    let view = source.read(View::Latest { connections: 1 }).await?;
+    let began = Instant::now();
+    let mut bytes = 0;
+    let mut rows = view.rows(table, &KeyRange::default());
+    let outcome = async {
+        while let Some(block) = rows.try_next().await? {
+            bytes += block.data.len() as u64;
+            if began.elapsed() >= SAMPLE || stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(())
+    }
+    .await;
+    let seconds = began.elapsed().as_secs_f64();
+    drop(rows);
+    view.close().await?;
+    outcome.map(|()| (bytes, seconds))
+}
+
+/// Nobody listens to a dry run.
+#[derive(Default)]
+struct Quiet(Meter);
+
+impl ports::Observer for Quiet {
+    fn log(&self, _level: Level, _component: &str, _message: String, _details: Value) {}
+
+    fn operation(&self, _operation: Operation) {}
+
+    fn meter(&self) -> &Meter {
+        &self.0
+    }
+}

@@ -1,0 +1,93 @@
+//! Finding a WordPress site through a `FileSource`: its configuration, its version, what of it need not move.
+
+use super::CONFIG;
+use super::config::Config;
+use futures::StreamExt;
+use ports::files::{Entry, EntryKind, FilePath, FileSource};
+use ports::{ConnectorError, ErrorKind, Result};
+
+/// No real `wp-config.php` is larger, in bytes.
+const CONFIG_LIMIT: u64 = 1 << 20;
+
+/// Left behind: caches and leftovers of updates, which WordPress and its plugins make anew. Relative to the web root; what
+/// matches a directory leaves out everything below it.
+pub const LEFT_OUT: [&str; 8] = [
+    "/.maintenance",
+    "/wp-content/cache",
+    "/wp-content/*/cache",
+    "/wp-content/litespeed",
+    "/wp-content/et-cache",
+    "/wp-content/upgrade",
+    "/wp-content/upgrade-temp-backup",
+    "/wp-content/debug.log",
+];
+
+/// The site's configuration file, read and parsed.
+pub struct Found {
+    pub entry: Entry,
+    pub text: Vec<u8>,
+    pub config: Config,
+    /// From `wp-includes/version.php`.
+    pub version: Option<String>,
+}
+
+/// Reads `wp-config.php`. Missing: an error that says where WordPress may keep it instead.
+pub async fn find(files: &dyn FileSource) -> Result<Found> {
+    let path = FilePath::from(CONFIG);
+    let subject = format!("{}/{CONFIG}", files.location().trim_end_matches('/'));
+    let Some((entry, text)) = read_small(files, &path, CONFIG_LIMIT).await? else {
+        return Err(ConnectorError::new(ErrorKind::NotFound, "read", subject, "there is no wp-config.php, so this is no WordPress web root").advice(
+            "Check paths.web_root; WordPress also accepts the file one directory above the web root, which a migration cannot reach: move it into the web root, or use the type 'server'",
+        ));
+    };
+    let config = Config::parse(&text)
+        .map_err(|e| ConnectorError::new(ErrorKind::Invalid, "understand", subject, e.to_string()).advice("Check the file with `php -l`"))?;
+    let version = read_small(files, &FilePath::from("wp-includes/version.php"), CONFIG_LIMIT).await?.and_then(|(_, text)| version_in(&text));
+    Ok(Found { entry, text, config, version })
+}
+
+/// A whole small file; `None` when it is not there. Symbolic links are followed within the root.
+pub async fn read_small(files: &dyn FileSource, path: &FilePath, limit: u64) -> Result<Option<(Entry, Vec<u8>)>> {
+    let Some(entry) = files.stat(path).await? else { return Ok(None) };
+    let entry = if matches!(entry.kind, EntryKind::Symlink { .. }) { files.resolve(path).await? } else { Some(entry) };
+    let Some(entry) = entry else { return Ok(None) };
+    if entry.size() > limit {
+        let subject = format!("{}/{path}", files.location());
+        return Err(ConnectorError::new(ErrorKind::Invalid, "read", subject, format!("it is larger than {limit} bytes")));
+    }
+    let opened = match files.open(path, None).await {
+        Ok(opened) => opened,
+        Err(e) if e.kind == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let mut body = opened.body;
+    let mut text = Vec::new();
+    while let Some(piece) = body.next().await {
+        text.extend_from_slice(&piece?);
+        if text.len() as u64 > limit {
+            let subject = format!("{}/{path}", files.location());
+            return Err(ConnectorError::new(ErrorKind::Changed, "read", subject, "it grew while it was read"));
+        }
+    }
+    Ok(Some((entry, text)))
+}
+
+fn version_in(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let rest = text.split("$wp_version").nth(1)?;
+    let quote = rest.find(['\'', '"'])?;
+    let rest = &rest[quote + 1..];
+    let end = rest.find(['\'', '"'])?;
+    Some(rest[..end].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_wordpress_own_file() {
+        assert_eq!(version_in(b"<?php\n/** x */\n$wp_version = '6.1.6';\n$wp_db_version = 53496;").as_deref(), Some("6.1.6"));
+        assert_eq!(version_in(b"<?php nothing"), None);
+    }
+}
