@@ -62,26 +62,30 @@ pub struct RollbackOptions {
     pub rollback_options: Restore,
 }
 
+/// What a rollback takes back.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct Restore {
-    pub restore_files: bool,
-    pub restore_database: bool,
-    pub restore_configuration: bool,
+    #[serde(rename = "restore_files")]
+    pub files: bool,
+    #[serde(rename = "restore_database")]
+    pub database: bool,
+    #[serde(rename = "restore_configuration")]
+    pub configuration: bool,
 }
 
 impl RollbackOptions {
     fn decode(body: Option<&Value>) -> Result<Self, Error> {
         let empty = json!({});
         let mut problems = Problems::default();
-        let mut out = Self { backup_id: None, rollback_options: Restore { restore_files: true, restore_database: true, restore_configuration: true } };
+        let mut out = Self { backup_id: None, rollback_options: Restore { files: true, database: true, configuration: true } };
         if let Some(mut fields) = Fields::of("", body.unwrap_or(&empty), &mut problems) {
             out.backup_id = fields.text("backup_id", &mut problems);
             if let Some(mut options) = fields.object("rollback_options", &mut problems) {
-                out.rollback_options.restore_files = options.flag("restore_files", true, &mut problems);
-                out.rollback_options.restore_database = options.flag("restore_database", true, &mut problems);
-                out.rollback_options.restore_configuration = options.flag("restore_configuration", true, &mut problems);
+                out.rollback_options.files = options.flag("restore_files", true, &mut problems);
+                out.rollback_options.database = options.flag("restore_database", true, &mut problems);
+                out.rollback_options.configuration = options.flag("restore_configuration", true, &mut problems);
                 let asked = out.rollback_options;
-                if !(asked.restore_files || asked.restore_database || asked.restore_configuration) {
+                if !(asked.files || asked.database || asked.configuration) {
                     problems.note("rollback_options", "asks for nothing: at least one of restore_files, restore_database, restore_configuration must be true");
                 }
                 options.done(&mut problems);
@@ -93,8 +97,8 @@ impl RollbackOptions {
 
     /// As the steps' undo reads it.
     fn for_engine(&self) -> Value {
-        let Restore { restore_files, restore_database, restore_configuration } = self.rollback_options;
-        json!({"backup_id": self.backup_id, "restore_files": restore_files, "restore_database": restore_database, "restore_configuration": restore_configuration})
+        let Restore { files, database, configuration } = self.rollback_options;
+        json!({"backup_id": self.backup_id, "restore_files": files, "restore_database": database, "restore_configuration": configuration})
     }
 }
 

@@ -168,10 +168,10 @@ fn transfer(view: &RunView, totals: &Totals) -> TransferMetrics {
 }
 
 fn database(view: &RunView, totals: &Totals) -> DatabaseMetrics {
-    let number = |step: &str, field: &str| view.steps.iter().find(|s| s.name == step)?.output.as_ref()?.get(field)?.as_u64();
+    let number = |step: &str, field: &str| view.steps.iter().find(|s| s.name == step)?.output.as_ref()?.pointer(field)?.as_u64();
     DatabaseMetrics {
-        tables_migrated: number("database", "tables"),
-        tables_total: number("validate", "tables"),
+        tables_migrated: number("database", "/copied/tables"),
+        tables_total: number("validate", "/database/tables"),
         rows_migrated: totals.rows_done,
         rows_total: totals.rows,
         data_size: units::size(totals.database_bytes),

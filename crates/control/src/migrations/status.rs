@@ -131,7 +131,7 @@ pub(super) fn of(view: &RunView) -> Status {
         current_operation: view.sample.as_ref().filter(|_| view.state.is_active()).and_then(operation),
         steps: steps::of(view),
         partial: view.steps.iter().any(|s| flag(s.output.as_ref(), "partial")),
-        backup_id: view.steps.iter().find_map(|s| s.output.as_ref()?.get("backup_id")?.as_str().map(str::to_owned)),
+        backup_id: view.steps.iter().find_map(|s| s.output.as_ref()?.pointer("/backup/id")?.as_str().map(str::to_owned)),
         last_event: view.last_event,
     }
 }

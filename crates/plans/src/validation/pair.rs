@@ -137,9 +137,9 @@ fn compact(bytes: u64) -> String {
 }
 
 fn names(seen: &Listing) -> Outcome {
-    let Some((path, reason)) = seen.refused.first() else { return Outcome::Passed("the destination can hold all names that were listed".to_owned()) };
-    let others = seen.refused.iter().skip(1).take(4).map(|(p, _)| format!(", '{p}'")).collect::<String>();
-    let issue = format!("{} names cannot exist at the destination, such as '{path}'{others}: {reason}", seen.refused_count);
+    let Some((_, reason)) = seen.refused.first() else { return Outcome::Passed("the destination can hold all names that were listed".to_owned()) };
+    let named = seen.refused.iter().take(5).map(|(p, _)| format!("'{p}'")).collect::<Vec<_>>().join(", ");
+    let issue = format!("{} names cannot exist at the destination, such as {named}: {reason}", seen.refused_count);
     warning("source.paths.web_root", issue, "rename them at the source, or they stay behind and are named in the report")
 }
 
