@@ -91,7 +91,7 @@ impl Engine {
         self.journal.input(tenant, id).await
     }
 
-    /// Newest first.
+    /// Newest first, without the outputs of steps.
     pub async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError> {
         self.journal.list(tenant, filter).await
     }

@@ -35,6 +35,24 @@ pub enum StepState {
     Failed,
 }
 
+impl StepState {
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Begun, Self::Done, Self::Undone, Self::Failed];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Begun => "begun",
+            Self::Done => "done",
+            Self::Undone => "undone",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.word() == word)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct StepView {
     pub index: u32,

@@ -1,11 +1,115 @@
 //! Where runs are stored: SQLite (embedded) and PostgreSQL (several machines), both behind the engine's [`engine::Journal`].
+//!
+//! ```text
+//! open ─► sqlite | postgres ─► schema up to date ─► Store: writers (group commit) + readers (pool)
+//! ```
+//! The statements are written once, in `journal`; what differs between the databases is in `sql`.
+
+mod journal;
+mod keys;
+mod postgres;
+mod schema;
+mod sql;
+mod sqlite;
+mod writer;
 
 use engine::{EngineError, Journal};
+use keys::Keyring;
+use sql::Conn;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use writer::{Doing, Pool, Writers};
+
+/// Writers of one process on PostgreSQL.
+const POSTGRES_WRITERS: usize = 4;
+
+/// An open store. Made by [`open`] or [`Store::open`].
+pub struct Store {
+    writers: Writers,
+    write: Pool,
+    read: Pool,
+    keys: Arc<Keyring>,
+    changed: watch::Sender<u64>,
+    listener: Option<JoinHandle<()>>,
+}
 
 /// Opens a store and brings its schema up to date. `url` is `sqlite:PATH`, `sqlite:` (the file `migration-assistant.db` in `data_dir`) or
-/// `postgres://…`. `data_dir` holds the key file and the lock; it is made when missing.
+/// `postgres://…`. `data_dir` holds the key file; it is made when missing.
+///
+/// A newer schema, a key file that others may read, and a SQLite database that another process holds are refused, each with what to do.
+/// Leases of a SQLite database are cleared: whoever held them is gone, so that work goes on at once.
 pub async fn open(url: &str, data_dir: &Path) -> Result<Arc<dyn Journal>, EngineError> {
-    Err(EngineError::Unavailable(format!("{url} in {}", data_dir.display())))
+    Ok(Arc::new(Store::open(url, data_dir).await?))
+}
+
+impl Store {
+    /// As [`open`], with the store's own type.
+    pub async fn open(url: &str, data_dir: &Path) -> Result<Self, EngineError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+        made.map_err(|e| EngineError::Unavailable(format!("could not make the data directory {}: {e}", data_dir.display())))?;
+        let changed = watch::Sender::new(0);
+        if let Some(rest) = url.strip_prefix("sqlite:") {
+            let opened = sqlite::open(&sqlite::path_of(rest, data_dir)).await?;
+            let keys = Arc::new(Keyring::open(data_dir)?);
+            let writers = Writers::start(&opened.write, 1, &changed, Some(opened.lock));
+            return Ok(Self { writers, write: opened.write, read: opened.read, keys, changed, listener: None });
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let pool = postgres::open(url).await?;
+            let keys = Arc::new(Keyring::open(data_dir)?);
+            let writers = Writers::start(&pool, POSTGRES_WRITERS, &changed, None);
+            let listener = postgres::listen(&pool, changed.clone());
+            return Ok(Self { writers, write: pool.clone(), read: pool, keys, changed, listener });
+        }
+        let scheme = url.split(':').next().unwrap_or_default();
+        Err(EngineError::Invalid(format!("the database address begins with '{scheme}:'; it must begin with sqlite: or postgres://")))
+    }
+
+    /// Finishes what is queued, and closes the database.
+    pub async fn close(self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+        self.writers.close().await;
+        self.read.close().await;
+        self.write.close().await;
+    }
+
+    /// Writes in a transaction of its own, or of a group.
+    async fn commit<T, F>(&self, run: &str, act: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send + 'static,
+    {
+        self.writers.write(run, act).await
+    }
+
+    /// Reads in one consistent view of the database.
+    async fn read<T, F>(&self, act: F) -> Result<T, EngineError>
+    where
+        F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send,
+    {
+        let mut reading = Reading(Some(self.read.take().await?));
+        let Some(conn) = reading.0.as_mut() else { return Err(EngineError::Internal("a connection got lost".to_owned())) };
+        let begin = if conn.is_postgres() { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
+        conn.script(begin).await?;
+        let result = act(conn).await;
+        conn.script("ROLLBACK").await?;
+        drop(reading.0.take());
+        result
+    }
+}
+
+/// A connection inside a transaction: given back only after its end, thrown away when the reader went away before.
+struct Reading(Option<Conn>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(conn) = self.0.take() {
+            conn.discard();
+        }
+    }
 }

@@ -28,7 +28,7 @@ pub trait Runs: Send + Sync {
     /// The unsealed input.
     async fn input(&self, tenant: &str, id: &str) -> Result<Value, EngineError>;
 
-    /// Newest first. Costs nothing per chunk: ledger totals are kept, not counted.
+    /// Newest first, without the outputs of steps. Costs nothing per chunk: ledger totals are kept, not counted.
     async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError>;
 
     /// How many runs match, `limit` and `offset` aside.

@@ -1,0 +1,148 @@
+//! Runs as users see them.
+
+use super::{ROWS, RUN, append, complete, enter, run_of, state_of, view};
+use crate::Store;
+use crate::sql::{Conn, Param, params, values};
+use engine::journal::{Runs, StepPin, Wanted, words};
+use engine::state::{self, Next, Request};
+use engine::{EngineError, NewRun, RunFilter, RunState, RunView};
+use serde_json::Value;
+
+#[async_trait::async_trait]
+impl Runs for Store {
+    async fn create(&self, run: &NewRun, steps: &[StepPin]) -> Result<(), EngineError> {
+        let input = self.keys.seal(&run.tenant, &run.id, run.input.to_string().as_bytes())?;
+        let (new, steps) = (run.clone(), steps.to_vec());
+        self.commit(&run.id, move |conn| Box::pin(create(conn, new, input, steps))).await
+    }
+
+    async fn view(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
+        let (tenant, id) = (tenant.to_owned(), id.to_owned());
+        self.read(move |conn| Box::pin(async move { view(conn, &tenant, &id).await })).await
+    }
+
+    async fn input(&self, tenant: &str, id: &str) -> Result<Value, EngineError> {
+        let (of, run) = (tenant.to_owned(), id.to_owned());
+        let sealed = self.read(move |conn| {
+            Box::pin(async move {
+                let row = conn.row("SELECT input FROM run WHERE id = $1 AND tenant = $2", params![&run, of]).await?;
+                row.ok_or(EngineError::NotFound(run))?.blob(0)
+            })
+        });
+        let text = self.keys.unseal(tenant, id, &sealed.await?)?;
+        serde_json::from_slice(&text).map_err(|e| EngineError::Internal(format!("the input of run {id} cannot be read: {e}")))
+    }
+
+    async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError> {
+        let (wheres, mut values) = filtered(tenant, filter);
+        let limit = if filter.limit == 0 { i64::MAX } else { filter.limit.into() };
+        let at = values.len();
+        values.extend(params![limit, filter.offset]);
+        let sql = format!("SELECT {RUN} FROM run WHERE {wheres} ORDER BY created_at DESC, id DESC LIMIT ${} OFFSET ${}", at + 1, at + 2);
+        self.read(move |conn| {
+            Box::pin(async move {
+                let mut views = conn.rows(&sql, values).await?.iter().map(run_of).collect::<Result<Vec<_>, _>>()?;
+                complete(conn, &mut views, false).await?;
+                Ok(views)
+            })
+        })
+        .await
+    }
+
+    async fn count(&self, tenant: &str, filter: &RunFilter) -> Result<u64, EngineError> {
+        let (wheres, values) = filtered(tenant, filter);
+        let sql = format!("SELECT count(*) FROM run WHERE {wheres}");
+        self.read(move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) })).await
+    }
+
+    async fn request(&self, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {
+        let (tenant, run, request) = (tenant.to_owned(), id.to_owned(), request.clone());
+        self.commit(id, move |conn| Box::pin(async move { apply(conn, &tenant, &run, &request).await })).await
+    }
+
+    async fn delete(&self, tenant: &str, id: &str) -> Result<(), EngineError> {
+        let (tenant, run) = (tenant.to_owned(), id.to_owned());
+        self.commit(id, move |conn| Box::pin(async move { delete(conn, &tenant, &run).await })).await
+    }
+}
+
+/// The condition of a filter, and its values.
+fn filtered(tenant: &str, filter: &RunFilter) -> (String, Vec<Param>) {
+    let mut wheres = "tenant = $1".to_owned();
+    let mut values = params![tenant];
+    if !filter.states.is_empty() {
+        let marks = crate::sql::marks(values.len() + 1, filter.states.len());
+        wheres.push_str(&format!(" AND state IN ({marks})"));
+        values.extend(filter.states.iter().map(|s| Param::from(s.word())));
+    }
+    if let Some(kind) = &filter.kind {
+        wheres.push_str(&format!(" AND kind = ${}", values.len() + 1));
+        values.push(kind.into());
+    }
+    (wheres, values)
+}
+
+async fn create(conn: &mut Conn, run: NewRun, input: Vec<u8>, steps: Vec<StepPin>) -> Result<(), EngineError> {
+    let sql = "INSERT INTO run (id, tenant, kind, state, labels, input, options, created_at) VALUES ($1, $2, $3, 'created', $4, $5, 'null', {now}) ON CONFLICT (id) DO NOTHING";
+    let added = conn.run(sql, params![&run.id, &run.tenant, &run.kind, run.labels.to_string(), input]).await?;
+    if added == 0 {
+        return Err(EngineError::Invalid(format!("a run with id {} exists already", run.id)));
+    }
+    pin(conn, &run.id, &steps).await?;
+    append(conn, &run.id, vec![words::created(&run.kind)]).await
+}
+
+/// Replaces the pinned steps.
+pub(super) async fn pin(conn: &mut Conn, run: &str, steps: &[StepPin]) -> Result<(), EngineError> {
+    conn.run("DELETE FROM step WHERE run = $1", params![run]).await?;
+    let indexed: Vec<_> = steps.iter().enumerate().collect();
+    for batch in indexed.chunks(ROWS) {
+        let row: Vec<_> = batch.iter().flat_map(|(i, s)| params![run, *i as u64, &s.name, &s.title, s.version]).collect();
+        let sql = format!("INSERT INTO step (run, idx, name, title, version) VALUES {}", values(batch.len(), 5));
+        conn.run(&sql, row).await?;
+    }
+    Ok(())
+}
+
+async fn apply(conn: &mut Conn, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {
+    let row = conn.row("SELECT state, owner, wanted FROM run WHERE id = $1 AND tenant = $2 {lock}", params![id, tenant]).await?;
+    let row = row.ok_or_else(|| EngineError::NotFound(id.to_owned()))?;
+    let (now, held, wanted) = (state_of(&row.text(0)?)?, row.maybe_text(1)?.is_some(), row.maybe_text(2)?);
+    let touched = conn.row("SELECT idx FROM step WHERE run = $1 AND state <> 'pending' LIMIT 1", params![id]).await?.is_some();
+    let next = state::request(now, request, held || touched).map_err(|refusal| words::refused(id, now, refusal))?;
+    match request {
+        Request::Rollback { options } if options.is_null() => {}
+        Request::Start { options } | Request::Rollback { options } => {
+            conn.run("UPDATE run SET options = $2 WHERE id = $1", params![id, options.to_string()]).await?;
+        }
+        Request::Schedule { at, options } => {
+            conn.run("UPDATE run SET options = $2, start_at = $3 WHERE id = $1", params![id, options.to_string(), at.as_microsecond()]).await?;
+        }
+        Request::Resume => {
+            conn.run("UPDATE run SET error = NULL WHERE id = $1", params![id]).await?;
+        }
+        Request::Pause | Request::Cancel | Request::Resolve => {}
+    }
+    match next {
+        Next::Enter(state) => enter(conn, id, state).await?,
+        Next::Want(new) => {
+            let wish = wanted.as_deref().and_then(Wanted::parse).max(Some(new)).unwrap_or(new);
+            conn.run("UPDATE run SET wanted = $2 WHERE id = $1", params![id, wish.word()]).await?;
+        }
+    }
+    append(conn, id, vec![words::requested(request, next)]).await?;
+    view(conn, tenant, id).await
+}
+
+async fn delete(conn: &mut Conn, tenant: &str, id: &str) -> Result<(), EngineError> {
+    let row = conn.row("SELECT state FROM run WHERE id = $1 AND tenant = $2 {lock}", params![id, tenant]).await?;
+    let state: RunState = state_of(&row.ok_or_else(|| EngineError::NotFound(id.to_owned()))?.text(0)?)?;
+    if state.is_active() {
+        return Err(words::undeletable(id, state));
+    }
+    conn.run("DELETE FROM chunk WHERE ledger IN (SELECT id FROM ledger WHERE run = $1)", params![id]).await?;
+    conn.run("DELETE FROM event WHERE run = $1", params![id]).await?;
+    conn.run("DELETE FROM run WHERE id = $1", params![id]).await?;
+    conn.told = true;
+    Ok(())
+}

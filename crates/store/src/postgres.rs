@@ -1,0 +1,46 @@
+//! PostgreSQL: many workers on many machines. Its locks, its clock, its NOTIFY to wake readers elsewhere.
+
+use crate::sql::Conn;
+use crate::writer::Pool;
+use engine::EngineError;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use std::str::FromStr;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The channel on which commits with events are told.
+pub const CHANNEL: &str = "migration_assistant";
+/// Connections: the writers', and the readers'.
+const CONNECTIONS: u32 = 12;
+
+pub async fn open(url: &str) -> Result<Pool, EngineError> {
+    // The address may hold a password: it never enters an error.
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| EngineError::Invalid("the database address is not of the form postgres://USER:PASSWORD@HOST:PORT/NAME".to_owned()))?;
+    let place = format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default());
+    let options = options.application_name("migration-assistant").options([("statement_timeout", "50s"), ("idle_in_transaction_session_timeout", "60s")]);
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(Duration::from_secs(10)).connect_with(options).await;
+    let pool = pool.map_err(|e| EngineError::Unavailable(format!("could not connect to the database {place}: {e}")))?;
+    let mut conn = Conn::from(pool.acquire().await.map_err(crate::sql::failed)?);
+    crate::schema::upgrade(&mut conn).await?;
+    drop(conn);
+    Ok(Pool::Postgres(pool))
+}
+
+/// Passes on what other processes tell. A lost connection is made anew; readers look by themselves meanwhile.
+pub fn listen(pool: &Pool, changed: watch::Sender<u64>) -> Option<JoinHandle<()>> {
+    let Pool::Postgres(pool) = pool.clone() else { return None };
+    Some(tokio::spawn(async move {
+        while !pool.is_closed() {
+            if let Ok(mut listener) = PgListener::connect_with(&pool).await
+                && listener.listen(CHANNEL).await.is_ok()
+            {
+                while listener.recv().await.is_ok() {
+                    changed.send_modify(|n| *n += 1);
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }))
+}

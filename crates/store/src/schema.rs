@@ -1,0 +1,47 @@
+//! The schema, step by step. A database remembers how many steps it has seen; one that has seen more than we know is refused.
+
+use crate::sql::{Conn, params};
+use engine::EngineError;
+
+/// In order; never changed once released, only added to.
+const STEPS: [&str; 1] = [include_str!("schema/0001.sql")];
+
+/// Any number that only we use: serialises starters of PostgreSQL.
+const STARTER: &str = "SELECT pg_advisory_xact_lock(7214051386)";
+
+/// Brings the schema up to date, in one transaction.
+pub async fn upgrade(conn: &mut Conn) -> Result<(), EngineError> {
+    conn.script(if conn.is_postgres() { "BEGIN" } else { "BEGIN IMMEDIATE" }).await?;
+    match steps(conn).await {
+        Ok(()) => conn.script("COMMIT").await,
+        Err(error) => {
+            conn.script("ROLLBACK").await?;
+            Err(error)
+        }
+    }
+}
+
+async fn steps(conn: &mut Conn) -> Result<(), EngineError> {
+    if conn.is_postgres() {
+        conn.script(STARTER).await?;
+    }
+    conn.script("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)").await?;
+    let seen = match conn.row("SELECT version FROM schema_version", params![]).await? {
+        Some(row) => row.count(0)? as usize,
+        None => {
+            conn.run("INSERT INTO schema_version (version) VALUES (0)", params![]).await?;
+            0
+        }
+    };
+    if seen > STEPS.len() {
+        return Err(EngineError::Invalid(format!(
+            "the database has schema version {seen}, this program knows versions up to {}: a newer program has used it. Start that program, or give this one another database",
+            STEPS.len()
+        )));
+    }
+    for step in &STEPS[seen..] {
+        conn.script(step).await?;
+    }
+    conn.run("UPDATE schema_version SET version = $1", params![STEPS.len() as u64]).await?;
+    Ok(())
+}
