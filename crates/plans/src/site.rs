@@ -227,7 +227,8 @@ fn databases(spec: &MigrationSpec, wordpress: Option<&WordPress>, notes: &mut Ve
 }
 
 fn from_config(config: &Config, spec: &MigrationSpec, notes: &mut Vec<String>) -> Result<DatabaseAt> {
-    let text = |name: &str| config.text(name).map_err(|e| ConnectorError::new(ErrorKind::Invalid, "read the database's credentials from", CONFIG, e.to_string()));
+    let text =
+        |name: &str| config.text(name).map_err(|e| ConnectorError::new(ErrorKind::Invalid, "read the database's credentials from", CONFIG, e.to_string()));
     let host = config.host().map_err(|e| ConnectorError::new(ErrorKind::Invalid, "read the database's host from", CONFIG, e.to_string()))?;
     Ok(DatabaseAt {
         engine: DatabaseEngine::MySql,

@@ -137,7 +137,9 @@ async fn exists(site: &Site) -> Result<bool> {
 fn refusals(spec: &MigrationSpec, site: &Site, losses: u64) -> Vec<String> {
     let mut out: Vec<String> = conflict(spec, site.source_database_at.as_ref(), site.destination_database_at.as_ref()).into_iter().collect();
     if losses > 0 && !spec.safety.backup_before && !spec.safety.overwrite_without_backup {
-        out.push(format!("{losses} things at the destination would be lost without a backup: leave safety.backup_before on, or set safety.overwrite_without_backup"));
+        out.push(format!(
+            "{losses} things at the destination would be lost without a backup: leave safety.backup_before on, or set safety.overwrite_without_backup"
+        ));
     }
     out
 }
@@ -153,7 +155,12 @@ async fn estimate(spec: &MigrationSpec, site: &Site, files: Option<&FilesPlan>, 
             out.seconds += plan.bytes as f64 / rate + plan.files as f64 * per_file / spec.transfer.parallel_transfers as f64;
             out.files_rate = Some(rate);
             out.seconds_per_file = Some(per_file);
-            words.push(format!("{} of the source's largest files were read at {} and opened in {:.1} ms each", units::size(sample.bytes), units::rate(rate), per_file * 1000.0));
+            words.push(format!(
+                "{} of the source's largest files were read at {} and opened in {:.1} ms each",
+                units::size(sample.bytes),
+                units::rate(rate),
+                per_file * 1000.0
+            ));
         }
     }
     if let (Some(plan), Some(source)) = (database.filter(|p| p.rows > 0), &site.source.database) {
@@ -166,7 +173,11 @@ async fn estimate(spec: &MigrationSpec, site: &Site, files: Option<&FilesPlan>, 
         }
     }
     out.duration = units::duration(out.seconds);
-    out.how = if words.is_empty() { "there is nothing to transfer".to_owned() } else { format!("{}; writing, verification and backup come on top", words.join("; ")) };
+    out.how = if words.is_empty() {
+        "there is nothing to transfer".to_owned()
+    } else {
+        format!("{}; writing, verification and backup come on top", words.join("; "))
+    };
     Ok(out)
 }
 

@@ -16,11 +16,7 @@ struct Shared(Meter);
 
 impl Counters for Shared {
     fn read(&self) -> Reading {
-        Reading {
-            bytes: self.0.bytes.load(Ordering::Relaxed),
-            items: self.0.items.load(Ordering::Relaxed),
-            retries: self.0.retries.load(Ordering::Relaxed),
-        }
+        Reading { bytes: self.0.bytes.load(Ordering::Relaxed), items: self.0.items.load(Ordering::Relaxed), retries: self.0.retries.load(Ordering::Relaxed) }
     }
 }
 

@@ -107,7 +107,11 @@ async fn old_addresses(job: &Job, plan: Option<&DatabasePlan>) -> StepResult<Vec
     {
         let name = format!("{}options", wordpress.prefix);
         let table = plan.schema.tables.iter().find(|t| t.name.name == name).ok_or_else(|| {
-            failed(ErrorKind::NotFound, format!("The source's database has no table '{name}'"), "Check $table_prefix in wp-config.php, and that source.database is the site's")
+            failed(
+                ErrorKind::NotFound,
+                format!("The source's database has no table '{name}'"),
+                "Check $table_prefix in wp-config.php, and that source.database is the site's",
+            )
         })?;
         let columns = ["option_name".to_owned(), "option_value".to_owned()];
         let mut rows = editor.containing(table, &columns[..1], &["home".to_owned(), "siteurl".to_owned()]);
@@ -175,13 +179,23 @@ impl<'a> Addresses<'a> {
         for (index, table) in tables.iter().enumerate() {
             self.stop_if_asked()?;
             let progress = index as f64 * 100.0 / tables.len() as f64;
-            self.observer.operation(Operation { kind: "address_rewriting".to_owned(), source: table.name.to_string(), destination: table.name.to_string(), progress });
+            self.observer.operation(Operation {
+                kind: "address_rewriting".to_owned(),
+                source: table.name.to_string(),
+                destination: table.name.to_string(),
+                progress,
+            });
             let columns = text_columns(table);
             if columns.is_empty() {
                 continue;
             }
             if table.key.is_empty() {
-                left.note(Left { table: table.name.to_string(), key: None, column: "*".to_owned(), reason: "the table has no key, so its rows cannot be changed one by one".to_owned() });
+                left.note(Left {
+                    table: table.name.to_string(),
+                    key: None,
+                    column: "*".to_owned(),
+                    reason: "the table has no key, so its rows cannot be changed one by one".to_owned(),
+                });
                 continue;
             }
             self.plan_table(own, table, &columns, &mut seq, &mut left).await?;

@@ -174,7 +174,14 @@ fn add(backup: &mut Backup, part: Part) {
     backup.parts.push(part);
 }
 
-async fn save_database(kind: &str, database: &Arc<dyn Database>, only: Option<&[ObjectName]>, dir: &Path, observer: &RunObserver, cx: &StepContext) -> StepResult<Part> {
+async fn save_database(
+    kind: &str,
+    database: &Arc<dyn Database>,
+    only: Option<&[ObjectName]>,
+    dir: &Path,
+    observer: &RunObserver,
+    cx: &StepContext,
+) -> StepResult<Part> {
     let saved = databases::back_up(database, only, dir, observer, cx.stopping()).await.map_err(step_error)?;
     Ok(Part { kind: kind.to_owned(), location: database.location(), items: saved.tables.len() as u64, rows: saved.rows, bytes: saved.bytes, blake3: None })
 }

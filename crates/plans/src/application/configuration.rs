@@ -196,9 +196,13 @@ mod tests {
 
     #[test]
     fn a_configuration_is_never_made_readable_for_more_people() {
-        for (source, replaced, expected) in
-            [(Some(0o644), None, 0o644), (Some(0o644), Some(0o640), 0o640), (Some(0o600), Some(0o644), 0o600), (None, None, 0o640), (Some(0o100_440), None, 0o440)]
-        {
+        for (source, replaced, expected) in [
+            (Some(0o644), None, 0o644),
+            (Some(0o644), Some(0o640), 0o640),
+            (Some(0o600), Some(0o644), 0o600),
+            (None, None, 0o640),
+            (Some(0o100_440), None, 0o440),
+        ] {
             assert_eq!(mode(source, replaced), expected, "{source:?} {replaced:?}");
         }
     }

@@ -112,7 +112,11 @@ fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: bool) -> St
         observer.warning("rollback", format!("{} was not restored: {}", lost.path, lost.reason));
     }
     if undone.not_restored.count > 0 && !asked_without {
-        let message = format!("{} files could not be restored; the first is {}", undone.not_restored.count, undone.not_restored.listed.first().map_or_else(String::new, |p| p.path.to_string()));
+        let message = format!(
+            "{} files could not be restored; the first is {}",
+            undone.not_restored.count,
+            undone.not_restored.listed.first().map_or_else(String::new, |p| p.path.to_string())
+        );
         return Err(failed(ErrorKind::Corrupt, message, "See the log for each of them; restore them by hand, then resolve the migration"));
     }
     observer.info("rollback", format!("Removed {} of our files and restored {} files, each compared by hash", undone.removed, undone.restored));

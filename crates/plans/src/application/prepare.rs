@@ -82,7 +82,10 @@ impl Prepare {
         let saved = Restorable::find(&self.job, cx).await?.and_then(|r| r.database());
         if let Some(dir) = saved {
             let restored = databases::restore(database, &dir, observer, cx.stopping()).await.map_err(step_error)?;
-            observer.info("rollback", format!("Restored {} tables ({} rows) of the destination's database; every fingerprint equals the backup's", restored.tables, restored.rows));
+            observer.info(
+                "rollback",
+                format!("Restored {} tables ({} rows) of the destination's database; every fingerprint equals the backup's", restored.tables, restored.rows),
+            );
         } else if !plan.overwrites.is_empty() {
             observer.warning("rollback", format!("{} database objects were replaced without a backup, as asked, and are not restored", plan.overwrites.len()));
         }

@@ -151,7 +151,8 @@ fn refuse_loss(job: &Job, files: Option<&FilesPlan>, database: Option<&DatabaseP
     if overwrites + deletes == 0 && objects == 0 {
         return Ok(());
     }
-    let message = format!("{overwrites} files would be overwritten, {deletes} deleted and {objects} database objects replaced at the destination, without a backup");
+    let message =
+        format!("{overwrites} files would be overwritten, {deletes} deleted and {objects} database objects replaced at the destination, without a backup");
     let advice = "Leave safety.backup_before on, or set safety.overwrite_without_backup to true if nothing there is worth keeping";
     Err(failed(ErrorKind::AlreadyExists, message, advice))
 }

@@ -94,7 +94,10 @@ impl Verify {
         }
         if found.equal() {
             let rows: u64 = found.tables.iter().map(|t| t.rows_destination).sum();
-            observer.info("verification", format!("{} tables with {rows} rows equal the source's final state; {rewritten} rewritten rows are proven", found.tables.len()));
+            observer.info(
+                "verification",
+                format!("{} tables with {rows} rows equal the source's final state; {rewritten} rewritten rows are proven", found.tables.len()),
+            );
         }
         Ok((Some(found), rewritten))
     }

@@ -38,7 +38,11 @@ pub async fn set_up(spec: &MigrationSpec, files: &dyn FileTarget, cx: &StepConte
         Err(e) if !e.stopped && !e.temporary => {
             cx.remember(BEFORE, None).await?;
             let message = format!("The store does not take a website configuration ({e}); the files are moved without one");
-            if asked { observer.warning("website", message.clone()) } else { observer.info("website", message.clone()) }
+            if asked {
+                observer.warning("website", message.clone())
+            } else {
+                observer.info("website", message.clone())
+            }
             Ok(json!({"index_document": index, "error_document": error, "refused": message, "asked": asked}))
         }
         Err(e) => Err(e),

@@ -50,6 +50,8 @@ pub(crate) fn leftovers_of_applied(list: &Value, refused: bool) -> Vec<Leftover>
 /// A page of its own, with no outside asset. Every text of the report is escaped.
 pub fn html(report: &Value) -> String {
     let mut environment = minijinja::Environment::new();
+    // A report of an older version may lack a part; the page leaves that part out.
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Chainable);
     environment.add_filter("seconds", |s: f64| domain::units::duration(s));
     environment.add_filter("size", |bytes: u64| domain::units::size(bytes));
     let rendered = environment.add_template("report.html", include_str!("report.html")).and_then(|()| environment.get_template("report.html")?.render(report));

@@ -31,7 +31,8 @@ fn the_page_says_everything_and_escapes_what_it_shows() {
 
 #[test]
 fn a_report_without_any_part_is_still_a_page() {
-    let bare = json!({"name": "x", "verification": {"verified": false, "reason": "verify_after is off"}, "summary": {"database_bytes": 0, "standstill_seconds": 0.0}});
+    let bare =
+        json!({"name": "x", "verification": {"verified": false, "reason": "verify_after is off"}, "summary": {"database_bytes": 0, "standstill_seconds": 0.0}});
     let page = html(&bare);
     assert!(page.contains("Not verified: verify_after is off") && !page.contains("could not be made"), "{page}");
 }

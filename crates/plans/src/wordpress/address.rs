@@ -197,7 +197,8 @@ fn colon_like(slash: &[u8]) -> Vec<u8> {
 /// (protocol-relative). Another scheme: no match. Gives where the match starts and the new prefix.
 fn scheme_before(text: &[u8], floor: usize, end: usize, to: &Address) -> Option<(usize, Vec<u8>)> {
     let before = &text[floor..end];
-    let colon = if before.ends_with(b":") { Some(&before[before.len() - 1..]) } else { encoded_before(before, b"3A").or_else(|| encoded_before(before, b"3a")) };
+    let colon =
+        if before.ends_with(b":") { Some(&before[before.len() - 1..]) } else { encoded_before(before, b"3A").or_else(|| encoded_before(before, b"3a")) };
     let Some(colon) = colon else {
         return (!before.ends_with(b"/") && !before.ends_with(b"\\")).then(|| (end, Vec::new()));
     };
