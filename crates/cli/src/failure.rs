@@ -38,6 +38,13 @@ impl Exit {
         }
     }
 
+    /// What failed checks have in common; plain failure when they differ.
+    pub fn of_checks<'a>(failed: impl Iterator<Item = &'a Value>) -> Self {
+        let mut kinds = failed.map(|check| Self::of_kind(check["kind"].as_str().unwrap_or("invalid"), check["retryable"].as_bool().unwrap_or(false)));
+        let first = kinds.next().unwrap_or(Self::Failed);
+        if kinds.all(|kind| kind == first) { first } else { Self::Failed }
+    }
+
     /// The exit code of a refused request.
     pub fn of_status(status: u16) -> Self {
         match status {
@@ -99,6 +106,9 @@ impl Failure {
         let message = error["message"].as_str().map_or_else(|| format!("The server answered with status {status} and no explanation"), str::to_owned);
         let mut failure = Self::new(Exit::of_status(status), code, message).lines(particulars(&error["details"]));
         failure.details = error["details"].clone();
+        if let Some(checks) = error["details"]["failed_checks"].as_array() {
+            failure.exit = Exit::of_checks(checks.iter());
+        }
         if code == "INTERNAL_ERROR" {
             failure.advice = Some("This is a defect of ours: the log of the server has more under the error id above.".into());
         }

@@ -38,7 +38,7 @@ impl Session<'_> {
         let id = status.id();
         // The result is the status; a report that cannot be had now takes nothing away from it.
         let report = self.door.get(&path(id, "/report")).await.unwrap_or(Value::Null);
-        let partial = report["partial"].as_bool().unwrap_or(false) || status.0["partial"].as_bool().unwrap_or(false);
+        let partial = status.0["partial"].as_bool().unwrap_or(false);
         let exit = if partial { Exit::Partial } else { Exit::Ok };
         let how = if partial { "Completed, but something was left behind" } else { "Completed" };
         let time = status.0["duration"].as_f64().map(|d| format!(" in {}", domain::units::duration(d))).unwrap_or_default();

@@ -66,8 +66,8 @@ impl Session<'_> {
         let important =
             |entry: &Value| Level::parse(entry["level"].as_str().unwrap_or("INFO")).is_some_and(|l| wanted.iter().position(|w| *w == l) >= Some(least));
         // Where following begins is asked first, so that nothing falls between the two requests.
-        let newest = self.door.get(&path(&args.id, "/events?limit=1&newest_first=true")).await?;
-        let mut after = newest["events"].as_array().and_then(|e| e.first()).and_then(|e| e["seq"].as_u64()).unwrap_or(0);
+        let newest = self.door.get(&path(&args.id, "/events?limit=1")).await?;
+        let mut after = newest["last_event"].as_u64().unwrap_or(0);
         let level = if args.level == Level::Error { "&level=ERROR" } else { "" };
         let page = self.door.get(&path(&args.id, &format!("/logs?limit={}{level}", args.limit))).await?;
         let mut shown: Vec<Value> = page["logs"].as_array().cloned().unwrap_or_default().into_iter().filter(|e| important(e)).collect();
@@ -130,22 +130,52 @@ impl Session<'_> {
 
 /// Samples of progress are for bars, not for a log.
 fn is_sample(event: &Value) -> bool {
-    event["kind"].as_str().is_some_and(|k| k == "progress" || k.ends_with(".progress")) || event["type"].as_str().is_some_and(|k| k.ends_with(".progress"))
+    event["event"] == "migration.progress"
 }
 
 /// The few words of a report that belong under a finished migration.
 pub fn report_lines(report: &Value) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     let mut lines = Vec::new();
-    if let Some(verified) = report["verification"]["verified"].as_bool() {
-        lines.push(if verified { "Verified:  what is stored is what was read".to_owned() } else { "Not verified (safety.verify_after is off)".to_owned() });
+    if number("/report_version") == 0 {
+        return lines;
     }
+    let mut moved = vec![format!("{} files ({})", number("/summary/files"), domain::units::size(number("/summary/bytes")))];
+    if number("/summary/tables") > 0 {
+        moved.push(format!("{} tables with {} rows", number("/summary/tables"), number("/summary/rows")));
+    }
+    if number("/summary/files_unchanged") > 0 {
+        moved.push(format!("{} files were there already", number("/summary/files_unchanged")));
+    }
+    lines.push(format!("Moved:     {}", moved.join(", ")));
+    lines.push(format!("Verified:  {}", verified(&report["verification"])));
     if let Some(backup) = report["backup"]["id"].as_str() {
-        lines.push(format!("Backup:    {backup}"));
+        lines.push(format!("Backup:    {backup}, kept until {}", text(&report["backup"]["expires"])));
     }
-    for problem in report["problems"].as_array().into_iter().flatten().take(10) {
-        lines.push(format!("  left: {}", problem.as_str().map_or_else(|| problem.to_string(), str::to_owned)));
+    for warning in report["warnings"].as_array().into_iter().flatten().take(SHOWN) {
+        lines.push(format!("Warning:   {}", text(warning)));
+    }
+    let leftovers = report["leftovers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for left in leftovers.iter().take(SHOWN) {
+        lines.push(format!("Left:      {} {}: {}", text(&left["kind"]), text(&left["name"]), text(&left["reason"])));
+    }
+    let count = number("/leftovers_count") as usize;
+    if count > SHOWN.min(leftovers.len()) {
+        lines.push(format!("           … and {} more, see the report", count - SHOWN.min(leftovers.len())));
     }
     lines
+}
+
+fn verified(verification: &Value) -> String {
+    if verification["verified"] != true {
+        return format!("no, {}", verification["reason"].as_str().unwrap_or("the report does not say why"));
+    }
+    let files = verification["files"]["files"].as_u64().map(|n| format!("{n} files by their hashes"));
+    let tables = verification["database"]["tables"].as_array().map(|t| format!("{} tables by their contents", t.len()));
+    let parts: Vec<_> = [files, tables].into_iter().flatten().collect();
+    format!("what is stored is what was read ({})", parts.join(", "))
 }
 
 /// Any JSON as indented lines for a person: one fact a line, long lists shortened.

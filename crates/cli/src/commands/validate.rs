@@ -16,13 +16,13 @@ impl Session<'_> {
             found["checks_passed"],
             found["checks_failed"]
         ));
-        for check in found["details"].as_array().unwrap_or(&Vec::new()) {
+        for check in found["checks"].as_array().unwrap_or(&Vec::new()) {
             for line in check_lines(check) {
                 self.output.say(&line);
             }
         }
         let lists = [("warning", &found["warnings"]), ("error", &found["errors"])];
-        for (word, list) in lists.into_iter().filter(|_| !found["details"].is_array()) {
+        for (word, list) in lists.into_iter().filter(|_| !found["checks"].is_array()) {
             for line in list.as_array().unwrap_or(&Vec::new()) {
                 self.output.say(&format!("  {word}: {}", line.as_str().map_or_else(|| line.to_string(), str::to_owned)));
             }
@@ -44,8 +44,8 @@ fn check_lines(check: &Value) -> Vec<String> {
         "failed" => "FAIL",
         other => other,
     };
-    let words = if text("issue").is_empty() { text("observed") } else { text("issue") };
-    let mut lines = vec![format!("  {mark:<8} {:<12} {:<18} {words}", text("system"), text("check")).trim_end().to_owned()];
+    let words = if text("issue").is_empty() { text("seen") } else { text("issue") };
+    let mut lines = vec![format!("  {mark:<8} {:<32} {words}", text("check")).trim_end().to_owned()];
     if outcome != "passed" && !text("suggestion").is_empty() {
         lines.push(format!("           {}", text("suggestion")));
     }
@@ -57,10 +57,8 @@ fn verdict(found: &Value) -> Exit {
     if found["can_proceed"].as_bool().unwrap_or(false) {
         return Exit::Ok;
     }
-    let details = found["details"].as_array().cloned().unwrap_or_default();
-    let mut kinds = details.iter().filter(|d| d["outcome"] == "failed").map(|d| Exit::of_kind(d["kind"].as_str().unwrap_or("invalid"), false));
-    let first = kinds.next().unwrap_or(Exit::Failed);
-    if kinds.all(|k| k == first) { first } else { Exit::Failed }
+    let checks = found["checks"].as_array().cloned().unwrap_or_default();
+    Exit::of_checks(checks.iter().filter(|d| d["outcome"] == "failed"))
 }
 
 #[cfg(test)]
@@ -69,8 +67,7 @@ mod tests {
 
     #[test]
     fn the_verdict_is_what_the_failures_share() {
-        let found =
-            |kinds: &[&str]| json!({"can_proceed": false, "details": kinds.iter().map(|k| json!({"outcome": "failed", "kind": k})).collect::<Vec<_>>()});
+        let found = |kinds: &[&str]| json!({"can_proceed": false, "checks": kinds.iter().map(|k| json!({"outcome": "failed", "kind": k})).collect::<Vec<_>>()});
         assert_eq!(verdict(&json!({"can_proceed": true})), Exit::Ok);
         assert_eq!(verdict(&found(&["authentication", "authentication"])), Exit::Authentication);
         assert_eq!(verdict(&found(&["authentication", "unreachable"])), Exit::Failed);

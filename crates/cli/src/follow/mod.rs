@@ -9,7 +9,7 @@ pub use status::{Status, log_line};
 use crate::door::Door;
 use crate::failure::Failure;
 use crate::output::Output;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Seconds that one long poll may last.
@@ -90,8 +90,8 @@ impl Follow<'_> {
     }
 
     async fn newest_event(&self) -> Result<u64, Failure> {
-        let page = self.door.get(&format!("/migrations/{}/events?limit=1&newest_first=true", self.id)).await?;
-        Ok(page["events"].as_array().and_then(|e| e.first()).and_then(|e: &Value| e["seq"].as_u64()).unwrap_or(0))
+        let page = self.door.get(&format!("/migrations/{}/events?limit=1", self.id)).await?;
+        Ok(page["last_event"].as_u64().unwrap_or(0))
     }
 }
 

@@ -37,9 +37,9 @@ fn every_ending_has_its_exit_code() {
 #[test]
 fn a_result_with_leftovers_is_partial() {
     let dir = tempfile::tempdir().unwrap();
-    let mut answers = ending(&status("completed", &Value::Null));
-    answers.push(("GET /migrations/m1/report", 200, json!({"partial": true})));
-    let plane = serve(answers);
+    let mut answer = status("completed", &Value::Null);
+    answer["partial"] = json!(true);
+    let plane = serve(ending(&answer));
     let ran = run(dir.path(), &["migrate", "--from", "/a", "--to", "/b", "--server", &plane.url, "--json"]);
     assert_eq!((ran.code, &ran.json()["ok"]), (3, &true.into()), "{}", ran.stderr);
 }
@@ -91,10 +91,10 @@ fn a_migration_that_may_not_start_is_removed() {
 fn validation_tells_each_finding() {
     let dir = tempfile::tempdir().unwrap();
     let found = json!({"valid": false, "checks_performed": 3, "checks_passed": 1, "checks_failed": 1, "warnings": ["w"], "errors": ["e"], "can_proceed": false, "estimated_duration": null,
-        "details": [
-            {"check": "connectivity", "system": "source", "outcome": "passed", "observed": "OpenSSH 9.2", "duration_ms": 12},
-            {"check": "large_files", "system": "source", "outcome": "warning", "issue": "Large file detected: video.mp4 (500MB)", "suggestion": "consider compression"},
-            {"check": "credentials", "system": "destination", "outcome": "failed", "kind": "authentication", "issue": "the password was refused", "suggestion": "check it"}]});
+        "checks": [
+            {"check": "source_connectivity", "outcome": "passed", "seen": "OpenSSH 9.2", "duration_ms": 12},
+            {"check": "large_files", "outcome": "warning", "issue": "Large file detected: video.mp4 (500MB)", "suggestion": "consider compression"},
+            {"check": "destination_credentials", "outcome": "failed", "kind": "authentication", "issue": "the password was refused", "suggestion": "check it"}]});
     let plane = serve(vec![("POST /validate/", 200, found)]);
     let ran = run(dir.path(), &["validate", "--from", "/a", "--to", "/b", "--server", &plane.url]);
     assert_eq!(ran.code, 6);
