@@ -1,14 +1,98 @@
-//! The mysql connector.
+//! The connector for MySQL 8+ and MariaDB.
+//!
+//! ```text
+//! server    how to reach it, how a session is set up      values   how each column type travels
+//! snapshot  one moment for several sessions               ranges   keys and key ranges as SQL
+//! schema    what there is (tables: columns and keys)      source   reading    split  cutting into ranges
+//! ddl       definitions taken apart and adapted           target   writing    load   the bulk statements
+//! create    objects at the destination                    cells    single cells      checks  before anything moves
+//! ```
+//!
+//! Not here: retries, throttling, progress.
 
-use domain::spec::DatabaseAt;
-use ports::databases::Database;
-use ports::{ConnectorError, ErrorKind, Result};
+mod cells;
+mod checks;
+mod create;
+mod ddl;
+mod errors;
+mod load;
+mod pool;
+mod quote;
+mod ranges;
+mod schema;
+mod server;
+mod snapshot;
+mod source;
+mod split;
+mod tables;
+mod target;
+mod values;
+
+use cells::MySqlCells;
+use domain::spec::{DatabaseAt, DatabaseEngine};
+use pool::Pool;
+use ports::Result;
+use ports::databases::{CellEditor, Database, RowSource, RowTarget, View};
+use server::{Server, Use};
+use source::MySqlSource;
 use std::sync::Arc;
+use target::MySqlTarget;
 
-/// Opens the door to a database of this family.
+/// A MySQL or MariaDB database.
+#[derive(Debug)]
+struct MySql {
+    server: Arc<Server>,
+    parallel: usize,
+}
+
+/// Opens the door to a database. Connects when first asked for something.
 ///
 /// # Errors
 /// `Invalid` for a description that cannot work.
-pub async fn open(at: &DatabaseAt, _parallel: usize) -> Result<Arc<dyn Database>> {
-    Err(ConnectorError::new(ErrorKind::Unsupported, "open", at.describe(), "this connector is not there yet"))
+pub async fn open(at: &DatabaseAt, parallel: usize) -> Result<Arc<dyn Database>> {
+    server::check_description(at)?;
+    // Another part of the program may have chosen one already; then that one is used.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    Ok(Arc::new(MySql { server: Arc::new(Server::new(at)), parallel: parallel.max(1) }))
+}
+
+#[async_trait::async_trait]
+impl Database for MySql {
+    fn engine(&self) -> DatabaseEngine {
+        DatabaseEngine::MySql
+    }
+
+    fn location(&self) -> String {
+        self.server.location()
+    }
+
+    fn name(&self) -> String {
+        self.server.database().to_owned()
+    }
+
+    async fn version(&self) -> Result<String> {
+        Ok(self.server.info().await?.text.clone())
+    }
+
+    async fn read(&self, view: View) -> Result<Arc<dyn RowSource>> {
+        let pool = match view {
+            View::Snapshot { connections } => snapshot::open(&self.server, connections.min(self.parallel)).await?,
+            View::Latest { connections } => {
+                let pool = Pool::growing(Arc::clone(&self.server), Use::Read, connections.min(self.parallel));
+                // Says at once when the database is missing or the password is wrong.
+                drop(pool.lease().await?);
+                pool
+            }
+        };
+        Ok(Arc::new(MySqlSource::new(pool)))
+    }
+
+    async fn write(&self) -> Result<Arc<dyn RowTarget>> {
+        self.server.info().await?;
+        Ok(Arc::new(MySqlTarget::new(Pool::growing(Arc::clone(&self.server), Use::Write, self.parallel))))
+    }
+
+    fn cells(&self) -> Option<Arc<dyn CellEditor>> {
+        Some(Arc::new(MySqlCells::new(Pool::growing(Arc::clone(&self.server), Use::Write, self.parallel))))
+    }
 }

@@ -1,0 +1,311 @@
+//! Making and dropping schema objects at a destination, adapted to what the server there knows.
+
+use super::ddl::adapt::{self, Dialect, Notes};
+use super::ddl::lexer::words;
+use super::ddl::table::{Item, TableDefinition};
+use super::errors::{refuses_definition, server_words};
+use super::quote::{ident, text, unquote};
+use super::server::{Server, Use};
+use super::target::MySqlTarget;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error, Row};
+use ports::databases::{Applied, ObjectKind, SchemaObject};
+use ports::{ConnectorError, ErrorKind, Result};
+use std::collections::BTreeMap;
+
+/// Asks the destination what it knows.
+pub(super) async fn read_dialect(server: &Server) -> Result<Dialect> {
+    let info = server.info().await?;
+    let failed = |e| server.failed("read the character sets of", e);
+    let mut conn = server.session_without_database(Use::Read).await?;
+    let full = info.mariadb && info.version >= (10, 10, 0);
+    let sql = if full {
+        "SELECT FULL_COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY"
+    } else {
+        "SELECT COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY"
+    };
+    let collations: Vec<(String, Option<String>)> = conn.query(sql).await.map_err(failed)?;
+    let defaults = "SELECT CHARACTER_SET_NAME, DEFAULT_COLLATE_NAME FROM information_schema.CHARACTER_SETS";
+    let defaults: Vec<(String, String)> = conn.query(defaults).await.map_err(failed)?;
+    let engines: Vec<String> = conn.query("SELECT ENGINE FROM information_schema.ENGINES WHERE SUPPORT IN ('YES','DEFAULT')").await.map_err(failed)?;
+    conn.disconnect().await.ok();
+    Ok(Dialect {
+        mariadb: info.mariadb,
+        collations: collations.into_iter().map(|(name, charset)| (name, charset.unwrap_or_default())).collect(),
+        defaults: defaults.into_iter().collect::<BTreeMap<_, _>>(),
+        engines: engines.into_iter().map(|e| e.to_ascii_uppercase()).collect(),
+    })
+}
+
+/// Makes an object; see [`ports::databases::RowTarget::create`].
+pub(super) async fn create(target: &MySqlTarget, object: &SchemaObject) -> Result<Applied> {
+    let server = target.server();
+    let dialect = target.dialect().await?;
+    if object.kind == ObjectKind::Sequence && !dialect.mariadb {
+        return Ok(Applied::Refused("sequences exist only in MariaDB".to_owned()));
+    }
+    let mut conn = server.session(Use::Write).await?;
+    let made = match object.kind {
+        ObjectKind::Table => table(&mut conn, object, dialect).await,
+        ObjectKind::Index | ObjectKind::ForeignKey => key(&mut conn, object, dialect).await,
+        ObjectKind::Property => property(&mut conn, object, dialect).await,
+        _ => program(&mut conn, object, dialect).await,
+    };
+    conn.disconnect().await.ok();
+    match made {
+        Ok(applied) => Ok(applied),
+        Err(Trouble::Different) => {
+            Err(ConnectorError::new(ErrorKind::AlreadyExists, "make", subject(server, object), "a different one of that name is already there")
+                .advice("Drop it first, or choose another database"))
+        }
+        Err(Trouble::Server(e)) if refuses_definition(&e) => {
+            let (code, message) = server_words(&e).unwrap_or_default();
+            Ok(Applied::Refused(format!("the server does not accept its definition: {message} (error {code})")))
+        }
+        Err(Trouble::Server(e)) => Err(super::errors::failure("make", subject(server, object), e)),
+    }
+}
+
+fn subject(server: &Server, object: &SchemaObject) -> String {
+    let kind = format!("{:?}", object.kind).to_lowercase();
+    format!("{kind} {} in {}", object.name, server.location())
+}
+
+enum Trouble {
+    Server(Error),
+    /// Something else has the name.
+    Different,
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+fn told(notes: Notes) -> Applied {
+    if notes.is_empty() { Applied::AsIs } else { Applied::Adapted(notes.join("; ")) }
+}
+
+async fn table(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Result<Applied, Trouble> {
+    let Some(definition) = object.statements.first().and_then(|sql| TableDefinition::parse(sql)) else {
+        return Ok(Applied::Refused("its definition was not understood".to_owned()));
+    };
+    let (definition, notes) = match adapt::table(definition, dialect) {
+        Ok(adapted) => adapted,
+        Err(reason) => return Ok(Applied::Refused(reason)),
+    };
+    match conn.query_drop(definition.render()).await {
+        Ok(()) => Ok(told(notes)),
+        Err(Error::Server(e)) if e.code == 1050 => {
+            if same_table(conn, &definition).await? {
+                Ok(told(notes))
+            } else {
+                Err(Trouble::Different)
+            }
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Whether the table that is there has our definition: the server itself words ours, under a temporary name, and the two texts
+/// are compared. Indexes and foreign keys that came later are allowed.
+async fn same_table(conn: &mut Conn, wanted: &TableDefinition) -> Result<bool, Error> {
+    let mut probe = TableDefinition { name: format!("migration_probe_{:016x}", rand::random::<u64>()), ..wanted.clone() }.without_position();
+    probe.items.iter_mut().for_each(|item| {
+        // The names of checks are unique per database.
+        if let Item::Other { text } = item {
+            *text = nameless(text);
+        }
+    });
+    let there = shown(conn, &wanted.name).await?;
+    conn.query_drop(probe.render()).await?;
+    let ours = shown(conn, &probe.name).await;
+    conn.query_drop(format!("DROP TABLE {}", ident(&probe.name))).await?;
+    let (Some(there), Some(ours)) = (there, ours?) else { return Ok(false) };
+    let texts = |t: &TableDefinition| t.items.iter().map(|i| nameless(i.text())).collect::<Vec<_>>();
+    let (held, needed) = (texts(&there), texts(&ours));
+    let late = |item: &Item| matches!(item, Item::Index { .. } | Item::ForeignKey { .. });
+    let nothing_else = there.items.iter().filter(|i| !late(i)).all(|i| needed.contains(&nameless(i.text())));
+    Ok(there.options == ours.options && needed.iter().all(|n| held.contains(n)) && nothing_else)
+}
+
+async fn shown(conn: &mut Conn, name: &str) -> Result<Option<TableDefinition>, Error> {
+    let row: Option<Row> = conn.query_first(format!("SHOW CREATE TABLE {}", ident(name))).await?;
+    let sql: Option<String> = row.and_then(|r| r.get_opt(1)).and_then(std::result::Result::ok);
+    Ok(sql.and_then(|sql| TableDefinition::parse(&sql)).map(TableDefinition::without_position))
+}
+
+/// `` CONSTRAINT `name` CHECK (…) `` without the name.
+fn nameless(text: &str) -> String {
+    let all = words(text);
+    match all.as_slice() {
+        [first, name, check, ..] if first.is("CONSTRAINT") && check.is("CHECK") => {
+            text.trim_start()["CONSTRAINT".len()..].trim_start().trim_start_matches(name.text).trim_start().to_owned()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Secondary indexes and foreign keys.
+async fn key(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Result<Applied, Trouble> {
+    let (Some(sql), Some(table)) = (object.statements.first(), &object.table) else {
+        return Ok(Applied::Refused("its description has no statement".to_owned()));
+    };
+    let (sql, notes) = adapt::index_statement(sql, dialect);
+    match conn.query_drop(sql.as_str()).await {
+        Ok(()) => Ok(told(notes)),
+        Err(Error::Server(e)) if matches!(e.code, 1061 | 1826 | 1022 | 121 | 1005) => {
+            let there = shown(conn, &table.name).await?.into_iter().flat_map(|t| t.items).find(|item| match item {
+                Item::Index { name, .. } | Item::ForeignKey { name, .. } => *name == object.name.name,
+                _ => false,
+            });
+            match there {
+                Some(item) if sql.ends_with(item.text()) => Ok(told(notes)),
+                Some(_) => Err(Trouble::Different),
+                None => Err(Error::Server(e).into()),
+            }
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The database's own defaults: only an empty database takes the source's.
+async fn property(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Result<Applied, Trouble> {
+    let mut all = Notes::new();
+    for sql in &object.statements {
+        let here: Option<(String, u64)> = conn
+            .query_first(
+                "SELECT DEFAULT_COLLATION_NAME, (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE()) \
+                 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME=DATABASE()",
+            )
+            .await?;
+        let (collation, tables) = here.unwrap_or_default();
+        let (sql, notes) = adapt::statement(sql, dialect);
+        if words(&sql).last().is_some_and(|t| t.text.eq_ignore_ascii_case(&collation)) {
+            all.extend(notes);
+        } else if tables == 0 {
+            conn.query_drop(sql).await?;
+            all.extend(notes);
+        } else {
+            all.push(format!("the database is not empty and keeps its default collation {collation}"));
+        }
+    }
+    Ok(told(all))
+}
+
+/// Views, routines, triggers, events, sequences: code and positions, made anew.
+async fn program(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Result<Applied, Trouble> {
+    let mut all = Notes::new();
+    for sql in drop_statements(object) {
+        conn.query_drop(sql).await?;
+    }
+    for sql in &object.statements {
+        if let Some(setting) = sql.strip_prefix("SET SESSION ") {
+            conn.query_drop(format!("SET SESSION {}", setting_for(setting, dialect))).await?;
+            continue;
+        }
+        let (mut sql, notes) = adapt::statement(sql, dialect);
+        all.extend(notes);
+        if let Some((user, host)) = adapt::definer(&sql)
+            && !account_exists(conn, &user, &host).await?
+        {
+            all.push(format!("definer {user}@{host} does not exist there → the migrating user"));
+            sql = adapt::without_definer(&sql);
+        }
+        match conn.query_drop(sql.as_str()).await {
+            Err(Error::Server(e)) if e.code == 1227 && adapt::definer(&sql).is_some() => {
+                all.push("definer → the migrating user, who may not set another one".to_owned());
+                conn.query_drop(adapt::without_definer(&sql)).await?;
+            }
+            other => other?,
+        }
+    }
+    Ok(told(all))
+}
+
+/// `name = 'value'` with what the destination knows.
+fn setting_for(setting: &str, dialect: &Dialect) -> String {
+    let Some((name, value)) = setting.split_once(" = ") else { return setting.to_owned() };
+    let value = unquote(value);
+    let value = match name {
+        "sql_mode" => adapt::sql_mode(&value, dialect),
+        "collation_connection" => adapt::collation(&value, dialect).unwrap_or(value),
+        _ => value,
+    };
+    format!("{name} = {}", text(&value))
+}
+
+/// Whether an account exists. Who may not look is told no, unless it is the account in use.
+async fn account_exists(conn: &mut Conn, user: &str, host: &str) -> Result<bool, Error> {
+    let sql = format!("SELECT COUNT(*) FROM mysql.user WHERE User={} AND Host={}", text(user), text(host));
+    match conn.query_first::<u64, _>(sql).await {
+        Ok(count) => Ok(count.unwrap_or(0) > 0),
+        Err(Error::Server(_)) => {
+            let own: Option<String> = conn.query_first("SELECT CURRENT_USER()").await?;
+            Ok(own.is_some_and(|own| own == format!("{user}@{host}")))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether a table, view or sequence of that name is there.
+pub(super) async fn exists(conn: &mut Conn, name: &str) -> Result<bool, Error> {
+    let sql = format!("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME={}", text(name));
+    Ok(conn.query_first::<u64, _>(sql).await?.unwrap_or(0) > 0)
+}
+
+fn drop_statements(object: &SchemaObject) -> Vec<String> {
+    let name = ident(&object.name.name);
+    let table = object.table.as_ref().map(|t| ident(&t.name)).unwrap_or_default();
+    match object.kind {
+        ObjectKind::Table => vec![format!("DROP TABLE IF EXISTS {name}")],
+        ObjectKind::View => vec![format!("DROP VIEW IF EXISTS {name}")],
+        ObjectKind::Trigger => vec![format!("DROP TRIGGER IF EXISTS {name}")],
+        ObjectKind::Event => vec![format!("DROP EVENT IF EXISTS {name}")],
+        ObjectKind::Sequence => vec![format!("DROP SEQUENCE IF EXISTS {name}")],
+        ObjectKind::Index => vec![format!("ALTER TABLE {table} DROP INDEX {name}")],
+        ObjectKind::ForeignKey => vec![format!("ALTER TABLE {table} DROP FOREIGN KEY {name}")],
+        ObjectKind::Routine => {
+            let kind =
+                object.statements.iter().find_map(|sql| words(sql).iter().take(12).find(|t| t.is("FUNCTION") || t.is("PROCEDURE")).map(|t| t.text.to_owned()));
+            kind.map_or_else(|| vec!["FUNCTION".to_owned(), "PROCEDURE".to_owned()], |k| vec![k]).iter().map(|k| format!("DROP {k} IF EXISTS {name}")).collect()
+        }
+        ObjectKind::Schema | ObjectKind::Extension | ObjectKind::Type | ObjectKind::Constraint | ObjectKind::Property => Vec::new(),
+    }
+}
+
+/// Drops an object. An object of the kind `Schema` is the whole database, and must have its name.
+pub(super) async fn remove(server: &Server, object: &SchemaObject) -> Result<()> {
+    let failed = |e| super::errors::failure("drop", subject(server, object), e);
+    if object.kind == ObjectKind::Schema {
+        if object.name.name != server.database() {
+            return Err(ConnectorError::new(
+                ErrorKind::Invalid,
+                "drop",
+                subject(server, object),
+                "this is not the database that the connection was opened for",
+            ));
+        }
+        let mut conn = server.session_without_database(Use::Write).await?;
+        conn.query_drop(format!("DROP DATABASE IF EXISTS {}", ident(server.database()))).await.map_err(failed)?;
+        conn.disconnect().await.ok();
+        return Ok(());
+    }
+    if object.kind == ObjectKind::Sequence && !server.info().await?.mariadb {
+        return Ok(());
+    }
+    let mut conn = match server.session(Use::Write).await {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for sql in drop_statements(object) {
+        match conn.query_drop(sql).await {
+            // Absent is fine: the key, its table.
+            Err(Error::Server(e)) if matches!(e.code, 1091 | 1146 | 1360 | 1305) => {}
+            other => other.map_err(failed)?,
+        }
+    }
+    conn.disconnect().await.ok();
+    Ok(())
+}
