@@ -1,0 +1,126 @@
+//! Saving what a plan would overwrite or delete. The destination is the source here and the backup the target; every file is read
+//! back and compared before it counts as saved.
+
+use super::builder::Builder;
+use super::item::{Item, PHASES, Phase, Spec, Stat, What, decode, span};
+use super::lane::Lane;
+use super::pump::Pump;
+use super::records::{Records, Word, just_before, summary};
+use super::report::{FilesBackedUp, FilesPlan, ProblemKind};
+use super::{FilesMover, is_tree, or_stop};
+use ports::files::{DigestKind, EntryKind, FilePath, FileTarget};
+use ports::observe::Level;
+use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
+use serde_json::json;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Files planned in one transaction.
+const STRETCH: usize = 4096;
+
+pub(super) async fn run(
+    mover: &FilesMover,
+    ledger: &dyn Ledger,
+    backup: Arc<dyn FileTarget>,
+    own: &dyn Ledger,
+    observer: &dyn Observer,
+    stop: &CancellationToken,
+) -> Result<FilesBackedUp> {
+    if !ledger.totals().await?.sealed {
+        return Err(ConnectorError::new(ErrorKind::Internal, "back up", mover.destination.location(), "the plan is not complete"));
+    }
+    let to = backup.location();
+    or_stop(stop, "prepare the backup", to.clone(), async { backup.prepare().await.map(drop) }).await?;
+    if !own.totals().await?.sealed {
+        or_stop(stop, "plan the backup", to.clone(), plan(mover, ledger, backup.as_ref(), own)).await?;
+    }
+    let (lane, told) = keeping_lane(mover, backup.clone());
+    Pump::new(Arc::new(lane), told, mover.parallel(), own, observer, stop, "backup").run(span(0, Phase::Content)).await?;
+    backup.sweep(&mover.options.staging).await?;
+    let saved = summary(own).await?;
+    if let Some(problem) = saved.problems.listed.iter().find(|p| p.kind != ProblemKind::Vanished) {
+        let subject = format!("{} of {}", problem.path, mover.destination.location());
+        return Err(ConnectorError::new(ErrorKind::Changed, "back up", subject, problem.reason.clone())
+            .permanent()
+            .advice("Nothing was overwritten. Make the file readable and keep it still, or move it away, then go on."));
+    }
+    let details = json!({"files": saved.files, "bytes": saved.bytes});
+    observer.log(Level::Info, "backup", format!("Backed up {} files ({}), each read back", saved.files, domain::units::size(saved.bytes)), details);
+    Ok(FilesBackedUp { files: saved.files, bytes: saved.bytes, problems: saved.problems })
+}
+
+/// A lane from the destination into the backup.
+fn keeping_lane(mover: &FilesMover, backup: Arc<dyn FileTarget>) -> (Lane, tokio::sync::mpsc::UnboundedReceiver<super::told::Told>) {
+    let (mut lane, told) = mover.lane();
+    lane.source = mover.destination.clone();
+    lane.target = backup;
+    lane.kind = DigestKind::Blake3;
+    lane.look_again = true;
+    lane.read_back = true;
+    (lane, told)
+}
+
+/// The name of a file in the backup: its own, where the backup can hold all names of the destination side by side; else its hash.
+pub(super) fn name_in(backup: &dyn FileTarget, destination: &dyn FileTarget, path: &FilePath) -> FilePath {
+    if is_tree(destination) && backup.accepts(path).is_ok() {
+        return path.clone();
+    }
+    let hash = blake3::hash(path.as_bytes()).to_hex();
+    FilePath::from(format!(".by-hash/{}/{hash}", &hash[..2]).as_str())
+}
+
+fn to_save(mover: &FilesMover, backup: &dyn FileTarget, path: FilePath, stat: Stat) -> Option<Item> {
+    if !matches!(stat.kind, EntryKind::File { .. }) {
+        return None;
+    }
+    let to = name_in(backup, mover.destination.as_ref(), &path);
+    Some(Item { path, stat, before: None, same: None, follow: false, to: Some(to) })
+}
+
+async fn plan(mover: &FilesMover, ledger: &dyn Ledger, backup: &dyn FileTarget, own: &dyn Ledger) -> Result<()> {
+    let mut builder = Builder::new(own, 0, [0; PHASES], backup.traits().single_put_limit, mover.options.chunk_size);
+    let nothing = FilesPlan::default();
+    let mut held = 0;
+    let mut records = Records::of(&[ledger]).await?;
+    while let Some(record) = records.next().await? {
+        let Word::Content { item, .. } = record.word else { continue };
+        let (None, Some(before)) = (item.same, item.before) else { continue };
+        let Some(item) = to_save(mover, backup, item.path, before) else { continue };
+        builder.item(item)?;
+        held += 1;
+        if held % STRETCH == 0 {
+            builder.commit(&[], &nothing).await?;
+        }
+    }
+    for phase in [Phase::Clear, Phase::Delete] {
+        let range = span(0, phase);
+        let mut after = just_before(range.start);
+        loop {
+            let page = ledger.all(after, 32).await?;
+            for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
+                let Spec::Remove(list) = decode(&chunk.spec)? else { continue };
+                for item in list.into_iter().filter_map(|gone| to_save(mover, backup, gone.path, gone.before)) {
+                    builder.item(item)?;
+                }
+            }
+            builder.commit(&[], &nothing).await?;
+            match page.last() {
+                Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
+                _ => break,
+            }
+        }
+    }
+    own.seal().await
+}
+
+/// Saves a single file that a final pass is about to overwrite.
+pub(super) async fn save_one(mover: &FilesMover, backup: &Arc<dyn FileTarget>, path: &FilePath, stat: &Stat) -> Result<()> {
+    let Some(item) = to_save(mover, backup.as_ref(), path.clone(), stat.clone()) else { return Ok(()) };
+    let (lane, _told) = keeping_lane(mover, backup.clone());
+    let outcome = lane.carry(&item).await?;
+    if matches!(outcome.what, What::Copied | What::Vanished) {
+        return Ok(());
+    }
+    let reason = outcome.note.unwrap_or_else(|| "it could not be saved".to_owned());
+    Err(ConnectorError::new(ErrorKind::Changed, "back up", path.to_string(), reason).permanent())
+}

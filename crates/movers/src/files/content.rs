@@ -1,0 +1,199 @@
+//! Doing one round of a ledger: clear the way, move the content, remove what is extraneous, then set the directories right.
+
+use super::item::{Folder, Gone, PHASES, Phase, Results, Spec, decode, encode, round_of, span};
+use super::lane::Lane;
+use super::pump::Pump;
+use super::records::{just_before, last_marker};
+use super::sides::{Fault, Side};
+use super::told::Told;
+use super::{FilesMover, is_tree, or_stop};
+use futures::{StreamExt, TryStreamExt};
+use ports::files::{Entry, EntryKind, FilePath};
+use ports::ledger::{Chunk, ChunkDone};
+use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+/// How closely the source is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// A final pass follows.
+    Bulk,
+    /// Nothing follows: every file is looked at again after it was read.
+    Final,
+}
+
+const PAGE: usize = 16;
+
+/// Does everything that is pending in `round`. Resumable.
+pub(super) async fn run_round(
+    mover: &FilesMover,
+    ledger: &dyn Ledger,
+    round: u64,
+    care: Care,
+    observer: &dyn Observer,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let (mut lane, told) = mover.lane();
+    lane.look_again = care == Care::Final;
+    let mut done = Round { mover, ledger, round, observer, lane: Arc::new(lane), told };
+    let what = || mover.destination.location();
+    or_stop(stop, "clear the way at", what(), done.removals(Phase::Clear)).await?;
+    let (lane, told) = (done.lane.clone(), std::mem::replace(&mut done.told, tokio::sync::mpsc::unbounded_channel().1));
+    done.told = Pump::new(lane, told, mover.parallel(), ledger, observer, stop, "file_transfer").run(span(round, Phase::Content)).await?;
+    or_stop(stop, "remove extraneous files at", what(), done.removals(Phase::Delete)).await?;
+    or_stop(stop, "finish the directories at", what(), done.folders()).await?;
+    done.markers().await
+}
+
+struct Round<'a> {
+    mover: &'a FilesMover,
+    ledger: &'a dyn Ledger,
+    round: u64,
+    observer: &'a dyn Observer,
+    lane: Arc<Lane>,
+    told: UnboundedReceiver<Told>,
+}
+
+impl Round<'_> {
+    fn drain(&mut self) {
+        while let Ok(told) = self.told.try_recv() {
+            told.tell(self.observer, "file_transfer");
+        }
+    }
+
+    async fn count(&self, phase: Phase) -> Result<u64> {
+        Ok(last_marker(self.ledger, self.round).await?.map_or([0; PHASES], |m| m.next)[phase as usize])
+    }
+
+    /// Pending chunks of a phase, by pages of numbers.
+    async fn page(&self, phase: Phase, page: u64) -> Result<Vec<Chunk>> {
+        let range = span(self.round, phase);
+        let from = range.start + page * PAGE as u64;
+        let to = from + PAGE as u64;
+        let chunks = self.ledger.pending(just_before(from), PAGE).await?;
+        Ok(chunks.into_iter().filter(|c| c.seq < to && round_of(c.seq) == self.round && range.contains(&c.seq)).collect())
+    }
+
+    /// Removals are planned children first.
+    async fn removals(&mut self, phase: Phase) -> Result<()> {
+        for page in 0..self.count(phase).await?.div_ceil(PAGE as u64) {
+            let mut done = Vec::new();
+            for chunk in self.page(phase, page).await? {
+                let Spec::Remove(list) = decode(&chunk.spec)? else { continue };
+                let left = self.deepest_first(&list, |gone| &gone.path, |gone| is_directory(gone), remove).await?;
+                done.push(ChunkDone { seq: chunk.seq, result: encode(&Results::Left(left))?, items: 0, bytes: 0 });
+            }
+            self.record(done).await?;
+        }
+        Ok(())
+    }
+
+    /// Directories are planned parents first, and finished children first.
+    async fn folders(&mut self) -> Result<()> {
+        let pages = self.count(Phase::Folders).await?.div_ceil(PAGE as u64);
+        if is_tree(self.mover.destination.as_ref()) {
+            for page in 0..pages {
+                for chunk in self.page(Phase::Folders, page).await? {
+                    let Spec::Folders(mut list) = decode(&chunk.spec)? else { continue };
+                    list.retain(|f| f.leaf);
+                    self.deepest_first(&list, |f| &f.path, |_| false, bare).await?;
+                }
+            }
+        }
+        for page in (0..pages).rev() {
+            let mut done = Vec::new();
+            for chunk in self.page(Phase::Folders, page).await?.into_iter().rev() {
+                let Spec::Folders(mut list) = decode(&chunk.spec)? else { continue };
+                let all = list.clone();
+                list.retain(|f| f.stat.is_some());
+                let left = self.deepest_first(&list, |f| &f.path, |_| true, finish).await?;
+                let place = |path: &FilePath| all.iter().position(|f| f.path == *path).unwrap_or_default() as u32;
+                let left = left.into_iter().map(|(at, reason)| (place(&list[at as usize].path), reason)).collect();
+                done.push(ChunkDone { seq: chunk.seq, result: encode(&Results::Left(left))?, items: 0, bytes: 0 });
+            }
+            self.record(done).await?;
+        }
+        Ok(())
+    }
+
+    /// Acts on every thing, side by side; those of which `late` is true come after the others, the deepest first. Gives what was
+    /// left alone and why.
+    async fn deepest_first<T, F>(
+        &mut self,
+        list: &[T],
+        path: impl Fn(&T) -> &FilePath,
+        late: impl Fn(&T) -> bool,
+        act: impl Fn(Arc<Lane>, T) -> F,
+    ) -> Result<Vec<(u32, String)>>
+    where
+        T: Clone,
+        F: Future<Output = Result<(), Fault>>,
+    {
+        let rank = |thing: &T| if late(thing) { usize::MAX - path(thing).segments().count() } else { 0 };
+        let mut order: Vec<usize> = (0..list.len()).collect();
+        order.sort_by_key(|at| rank(&list[*at]));
+        let mut left = Vec::new();
+        for group in order.chunk_by(|a, b| rank(&list[*a]) == rank(&list[*b])) {
+            let lane = &self.lane;
+            let calls = group.iter().map(|at| {
+                let call = act(lane.clone(), list[*at].clone());
+                async move {
+                    match call.await {
+                        Ok(()) => Ok(None),
+                        Err(Fault { side: Side::Target, error }) if error.kind == ErrorKind::AlreadyExists => Ok(Some((*at as u32, error.reason))),
+                        Err(fault) => Err(fault.error),
+                    }
+                }
+            });
+            let answers: Vec<Option<(u32, String)>> =
+                futures::stream::iter(calls).buffer_unordered(self.mover.parallel()).try_collect().await.map_err(|e: ConnectorError| e)?;
+            left.extend(answers.into_iter().flatten());
+            self.drain();
+        }
+        Ok(left)
+    }
+
+    async fn record(&self, done: Vec<ChunkDone>) -> Result<()> {
+        if done.is_empty() { Ok(()) } else { self.ledger.done(done).await }
+    }
+
+    /// Markers have nothing to do; they are done with their round.
+    async fn markers(&self) -> Result<()> {
+        let count = self.count(Phase::Marker).await?;
+        for page in 0..count.div_ceil(PAGE as u64) {
+            let mut done = Vec::new();
+            for chunk in self.page(Phase::Marker, page).await? {
+                done.push(ChunkDone { seq: chunk.seq, result: encode(&Results::Left(Vec::new()))?, items: 0, bytes: 0 });
+            }
+            self.record(done).await?;
+        }
+        Ok(())
+    }
+}
+
+fn is_directory(gone: &Gone) -> bool {
+    matches!(gone.before.kind, EntryKind::Directory)
+}
+
+async fn remove(lane: Arc<Lane>, gone: Gone) -> Result<(), Fault> {
+    lane.retry(&gone.path, 0, || async { lane.target.remove(&gone.path).await.map_err(Fault::target) }).await
+}
+
+/// Makes a directory, without the mode that might forbid filling it.
+async fn bare(lane: Arc<Lane>, folder: Folder) -> Result<(), Fault> {
+    make(lane, Entry { path: folder.path, kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None }).await
+}
+
+/// Gives a directory its mode and time.
+async fn finish(lane: Arc<Lane>, folder: Folder) -> Result<(), Fault> {
+    match &folder.stat {
+        Some(stat) => make(lane, stat.entry(&folder.path)).await,
+        None => Ok(()),
+    }
+}
+
+async fn make(lane: Arc<Lane>, entry: Entry) -> Result<(), Fault> {
+    lane.retry(&entry.path, 0, || async { lane.target.make(&entry).await.map_err(Fault::target) }).await
+}

@@ -1,0 +1,256 @@
+//! The second pass: the source's listing against what the ledgers recorded, in rounds until nothing changed while it was copied.
+
+use super::backup;
+use super::builder::Builder;
+use super::chain::{Blocker, Dir};
+use super::content::{Care, run_round};
+use super::item::{Folder, Gone, Item, Outcome, PHASES, Phase, Results, Spec, Stat, What, decode, span};
+use super::order::Sorted;
+use super::plan::{Linked, Planner, tidy};
+use super::records::{Record, Records, Word, just_before, rounds, summary};
+use super::report::{FilesCopied, FilesPlan, ProblemKind, Problems};
+use super::sides::changed;
+use super::window::Window;
+use super::{FilesMover, or_stop};
+use ports::files::{Entry, EntryKind, FilePath};
+use ports::observe::Level;
+use ports::{Ledger, Observer, Result};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+/// How often the source is listed again because files changed while they were copied.
+const ROUNDS: u64 = 3;
+
+pub(super) async fn run(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesCopied> {
+    let mut next = 1;
+    for round in rounds(last).await? {
+        run_round(mover, last, round, Care::Final, observer, stop).await?;
+        next = round + 1;
+    }
+    let mut restless = None;
+    let mut notes = Problems::default();
+    for round in next..next + ROUNDS {
+        let planned = or_stop(stop, "list again", mover.source.location(), plan_round(mover, &[bulk, last], last, round)).await?;
+        let Some(plan) = planned else {
+            restless = None;
+            break;
+        };
+        let details = json!({"files": plan.files, "bytes": plan.bytes, "removed": plan.deletes});
+        observer.log(Level::Info, "file_transfer", format!("Final pass: {} files changed since the first pass", plan.files), details);
+        notes = plan.problems;
+        run_round(mover, last, round, Care::Final, observer, stop).await?;
+        restless = unsettled(last, round).await?;
+        if restless.is_none() {
+            break;
+        }
+    }
+    if let Some(path) = restless {
+        let reason = format!("it was still being changed in {ROUNDS} final passes");
+        return Err(changed(&path.to_string(), reason).advice("Stop whatever writes to the source (maintenance mode), then go on."));
+    }
+    last.seal().await?;
+    let mut copied = summary(last).await?;
+    copied.problems.append(occupied(notes));
+    Ok(copied)
+}
+
+/// Problems that only a final pass can find; the others are in the plan already.
+fn occupied(mut notes: Problems) -> Problems {
+    notes.listed.retain(|p| p.kind == ProblemKind::Occupied);
+    notes.count = notes.listed.len() as u64;
+    notes.lasting = notes.count;
+    notes
+}
+
+/// A file of this round that changed or vanished while it was copied.
+async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Option<FilePath>> {
+    let range = span(round, Phase::Content);
+    let mut after = just_before(range.start);
+    loop {
+        let page = ledger.all(after, 32).await?;
+        for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
+            let Some(Results::Items(outcomes)) = chunk.result.as_deref().map(decode).transpose()? else { continue };
+            let items = match decode::<Spec>(&chunk.spec)? {
+                Spec::Batch(items) => items,
+                Spec::Place(large) => vec![large.item],
+                _ => continue,
+            };
+            let moved = outcomes.iter().position(|o| matches!(o.what, What::Changed | What::Vanished));
+            if let Some(item) = moved.and_then(|at| items.into_iter().nth(at)) {
+                return Ok(Some(item.path));
+            }
+        }
+        match page.last() {
+            Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
+            _ => return Ok(None),
+        }
+    }
+}
+
+/// Plans what differs between the source now and the records; `None` when nothing does.
+async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], last: &dyn Ledger, round: u64) -> Result<Option<FilesPlan>> {
+    let limit = mover.destination.traits().single_put_limit;
+    let builder = Builder::new(last, round, [0; PHASES], limit, mover.options.chunk_size);
+    let mut planner = Planner::new(mover, Window::new(mover, Some(builder), FilesPlan::default(), None))?;
+    let mut source = Sorted::new(mover.source.list(), mover.source.location());
+    let mut records = Records::of(known).await?;
+    let mut record = records.next().await?;
+    let mut through = Vec::new();
+    loop {
+        source.fill(false).await?;
+        let (ours, word) = match (source.peek(), &record) {
+            (None, None) => break,
+            (Some(_), None) => (source.take(), None),
+            (Some(a), Some(r)) if a < r.key.as_slice() => (source.take(), None),
+            (Some(a), Some(r)) if a == r.key.as_slice() => (source.take(), record.take()),
+            _ => (None, record.take()),
+        };
+        let Some(key) = ours.as_ref().map(|(k, _)| k.clone()).or_else(|| word.as_ref().map(|r| r.key.clone())) else { break };
+        planner.window.arrive(Some(&key));
+        planner.chain.advance(Some(&key), &mut planner.window);
+        if planner.window.is_full() {
+            planner.window.flush(&through).await?;
+        }
+        if record.is_none() && word.is_some() {
+            record = records.next().await?;
+        }
+        match (ours, word) {
+            (Some((_, entry)), word) => planner.source_again(&key, entry, word).await?,
+            (None, Some(word)) => planner.vanished(&key, word),
+            (None, None) => {}
+        }
+        through = key;
+    }
+    planner.window.arrive(None);
+    planner.chain.advance(None, &mut planner.window);
+    if planner.window.is_empty() {
+        return Ok(None);
+    }
+    planner.window.flush(&through).await?;
+    Ok(Some(planner.window.plan))
+}
+
+impl Planner<'_> {
+    async fn source_again(&mut self, key: &[u8], entry: Entry, word: Option<Record>) -> Result<()> {
+        if self.exclude.leaves_out(&entry.path, entry.size()) || self.collides(key, &entry.path) || !self.acceptable(&entry) {
+            return Ok(());
+        }
+        let (stat, follow) = match &entry.kind {
+            EntryKind::Directory => return self.directory_again(key, &entry, word).await,
+            EntryKind::Other(_) => return self.left_behind(key, word),
+            EntryKind::Symlink { .. } => match self.mover.link(&entry).await? {
+                Linked::Keep => (Stat::of(&entry), false),
+                Linked::Follow(target) => (Stat::of(&target), true),
+                Linked::Problem(..) => return self.left_behind(key, word),
+            },
+            EntryKind::File { .. } => (Stat::of(&entry), false),
+        };
+        self.clear_way(key);
+        self.chain.keep_above(key);
+        self.chain.block(Blocker::Source { path: entry.path.clone(), told: false });
+        if word.as_ref().is_some_and(|w| is_current(w, &stat)) {
+            return Ok(());
+        }
+        let Some(before) = self.before(&entry.path, &stat, word).await? else { return Ok(()) };
+        self.new_parents(key).await?;
+        self.chain.fill(key, &mut self.window);
+        self.window.item(Item { path: entry.path, stat, before, same: None, follow, to: None }, false);
+        Ok(())
+    }
+
+    /// What stood at the destination before the migration; `None` when it must not be overwritten.
+    #[expect(clippy::option_option, reason = "outer: may it be written; inner: was there something")]
+    async fn before(&mut self, path: &FilePath, stat: &Stat, word: Option<Record>) -> Result<Option<Option<Stat>>> {
+        let saved = match word {
+            Some(Record { word: Word::Content { outcome, .. }, original, .. }) => {
+                let untouched = outcome.is_some_and(|o| o.what == What::Same) && original.is_some();
+                if !untouched {
+                    return Ok(Some(original));
+                }
+                original
+            }
+            _ => self.mover.destination.stat(path).await?.map(|e| Stat::of(&e)),
+        };
+        let Some(standing) = saved else { return Ok(Some(None)) };
+        let same_link = matches!(stat.kind, EntryKind::Symlink { .. }) && stat.kind == standing.kind;
+        if same_link || !matches!(standing.kind, EntryKind::File { .. }) && !matches!(standing.kind, EntryKind::Symlink { .. }) {
+            return Ok(Some(Some(standing)));
+        }
+        let Some(keeping) = &self.mover.backup else {
+            self.window.problem(path, ProblemKind::Occupied, "it changed during the migration, and what the destination holds there was not backed up");
+            return Ok(None);
+        };
+        backup::save_one(self.mover, keeping, path, &standing).await?;
+        Ok(Some(Some(standing)))
+    }
+
+    async fn directory_again(&mut self, key: &[u8], entry: &Entry, word: Option<Record>) -> Result<()> {
+        self.clear_way(key);
+        let path = tidy(&entry.path, true);
+        self.new_parents(path.as_bytes()).await?;
+        self.chain.keep_above(path.as_bytes());
+        let stat = Stat::of(entry);
+        let (before, current) = match word {
+            Some(Record { word: Word::Folder { folder }, original, .. }) => {
+                let current = folder.stat.is_some_and(|s| s.mode == stat.mode && s.modified_ns == stat.modified_ns);
+                (original, current)
+            }
+            _ if self.tree => (self.mover.destination.stat(&path).await?.map(|e| Stat::of(&e)), false),
+            _ => (None, false),
+        };
+        let mut dir = Dir::new(&path, before.clone());
+        dir.stat = Some(stat.clone());
+        if !current {
+            self.chain.fill(path.as_bytes(), &mut self.window);
+            let leaf = before.is_none();
+            dir.folder = Some(self.window.folder(Folder { path, stat: Some(stat), before, leaf }));
+        }
+        self.chain.enter(dir);
+        Ok(())
+    }
+
+    /// Plans the directories above that no ledger knows.
+    async fn new_parents(&mut self, key: &[u8]) -> Result<()> {
+        for path in self.chain.unlisted(key) {
+            let before = self.mover.destination.stat(&path).await?.map(|e| Stat::of(&e));
+            self.chain.touch(path.as_bytes(), &mut self.window);
+            let mut dir = Dir::new(&path, before.clone());
+            dir.folder = Some(self.window.folder(Folder { path, stat: None, before, leaf: false }));
+            self.chain.enter(dir);
+        }
+        Ok(())
+    }
+
+    /// The source has something there now that is never moved.
+    fn left_behind(&mut self, key: &[u8], word: Option<Record>) -> Result<()> {
+        if let Some(word) = word {
+            self.vanished(key, word);
+        }
+        Ok(())
+    }
+
+    /// The source has it no more: what we had put there goes too.
+    fn vanished(&mut self, key: &[u8], record: Record) {
+        let (before, removable) = match record.word {
+            Word::Removed => return,
+            Word::Content { item, .. } => (item.stat, record.was_there),
+            Word::Folder { folder } => {
+                let directory = Stat { kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None };
+                (folder.stat.unwrap_or(directory), record.original.is_none())
+            }
+        };
+        if removable {
+            self.surplus(key, Gone { path: record.path, before, ours: true }, true);
+        } else if matches!(before.kind, EntryKind::Directory) {
+            self.chain.keep_above(record.path.as_bytes());
+            self.chain.enter(Dir::new(&record.path, record.original));
+        }
+    }
+}
+
+/// Whether the destination holds what the source has now.
+fn is_current(record: &Record, stat: &Stat) -> bool {
+    let Word::Content { item, outcome: Some(outcome) } = &record.word else { return false };
+    let read = outcome.read.as_ref().unwrap_or(&item.stat);
+    Outcome::is_there(outcome) && read.same_content(stat) && read.mode == stat.mode
+}

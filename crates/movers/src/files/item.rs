@@ -1,0 +1,315 @@
+//! What the ledger holds for files: the manifests of chunks and their results, and how their sequence numbers are made.
+//!
+//! A sequence number is round (0 for the bulk pass, then one per final pass), phase, and place within the phase, so that the
+//! ascending order of the ledger is the order of doing.
+
+use ports::files::{Digest, Entry, EntryKind, FilePath, Part};
+use ports::{ConnectorError, ErrorKind, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// In the order of doing. Discriminants are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Removing what stands in the way of something new.
+    Clear = 0,
+    /// Files, parts and links, in path order.
+    Content = 1,
+    /// Removing what the source does not have.
+    Delete = 2,
+    /// Directories: made where empty, then modes and times, children first.
+    Folders = 3,
+    /// One per planning transaction: how far planning came.
+    Marker = 4,
+}
+
+pub(super) const PHASES: usize = 5;
+const ROUND_SHIFT: u32 = 48;
+const PHASE_SHIFT: u32 = 44;
+
+pub(super) fn seq(round: u64, phase: Phase, n: u64) -> u64 {
+    round << ROUND_SHIFT | (phase as u64) << PHASE_SHIFT | n
+}
+
+pub(super) fn round_of(seq: u64) -> u64 {
+    seq >> ROUND_SHIFT
+}
+
+/// All sequence numbers of one phase.
+pub(super) fn span(round: u64, phase: Phase) -> Range<u64> {
+    seq(round, phase, 0)..seq(round, phase, 0) + (1 << PHASE_SHIFT)
+}
+
+/// An entry without its path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stat {
+    #[serde(rename = "k")]
+    pub(super) kind: EntryKind,
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub(super) modified_ns: Option<i64>,
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub(super) mode: Option<u32>,
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<String>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub(super) content_type: Option<String>,
+}
+
+impl Stat {
+    pub(super) fn of(entry: &Entry) -> Self {
+        let Entry { kind, modified_ns, mode, version, content_type, .. } = entry.clone();
+        Self { kind, modified_ns, mode, version, content_type }
+    }
+
+    pub(super) fn entry(&self, path: &FilePath) -> Entry {
+        let Self { kind, modified_ns, mode, version, content_type } = self.clone();
+        Entry { path: path.clone(), kind, modified_ns, mode, version, content_type }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        if let EntryKind::File { size } = self.kind { size } else { 0 }
+    }
+
+    /// Whether nothing says that the content differs. The version decides where both sides have one; otherwise the time does.
+    pub(super) fn same_content(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && match (&self.version, &other.version) {
+                (Some(a), Some(b)) => a == b,
+                _ => self.modified_ns.is_none() || other.modified_ns.is_none() || self.modified_ns == other.modified_ns,
+            }
+    }
+}
+
+/// The hash of a file, and the part size where it is over parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Proof {
+    #[serde(rename = "d")]
+    pub(super) digest: Digest,
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub(super) part_size: Option<u64>,
+}
+
+/// A file or a link to move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Item {
+    #[serde(rename = "p")]
+    pub(super) path: FilePath,
+    #[serde(rename = "s")]
+    pub(super) stat: Stat,
+    /// What stood at the destination before the migration.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub(super) before: Option<Stat>,
+    /// The content is there already: its proven hash.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub(super) same: Option<Proof>,
+    /// The source has a link here whose target is to be copied.
+    #[serde(rename = "f", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) follow: bool,
+    /// The name at the target, where it differs (backups).
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub(super) to: Option<FilePath>,
+}
+
+impl Item {
+    /// Where it is written.
+    pub(super) fn target(&self) -> &FilePath {
+        self.to.as_ref().unwrap_or(&self.path)
+    }
+}
+
+/// A large file cut into parts: chunk numbers `first .. first + count` are the parts, `first + count` puts it in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Large {
+    pub(super) item: Item,
+    /// Sequence number of the first part's chunk.
+    pub(super) first: u64,
+    pub(super) count: u32,
+    pub(super) part_size: u64,
+}
+
+impl Large {
+    /// Bytes of a part; numbers start at 1.
+    pub(super) fn range(&self, number: u32) -> Range<u64> {
+        let start = u64::from(number - 1) * self.part_size;
+        start..(start + self.part_size).min(self.item.stat.size())
+    }
+}
+
+/// Something of the destination that will be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Gone {
+    #[serde(rename = "p")]
+    pub(super) path: FilePath,
+    #[serde(rename = "b")]
+    pub(super) before: Stat,
+    /// We had put it there ourselves, so undo has nothing to restore.
+    #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) ours: bool,
+}
+
+/// A directory that is made, or whose mode and time are set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Folder {
+    #[serde(rename = "p")]
+    pub(super) path: FilePath,
+    /// `None`: the source has no such entry, the directory follows from paths below it.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub(super) stat: Option<Stat>,
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub(super) before: Option<Stat>,
+    /// Nothing planned lies below it, so writing files will not make it.
+    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) leaf: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Marker {
+    /// Everything up to this key is planned.
+    pub(super) through: Vec<u8>,
+    /// The next number of each phase.
+    pub(super) next: [u64; PHASES],
+    pub(super) plan: super::report::FilesPlan,
+}
+
+/// The manifest of a chunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Spec {
+    Batch(Vec<Item>),
+    Part { large: Box<Large>, number: u32 },
+    Place(Box<Large>),
+    Remove(Vec<Gone>),
+    Folders(Vec<Folder>),
+    Marker(Box<Marker>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum What {
+    #[serde(rename = "c")]
+    Copied,
+    /// Was there already.
+    #[serde(rename = "s")]
+    Same,
+    #[serde(rename = "l")]
+    Linked,
+    #[serde(rename = "x")]
+    Changed,
+    #[serde(rename = "v")]
+    Vanished,
+    #[serde(rename = "u")]
+    Unreadable,
+    #[serde(rename = "r")]
+    Refused,
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    #[serde(rename = "w")]
+    pub(super) what: What,
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub(super) digest: Option<Digest>,
+    /// The digest is over parts of this size.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub(super) part_size: Option<u64>,
+    /// The file as it was opened, when it was no longer as planned.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub(super) read: Option<Stat>,
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
+}
+
+impl Outcome {
+    pub(super) fn of(what: What) -> Self {
+        Self { what, digest: None, part_size: None, read: None, note: None }
+    }
+
+    pub(super) fn failed(what: What, error: &ConnectorError) -> Self {
+        Self { note: Some(error.to_string()), ..Self::of(what) }
+    }
+
+    /// Whether the destination now holds it.
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self.what, What::Copied | What::Same | What::Linked)
+    }
+}
+
+/// A part that arrived; `None` in [`Results::Part`] when its file changed or its upload is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sent {
+    pub(super) part: Part,
+    pub(super) hash: String,
+}
+
+/// The result of a chunk, in the order of its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Results {
+    Items(Vec<Outcome>),
+    Part(Option<Sent>),
+    /// Removals and directories: what was left alone, by place in the manifest.
+    Left(Vec<(u32, String)>),
+}
+
+const PLAIN: u8 = 0;
+const ZSTD: u8 = 1;
+
+/// JSON, compressed where that pays, behind one byte that says which.
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    let mut out = vec![PLAIN];
+    serde_json::to_writer(&mut out, value).map_err(|e| broken("write", &e))?;
+    if out.len() > 512 {
+        let mut packed = vec![ZSTD];
+        zstd::stream::copy_encode(&out[1..], &mut packed, 1).map_err(|e| broken("compress", &e))?;
+        if packed.len() < out.len() {
+            return Ok(packed);
+        }
+    }
+    Ok(out)
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    match bytes.split_first() {
+        Some((&PLAIN, json)) => serde_json::from_slice(json).map_err(|e| broken("read", &e)),
+        Some((&ZSTD, packed)) => {
+            let json = zstd::stream::decode_all(packed).map_err(|e| broken("decompress", &e))?;
+            serde_json::from_slice(&json).map_err(|e| broken("read", &e))
+        }
+        _ => Err(broken("read", &"unknown encoding")),
+    }
+}
+
+fn broken(operation: &str, error: &dyn std::fmt::Display) -> ConnectorError {
+    ConnectorError::new(ErrorKind::Internal, operation, "a chunk of the files ledger", error.to_string())
+        .advice("The ledger was written by another version of this program, or it is damaged.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_survive_the_ledger() {
+        let stat = Stat { kind: EntryKind::File { size: 7 }, modified_ns: Some(-1), mode: Some(0o644), version: None, content_type: None };
+        let item = |n: u32| Item {
+            path: FilePath::new(vec![b'a', 0xff, n as u8]),
+            stat: stat.clone(),
+            before: Some(stat.clone()),
+            same: None,
+            follow: n == 1,
+            to: None,
+        };
+        for count in [1, 300] {
+            let spec = Spec::Batch((0..count).map(item).collect());
+            assert_eq!(decode::<Spec>(&encode(&spec).expect("encodes")).expect("decodes"), spec);
+        }
+        assert!(decode::<Spec>(b"").is_err() && decode::<Spec>(b"\x07{}").is_err());
+    }
+
+    #[test]
+    fn the_order_of_sequence_numbers_is_the_order_of_doing() {
+        assert!(span(0, Phase::Marker).end <= seq(1, Phase::Clear, 0));
+        assert!(span(3, Phase::Content).contains(&seq(3, Phase::Content, 12)));
+        assert!(i64::try_from(seq((1 << 14) - 1, Phase::Marker, (1 << 44) - 1)).is_ok(), "fits a signed column");
+        assert_eq!(round_of(seq(5, Phase::Delete, 9)), 5);
+    }
+}

@@ -1,0 +1,290 @@
+//! The way from one system to another for one file at a time: open, hash, write, look again, try again. Owned by tasks; it knows
+//! no ledger and no observer.
+
+use super::FilesMover;
+use super::digest::{self, raw};
+use super::item::{Item, Large, Outcome, Sent, Stat, What};
+use super::sides::{Fault, Side, Watch, changed};
+use super::told::{Flow, Told};
+use ports::files::{Digest, DigestKind, Entry, EntryKind, FilePath, FileTarget, Part};
+use ports::{ConnectorError, ErrorKind, Result};
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+/// A file up to this size arrives in one piece; larger ones are looked at again after reading.
+const ONE_PIECE: u64 = 64 << 10;
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+pub(super) struct Lane {
+    pub(super) source: Arc<dyn FileTarget>,
+    pub(super) target: Arc<dyn FileTarget>,
+    pub(super) staging: String,
+    pub(super) chunk_size: u64,
+    pub(super) attempts: u32,
+    pub(super) retry_delay: Duration,
+    pub(super) kind: DigestKind,
+    /// Look at every file again after reading it, not only at those that take more than one read.
+    pub(super) look_again: bool,
+    /// Read what was written and compare it (backups).
+    pub(super) read_back: bool,
+    pub(super) flow: Arc<Flow>,
+    pub(super) told: UnboundedSender<Told>,
+}
+
+/// The part size for a large file, `None` for one that is written whole.
+pub(super) fn part_size(size: u64, single_put_limit: u64, chunk_size: u64) -> Option<u64> {
+    let chunk_size = chunk_size.max(1);
+    (size > single_put_limit || size > chunk_size.saturating_mul(4)).then(|| chunk_size.max(size.div_ceil(10_000)))
+}
+
+impl Lane {
+    /// Calls until it succeeds, fails for good, or the attempts are used up.
+    pub(super) async fn retry<T, F, C>(&self, path: &FilePath, size: u64, mut call: C) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Fault>>,
+        C: FnMut() -> F,
+    {
+        let mut attempt = 1;
+        loop {
+            let fault = match call().await {
+                Ok(value) => return Ok(value),
+                Err(fault) => fault,
+            };
+            if !fault.error.temporary || fault.error.kind == ErrorKind::Stopped || attempt >= self.attempts {
+                return Err(fault);
+            }
+            attempt += 1;
+            let _ = self.told.send(Told::retried(path, size, &fault.error, attempt, self.attempts));
+            tokio::time::sleep(self.pause(attempt)).await;
+        }
+    }
+
+    /// Doubling, jittered by half.
+    fn pause(&self, attempt: u32) -> Duration {
+        let full = self.retry_delay.saturating_mul(1 << (attempt - 2).min(10)).min(LONGEST_PAUSE);
+        let jitter = RandomState::new().hash_one(attempt) % 1024;
+        full / 2 + full.mul_f64(jitter as f64 / 2048.0)
+    }
+
+    /// Moves a file or a link. An error stops the migration; anything that concerns this path alone is an outcome.
+    pub(super) async fn carry(&self, item: &Item) -> Result<Outcome> {
+        let result = match (&item.same, &item.stat.kind) {
+            (Some(_), _) => self.retry(&item.path, 0, || self.adjust(item)).await,
+            (None, EntryKind::Symlink { .. }) => self.retry(&item.path, 0, || self.link(item)).await,
+            (None, _) => self.retry(&item.path, item.stat.size(), || self.file(item)).await,
+        };
+        result.or_else(Fault::settle)
+    }
+
+    /// The content is there; mode and time may not be.
+    async fn adjust(&self, item: &Item) -> Result<Outcome, Fault> {
+        let traits = self.target.traits();
+        let (wanted, now) = (&item.stat, item.before.as_ref());
+        let mode = traits.modes && wanted.mode.is_some() && now.is_none_or(|b| b.mode != wanted.mode);
+        let time = traits.mtime_resolution_ns > 0 && wanted.modified_ns.is_some() && now.is_none_or(|b| b.modified_ns != wanted.modified_ns);
+        if mode || time {
+            self.target.make(&wanted.entry(item.target())).await.map_err(Fault::target)?;
+        }
+        let proof = item.same.clone();
+        let part_size = proof.as_ref().and_then(|p| p.part_size);
+        Ok(Outcome { digest: proof.map(|p| p.digest), part_size, ..Outcome::of(What::Same) })
+    }
+
+    async fn link(&self, item: &Item) -> Result<Outcome, Fault> {
+        let entry = item.stat.entry(item.target());
+        if item.before.as_ref().is_some_and(|b| !matches!(b.kind, EntryKind::Symlink { .. })) {
+            let now = self.target.stat(item.target()).await.map_err(Fault::target)?;
+            if now.is_some_and(|n| matches!(n.kind, EntryKind::File { .. })) {
+                self.target.remove(item.target()).await.map_err(Fault::target)?;
+            }
+        }
+        self.target.make(&entry).await.map_err(Fault::target)?;
+        Ok(Outcome::of(What::Linked))
+    }
+
+    /// One try at a file, whole, as it is now.
+    async fn file(&self, item: &Item) -> Result<Outcome, Fault> {
+        let began = Instant::now();
+        let opened = self.source.open(&item.path, None).await.map_err(Fault::source)?;
+        let EntryKind::File { size } = opened.entry.kind else {
+            return Err(Fault::source(changed(&item.path.to_string(), "it is no file any more")));
+        };
+        let read = Stat::of(&opened.entry);
+        let entry = match &item.to {
+            None => opened.entry,
+            // Backups: what the file was there, not what it is in its keeping.
+            Some(to) => Entry { kind: opened.entry.kind, ..item.stat.entry(to) },
+        };
+        let limit = self.target.traits().single_put_limit;
+        let part_size = (size > limit).then(|| part_size(size, limit, self.chunk_size)).flatten();
+        let digest = match part_size {
+            Some(part_size) => {
+                drop(opened.body);
+                self.in_parts(item, &entry, size, part_size).await?
+            }
+            None => {
+                let what = item.path.to_string();
+                let (watch, body) = Watch::over(opened.body, size, self.kind, None, self.flow.clone(), what.clone());
+                self.target.put(&entry, &self.staging, body).await.map_err(|e| watch.blame(e))?;
+                watch.digest(size, &what)?
+            }
+        };
+        if self.look_again || size > ONE_PIECE {
+            self.unchanged_since(item, &read).await?;
+        }
+        if self.read_back {
+            self.compare(item, size, &digest, part_size).await?;
+        }
+        self.tell_done(item, size, began, &digest);
+        Ok(Outcome { digest: Some(digest), part_size, read: (read != item.stat).then_some(read), ..Outcome::of(What::Copied) })
+    }
+
+    pub(super) fn tell_done(&self, item: &Item, size: u64, began: Instant, digest: &Digest) {
+        if let Some(line) = Told::transferred(&item.path, size, began.elapsed(), Some(digest)) {
+            let _ = self.told.send(line);
+        }
+    }
+
+    /// Looks at the source again: it must be as it was when it was opened.
+    async fn unchanged_since(&self, item: &Item, read: &Stat) -> Result<(), Fault> {
+        let now = if item.follow { self.source.resolve(&item.path).await } else { self.source.stat(&item.path).await };
+        match now.map_err(Fault::source)? {
+            Some(entry) if Stat::of(&entry).same_content(read) => Ok(()),
+            Some(_) => Err(Fault::source(changed(&item.path.to_string(), "it was written to while it was read"))),
+            None => Err(Fault::source(ConnectorError::new(ErrorKind::NotFound, "read", item.path.to_string(), "it was removed while it was read"))),
+        }
+    }
+
+    /// Reads back what was written.
+    pub(super) async fn compare(&self, item: &Item, size: u64, digest: &Digest, part_size: Option<u64>) -> Result<(), Fault> {
+        let opened = self.target.open(item.target(), None).await.map_err(Fault::target)?;
+        let (stored, bytes) = digest::of_body(opened.body, digest.kind, part_size).await.map_err(Fault::target)?;
+        if stored == *digest && bytes == size {
+            return Ok(());
+        }
+        let reason = format!("{} was written, but {} is stored", digest::printed(digest), digest::printed(&stored));
+        Err(Fault::target(ConnectorError::new(ErrorKind::Corrupt, "write", item.target().to_string(), reason)))
+    }
+
+    /// A large file in one task, part after part, with an upload that is given up on any error.
+    async fn in_parts(&self, item: &Item, entry: &Entry, size: u64, part_size: u64) -> Result<Digest, Fault> {
+        let parts = self.target.parts();
+        let upload = parts.begin(entry, &self.staging, part_size).await.map_err(Fault::target)?;
+        let stat = Stat::of(entry);
+        let count = size.div_ceil(part_size) as u32;
+        let large = Large { item: Item { stat, ..item.clone() }, first: 0, count, part_size };
+        let sent = self.all_parts(&large, entry, &upload).await;
+        if sent.is_err() {
+            let _ = parts.abort(entry, &upload).await;
+        }
+        sent
+    }
+
+    async fn all_parts(&self, large: &Large, entry: &Entry, upload: &str) -> Result<Digest, Fault> {
+        let mut sent = Vec::new();
+        for number in 1..=large.count {
+            sent.push(self.part_once(large, upload, number).await?);
+        }
+        self.put_in_place(entry, upload, &sent).await
+    }
+
+    async fn part_once(&self, large: &Large, upload: &str, number: u32) -> Result<Sent, Fault> {
+        let item = &large.item;
+        let range = large.range(number);
+        let size = range.end - range.start;
+        let opened = self.source.open(&item.path, Some(range.clone())).await.map_err(Fault::source)?;
+        if !Stat::of(&opened.entry).same_content(&item.stat) {
+            return Err(Fault::source(changed(&item.path.to_string(), "it is no longer the file that was planned")));
+        }
+        let what = format!("{} (part {number} of {})", item.path, large.count);
+        let (watch, body) = Watch::over(opened.body, size, self.kind, None, self.flow.clone(), what.clone());
+        let entry = item.stat.entry(item.target());
+        let part: Part = self.target.parts().put_part(&entry, upload, number, range, body).await.map_err(|e| watch.blame(e))?;
+        Ok(Sent { part, hash: watch.digest(size, &what)?.hex })
+    }
+
+    /// Sends one part of an upload that outlives us. `None`: the file changed or the upload is gone, so parts make no sense any more.
+    pub(super) async fn part(&self, large: &Large, upload: &str, number: u32) -> Result<Option<Sent>> {
+        let item = &large.item;
+        match self.retry(&item.path, item.stat.size(), || self.part_once(large, upload, number)).await {
+            Ok(sent) => Ok(Some(sent)),
+            Err(Fault { side: Side::Target, error }) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(fault) => fault.settle().map(|_| None),
+        }
+    }
+
+    async fn put_in_place(&self, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Digest, Fault> {
+        let parts: Vec<Part> = sent.iter().map(|s| s.part.clone()).collect();
+        self.target.parts().complete(entry, upload, &parts).await.map_err(Fault::target)?;
+        let hashes = sent.iter().map(|s| raw(&s.hash)).collect::<Result<Vec<_>>>().map_err(Fault::target)?;
+        Ok(digest::over_parts(self.kind, &hashes))
+    }
+
+    /// Puts a large file in place from its parts. When that cannot be done any more, the file is sent anew, as it is now.
+    pub(super) async fn place(&self, large: &Large, upload: Option<&str>, sent: Option<Vec<Sent>>) -> Result<Outcome> {
+        let item = &large.item;
+        let began = Instant::now();
+        let entry = item.stat.entry(item.target());
+        if let (Some(upload), Some(sent)) = (upload, &sent) {
+            let placed = self.retry(&item.path, item.stat.size(), || self.placed(large, &entry, upload, sent)).await;
+            match placed {
+                Ok(digest) => {
+                    self.tell_done(item, item.stat.size(), began, &digest);
+                    return Ok(Outcome { digest: Some(digest), part_size: Some(large.part_size), ..Outcome::of(What::Copied) });
+                }
+                Err(Fault { side: Side::Source, .. }) => {}
+                Err(Fault { error, .. }) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Corrupt) => {}
+                Err(fault) => return fault.settle(),
+            }
+        }
+        if let Some(upload) = upload {
+            self.retry(&item.path, 0, async || self.target.parts().abort(&entry, upload).await.map_err(Fault::target)).await.map_err(|f| f.error)?;
+        }
+        self.carry(item).await
+    }
+
+    async fn placed(&self, large: &Large, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Digest, Fault> {
+        let digest = self.put_in_place(entry, upload, sent).await?;
+        self.unchanged_since(&large.item, &large.item.stat).await?;
+        if self.read_back {
+            self.compare(&large.item, large.item.stat.size(), &digest, Some(large.part_size)).await?;
+        }
+        Ok(digest)
+    }
+
+    /// The hash of what is stored at a path of `system` now: as it reports it, or read back.
+    pub(super) async fn stored(system: &dyn FileTarget, path: &FilePath, kind: DigestKind, part_size: Option<u64>) -> Result<(Digest, Option<u64>)> {
+        if let Some(digest) = system.stored_digest(path, part_size).await?
+            && digest.kind == kind
+        {
+            return Ok((digest, None));
+        }
+        let opened = system.open(path, None).await?;
+        let (digest, bytes) = digest::of_body(opened.body, kind, part_size).await?;
+        Ok((digest, Some(bytes)))
+    }
+}
+
+impl FilesMover {
+    /// A lane from source to destination, and what its tasks tell.
+    pub(super) fn lane(&self) -> (Lane, UnboundedReceiver<Told>) {
+        let (told, heard) = tokio::sync::mpsc::unbounded_channel();
+        let lane = Lane {
+            source: self.source.clone(),
+            target: self.destination.clone(),
+            staging: self.options.staging.clone(),
+            chunk_size: self.options.chunk_size,
+            attempts: self.options.retries.max(1),
+            retry_delay: self.retry_delay,
+            kind: self.digest_kind(),
+            look_again: false,
+            read_back: false,
+            flow: Arc::default(),
+            told,
+        };
+        (lane, heard)
+    }
+}

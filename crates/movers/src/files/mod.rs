@@ -1,0 +1,175 @@
+//! Moving files over the doors in `ports`: plan, copy, final pass, verification, backup, undo.
+//!
+//! ```text
+//! plan ──► back_up ──► copy (bulk, the source lives) ──► final_pass (the source stands still) ──► verify
+//!                        └────────────── any time: undo ──────────────────────────────────────────┘
+//! ```
+//! Both sides list in one order ([`order`]), so planning merges two streams in constant memory and writes chunks ([`item`])
+//! to the ledger. Copying takes what the ledger has pending; every result holds the hash of what was read, and the final
+//! pass, verification and undo walk the ledger in the same order ([`records`]). Nothing here knows a connector or the engine.
+
+mod backup;
+mod builder;
+mod chain;
+mod content;
+mod digest;
+mod exclude;
+mod final_pass;
+mod item;
+mod lane;
+mod order;
+mod plan;
+mod pump;
+mod records;
+mod report;
+mod sides;
+mod told;
+mod undo;
+mod verify;
+mod window;
+
+pub use report::{Excluded, FilesBackedUp, FilesCopied, FilesPlan, FilesUndone, FilesVerified, LISTED, Mismatch, PathProblem, ProblemKind, Problems};
+
+use domain::spec::Symlinks;
+use ports::files::{DigestKind, FilePath, FileTarget};
+use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Clone)]
+pub struct FileOptions {
+    /// Files or parts in flight at once.
+    pub parallel: usize,
+    /// Bytes of one part of a large file.
+    pub chunk_size: u64,
+    /// `None`: keep where the destination can hold links, otherwise skip and say so.
+    pub symlinks: Option<Symlinks>,
+    /// Glob patterns. With a `/` relative to the root, without one for a name at any depth. What they match stays behind and is
+    /// protected from `delete_extraneous`.
+    pub exclude: Vec<String>,
+    /// Remove at the destination what the source does not have.
+    pub delete_extraneous: bool,
+    /// Tag of the run, part of all staging names.
+    pub staging: String,
+    /// How many times a call is tried in all before a temporary error is final. At least 1.
+    pub retries: u32,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self { parallel: 16, chunk_size: 16 << 20, symlinks: None, exclude: Vec::new(), delete_extraneous: false, staging: "migration".to_owned(), retries: 5 }
+    }
+}
+
+/// Moves the files of one source to one destination.
+pub struct FilesMover {
+    source: Arc<dyn FileTarget>,
+    destination: Arc<dyn FileTarget>,
+    options: FileOptions,
+    retry_delay: Duration,
+    backup: Option<Arc<dyn FileTarget>>,
+}
+
+impl FilesMover {
+    pub fn new(source: Arc<dyn FileTarget>, destination: Arc<dyn FileTarget>, options: FileOptions) -> Self {
+        Self { source, destination, options, retry_delay: Duration::from_millis(250), backup: None }
+    }
+
+    /// The pause before the second try; it doubles with each further one, up to 15 seconds, and is jittered.
+    #[must_use]
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = delay;
+        self
+    }
+
+    /// Lets the final pass overwrite what the plan did not know of, after saving it into `backup`. Without it, such things are left
+    /// alone and named as [`ProblemKind::Occupied`].
+    #[must_use]
+    pub fn backing_up_into(mut self, backup: Arc<dyn FileTarget>) -> Self {
+        self.backup = Some(backup);
+        self
+    }
+
+    /// Lists source and destination and writes the chunks of the bulk pass into `ledger`. After a crash it goes on behind what is
+    /// already planned; on a sealed ledger it gives the plan that was made.
+    pub async fn plan(&self, ledger: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesPlan> {
+        or_stop(stop, "plan the files of", self.source.location(), plan::run(self, Some(ledger), observer)).await
+    }
+
+    /// The same without a ledger, for dry runs. Reads only.
+    pub async fn survey(&self, observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesPlan> {
+        or_stop(stop, "survey the files of", self.source.location(), plan::run(self, None, observer)).await
+    }
+
+    /// Copies what the ledger has pending. Resumable: what is done is not sent again. What changes or vanishes meanwhile is a
+    /// problem in the answer, not an error.
+    pub async fn copy(&self, ledger: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesCopied> {
+        if !ledger.totals().await?.sealed {
+            return Err(ConnectorError::new(ErrorKind::Internal, "copy files from", self.source.location(), "the plan is not complete"));
+        }
+        content::run_round(self, ledger, 0, content::Care::Bulk, observer, stop).await?;
+        records::summary(ledger).await
+    }
+
+    /// The second pass, while nobody writes to the source: lists the source again, copies what is new or differs from what
+    /// `bulk` recorded, and removes at the destination what vanished at the source and had been copied by us. Each call lists
+    /// anew, so a pass that was interrupted catches what changed since. A source that will not stand still is an error.
+    pub async fn final_pass(&self, bulk: &dyn Ledger, last: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesCopied> {
+        final_pass::run(self, bulk, last, observer, stop).await
+    }
+
+    /// Compares every file: the hash of what was read (of the ledger that comes last) with what is stored now.
+    pub async fn verify(&self, ledgers: &[&dyn Ledger], observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesVerified> {
+        or_stop(stop, "verify the files of", self.destination.location(), verify::run(self, ledgers, observer)).await
+    }
+
+    /// Before copying: saves every file that the plan in `ledger` would overwrite or delete into `backup`, and reads each back to
+    /// compare it. `own` is the backup's own ledger; resumable.
+    pub async fn back_up(
+        &self,
+        ledger: &dyn Ledger,
+        backup: Arc<dyn FileTarget>,
+        own: &dyn Ledger,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<FilesBackedUp> {
+        backup::run(self, ledger, backup, own, observer, stop).await
+    }
+
+    /// Takes the copy back: removes what we made unless somebody changed it since, puts back from `backup` what we replaced or
+    /// deleted, and sweeps unfinished writes. Repeatable; what is already as before is left alone.
+    pub async fn undo(
+        &self,
+        ledgers: &[&dyn Ledger],
+        backup: Option<Arc<dyn FileTarget>>,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<FilesUndone> {
+        or_stop(stop, "undo the copy at", self.destination.location(), undo::run(self, ledgers, backup, observer)).await
+    }
+
+    fn parallel(&self) -> usize {
+        self.options.parallel.max(1)
+    }
+
+    /// The hash that the destination reports itself, so that verifying needs no reading back.
+    fn digest_kind(&self) -> DigestKind {
+        self.destination.traits().stored_digest.unwrap_or(DigestKind::Blake3)
+    }
+}
+
+/// Whether a system holds a tree (where `a` and `a/b` exclude each other) rather than flat keys.
+fn is_tree(target: &dyn FileTarget) -> bool {
+    target.accepts(&FilePath::from("a//b")).is_err()
+}
+
+/// Runs `work` until the stop signal; whatever it has in flight is dropped then.
+async fn or_stop<T>(stop: &CancellationToken, operation: &str, subject: String, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(ConnectorError::stopped(operation, subject)),
+        result = work => result,
+    }
+}

@@ -1,0 +1,243 @@
+//! Reading the ledgers back: the newest word about every path, in path order, merged from several ledgers and rounds in memory
+//! that does not grow with the number of files.
+
+use super::item::{Folder, Item, Marker, Outcome, Phase, Results, Spec, Stat, What, decode, round_of, seq, span};
+use super::order::key;
+use super::report::{FilesCopied, ProblemKind};
+use ports::files::{EntryKind, FilePath};
+use ports::ledger::Chunk;
+use ports::{Ledger, Result};
+use std::collections::VecDeque;
+use std::ops::Range;
+
+const PAGE: usize = 32;
+
+/// `after` for a range that starts at `start`.
+pub(super) fn just_before(start: u64) -> Option<u64> {
+    start.checked_sub(1)
+}
+
+/// How far planning of a round came; `None` when nothing of it is planned.
+pub(super) async fn last_marker(ledger: &dyn Ledger, round: u64) -> Result<Option<Marker>> {
+    let range = span(round, Phase::Marker);
+    let mut after = just_before(range.start);
+    let mut last = None;
+    loop {
+        let page = ledger.all(after, PAGE).await?;
+        for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
+            last = Some(chunk.spec.clone());
+        }
+        match page.last() {
+            Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
+            _ => break,
+        }
+    }
+    match last.map(|spec| decode::<Spec>(&spec)).transpose()? {
+        Some(Spec::Marker(marker)) => Ok(Some(*marker)),
+        _ => Ok(None),
+    }
+}
+
+/// The rounds that a ledger holds, ascending.
+pub(super) async fn rounds(ledger: &dyn Ledger) -> Result<Vec<u64>> {
+    let mut found = Vec::new();
+    let mut after = None;
+    while let Some(chunk) = ledger.all(after, 1).await?.first() {
+        let round = round_of(chunk.seq);
+        found.push(round);
+        after = just_before(seq(round + 1, Phase::Clear, 0));
+    }
+    Ok(found)
+}
+
+/// What the ledgers say last about one path.
+#[derive(Debug, Clone)]
+pub(super) enum Word {
+    Content {
+        item: Item,
+        outcome: Option<Outcome>,
+    },
+    Folder {
+        folder: Folder,
+    },
+    /// Put there by us, and removed again by a final pass.
+    Removed,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) key: Vec<u8>,
+    pub(super) path: FilePath,
+    pub(super) word: Word,
+    /// What stood there before the migration, by the first ledger that knows the path.
+    pub(super) original: Option<Stat>,
+    /// The destination has held our copy at some time since.
+    pub(super) was_there: bool,
+}
+
+impl Record {
+    fn content(item: Item, outcome: Option<Outcome>) -> Self {
+        let was_there = outcome.as_ref().is_some_and(Outcome::is_there);
+        Self { key: key(&item.path, false), path: item.path.clone(), original: item.before.clone(), was_there, word: Word::Content { item, outcome } }
+    }
+
+    fn folder(folder: Folder) -> Self {
+        Self { key: key(&folder.path, true), path: folder.path.clone(), original: folder.before.clone(), was_there: true, word: Word::Folder { folder } }
+    }
+}
+
+/// One phase of one round of one ledger.
+struct Cursor<'a> {
+    ledger: &'a dyn Ledger,
+    range: Range<u64>,
+    after: Option<u64>,
+    buffer: VecDeque<Record>,
+    ended: bool,
+}
+
+impl Cursor<'_> {
+    async fn fill(&mut self) -> Result<()> {
+        while self.buffer.is_empty() && !self.ended {
+            let page = self.ledger.all(self.after, PAGE).await?;
+            self.ended = page.last().is_none_or(|c| c.seq >= self.range.end);
+            self.after = page.last().map(|c| c.seq);
+            for chunk in page.into_iter().filter(|c| self.range.contains(&c.seq)) {
+                self.buffer.extend(records_of(chunk)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn records_of(chunk: Chunk) -> Result<Vec<Record>> {
+    let results = chunk.result.as_deref().map(decode::<Results>).transpose()?;
+    let mut outcomes = match results {
+        Some(Results::Items(outcomes)) => outcomes.into_iter().map(Some).collect(),
+        _ => Vec::new(),
+    }
+    .into_iter();
+    Ok(match decode::<Spec>(&chunk.spec)? {
+        Spec::Batch(items) => items.into_iter().map(|item| Record::content(item, outcomes.next().flatten())).collect(),
+        Spec::Place(large) => vec![Record::content(large.item, outcomes.next().flatten())],
+        Spec::Folders(folders) => folders.into_iter().map(Record::folder).collect(),
+        // Directories are removed children first, which is not the order of records; nothing asks for them.
+        Spec::Remove(list) => list
+            .into_iter()
+            .filter(|gone| !matches!(gone.before.kind, EntryKind::Directory))
+            .map(|gone| Record { key: key(&gone.path, false), path: gone.path, word: Word::Removed, original: None, was_there: false })
+            .collect(),
+        Spec::Part { .. } | Spec::Marker(_) => Vec::new(),
+    })
+}
+
+/// All paths that the ledgers speak of, in order. A later ledger or round has the last word.
+pub(super) struct Records<'a> {
+    cursors: Vec<Cursor<'a>>,
+}
+
+impl<'a> Records<'a> {
+    /// Content, directories, and what final passes removed.
+    pub(super) async fn of(ledgers: &[&'a dyn Ledger]) -> Result<Self> {
+        let mut cursors = Vec::new();
+        for ledger in ledgers {
+            for round in rounds(*ledger).await? {
+                let phases: &[Phase] = if round == 0 { &[Phase::Content, Phase::Folders] } else { &[Phase::Content, Phase::Delete, Phase::Folders] };
+                for phase in phases {
+                    let range = span(round, *phase);
+                    let after = just_before(range.start);
+                    cursors.push(Cursor { ledger: *ledger, range, after, buffer: VecDeque::new(), ended: false });
+                }
+            }
+        }
+        Ok(Self { cursors })
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Record>> {
+        for cursor in &mut self.cursors {
+            cursor.fill().await?;
+        }
+        let Some(least) = self.cursors.iter().filter_map(|c| c.buffer.front()).map(|r| &r.key).min().cloned() else { return Ok(None) };
+        let mut newest: Option<Record> = None;
+        for cursor in &mut self.cursors {
+            if cursor.buffer.front().is_some_and(|r| r.key == least)
+                && let Some(mut record) = cursor.buffer.pop_front()
+            {
+                if let Some(older) = newest.take() {
+                    record.original = older.original;
+                    record.was_there |= older.was_there && !matches!(record.word, Word::Removed);
+                }
+                newest = Some(record);
+            }
+        }
+        Ok(newest)
+    }
+}
+
+/// Counts what a ledger says was done.
+pub(super) async fn summary(ledger: &dyn Ledger) -> Result<FilesCopied> {
+    let mut sum = FilesCopied::default();
+    let mut records = Records::of(&[ledger]).await?;
+    while let Some(record) = records.next().await? {
+        match record.word {
+            Word::Content { item, outcome: Some(outcome) } => count(&mut sum, &item, outcome),
+            Word::Folder { folder } if folder.stat.is_some() => sum.directories += 1,
+            _ => {}
+        }
+    }
+    for round in rounds(ledger).await? {
+        for phase in [Phase::Clear, Phase::Delete, Phase::Folders] {
+            count_removals(&mut sum, ledger, span(round, phase)).await?;
+        }
+    }
+    Ok(sum)
+}
+
+fn count(sum: &mut FilesCopied, item: &Item, outcome: Outcome) {
+    let (kind, reason) = match outcome.what {
+        What::Copied => {
+            sum.files += 1;
+            sum.bytes += outcome.read.as_ref().unwrap_or(&item.stat).size();
+            return;
+        }
+        What::Same => {
+            sum.unchanged += 1;
+            return;
+        }
+        What::Linked => {
+            sum.symlinks += 1;
+            return;
+        }
+        What::Changed => (ProblemKind::Changed, "it kept changing while it was copied"),
+        What::Vanished => (ProblemKind::Vanished, "it vanished before it was copied"),
+        What::Unreadable => (ProblemKind::Unreadable, "the source does not let us read it"),
+        What::Refused => (ProblemKind::Refused, "the destination refused it"),
+    };
+    sum.problems.note(&item.path, kind, outcome.note.unwrap_or_else(|| reason.to_owned()));
+}
+
+async fn count_removals(sum: &mut FilesCopied, ledger: &dyn Ledger, range: Range<u64>) -> Result<()> {
+    let mut after = just_before(range.start);
+    loop {
+        let page = ledger.all(after, PAGE).await?;
+        for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
+            let Some(Results::Left(left)) = chunk.result.as_deref().map(decode).transpose()? else { continue };
+            let paths: Vec<FilePath> = match decode::<Spec>(&chunk.spec)? {
+                Spec::Remove(list) => {
+                    sum.removed += (list.len() - left.len()) as u64;
+                    list.into_iter().map(|g| g.path).collect()
+                }
+                Spec::Folders(list) => list.into_iter().map(|f| f.path).collect(),
+                _ => Vec::new(),
+            };
+            for (place, reason) in left {
+                if let Some(path) = paths.get(place as usize) {
+                    sum.problems.note(path, ProblemKind::Refused, reason);
+                }
+            }
+        }
+        match page.last() {
+            Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
+            _ => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Verification: what the ledgers say was read against what the destination stores now.
+
+use super::digest::printed;
+use super::item::{Item, Outcome, What};
+use super::lane::Lane;
+use super::order::Sorted;
+use super::records::{Record, Records, Word};
+use super::report::{FilesVerified, Mismatch};
+use super::sides::Fault;
+use super::told::{Teller, Told};
+use super::{FilesMover, is_tree};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use ports::files::{Digest, Entry, EntryKind, FilePath};
+use ports::observe::Level;
+use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::task::AbortOnDropHandle;
+
+pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], observer: &dyn Observer) -> Result<FilesVerified> {
+    let (lane, told) = mover.lane();
+    let mut teller = Teller::new(observer, "verification", mover.source.location(), mover.destination.location());
+    for ledger in ledgers {
+        let totals = ledger.totals().await?;
+        teller.total += totals.bytes + totals.items;
+    }
+    let directories = is_tree(mover.destination.as_ref());
+    let mut check =
+        Check { mover, observer, lane: Arc::new(lane), told, teller, running: FuturesUnordered::new(), found: FilesVerified::default(), directories };
+    check.all(ledgers).await?;
+    let found = check.found;
+    let details = json!({"files": found.files, "bytes": found.bytes, "mismatched": found.mismatched, "not_copied": found.not_copied});
+    let level = if found.is_equal() { Level::Info } else { Level::Error };
+    observer.log(level, "verification", format!("Verified {} files by hash, {} mismatches", found.files, found.mismatched), details);
+    Ok(found)
+}
+
+type Verdict = Result<Option<Mismatch>>;
+
+struct Check<'a> {
+    mover: &'a FilesMover,
+    observer: &'a dyn Observer,
+    lane: Arc<Lane>,
+    told: UnboundedReceiver<Told>,
+    teller: Teller<'a>,
+    running: FuturesUnordered<AbortOnDropHandle<Verdict>>,
+    found: FilesVerified,
+    /// The destination has directories of its own.
+    directories: bool,
+}
+
+impl Check<'_> {
+    async fn all(&mut self, ledgers: &[&dyn Ledger]) -> Result<()> {
+        let mover = self.mover;
+        let mut stored = Sorted::new(mover.destination.list(), mover.destination.location());
+        let mut records = Records::of(ledgers).await?;
+        while let Some(record) = records.next().await? {
+            let entry = loop {
+                stored.fill(true).await?;
+                match stored.peek() {
+                    Some(key) if key < record.key.as_slice() => drop(stored.take()),
+                    Some(key) if key == record.key.as_slice() => break stored.take().map(|(_, entry)| entry),
+                    _ => break None,
+                }
+            };
+            self.teller.at(&record.path);
+            self.record(record, entry).await?;
+        }
+        while !self.running.is_empty() {
+            self.await_one().await?;
+        }
+        Ok(())
+    }
+
+    async fn record(&mut self, record: Record, entry: Option<Entry>) -> Result<()> {
+        match record.word {
+            Word::Removed if entry.is_some() => self.differs(&record.path, "it is still there, though the source has it no more", "nothing", "a file"),
+            Word::Removed => {}
+            Word::Folder { folder } => {
+                self.found.directories += u64::from(folder.stat.is_some());
+                if folder.stat.is_some() && self.directories && entry.is_none() {
+                    self.differs(&record.path, "the directory is missing", "a directory", "nothing");
+                }
+            }
+            Word::Content { item, outcome } => self.content(item, outcome, entry).await?,
+        }
+        Ok(())
+    }
+
+    fn differs(&mut self, path: &FilePath, reason: &str, expected: impl Into<String>, found: impl Into<String>) {
+        self.report(Mismatch { path: path.clone(), reason: reason.to_owned(), expected: expected.into(), found: found.into() });
+    }
+
+    fn report(&mut self, mismatch: Mismatch) {
+        if self.found.mismatches.len() < 20 {
+            let details = json!({"path": mismatch.path, "expected": mismatch.expected, "found": mismatch.found});
+            self.observer.log(Level::Error, "verification", format!("{}: {}", mismatch.path, mismatch.reason), details);
+        }
+        self.found.differs(mismatch);
+    }
+
+    async fn content(&mut self, item: Item, outcome: Option<Outcome>, entry: Option<Entry>) -> Result<()> {
+        let Some(outcome) = outcome else {
+            self.differs(&item.path, "it was planned but never copied", "a copy", "nothing recorded");
+            return Ok(());
+        };
+        if !outcome.is_there() {
+            self.found.not_copied += 1;
+            return Ok(());
+        }
+        let link = outcome.what == What::Linked;
+        if link {
+            self.found.symlinks += 1;
+        }
+        let Some(entry) = entry else {
+            self.differs(&item.path, "it is missing at the destination", if link { "a link" } else { "a file" }, "nothing");
+            return Ok(());
+        };
+        let read = outcome.read.as_ref().unwrap_or(&item.stat);
+        if link {
+            if entry.kind != read.kind {
+                self.differs(&item.path, "the link leads elsewhere", told_kind(&read.kind), told_kind(&entry.kind));
+            }
+            return Ok(());
+        }
+        self.found.files += 1;
+        self.found.bytes += read.size();
+        self.teller.done += read.size() + 1;
+        if entry.kind != read.kind {
+            self.differs(&item.path, "the stored size or type differs", told_kind(&read.kind), told_kind(&entry.kind));
+            return Ok(());
+        }
+        match outcome.digest {
+            Some(digest) => self.compare(item.path, read.size(), digest, outcome.part_size).await,
+            None => {
+                self.differs(&item.path, "no hash of it was recorded", "a hash", "nothing recorded");
+                Ok(())
+            }
+        }
+    }
+
+    async fn compare(&mut self, path: FilePath, size: u64, digest: Digest, part_size: Option<u64>) -> Result<()> {
+        while self.running.len() >= self.mover.parallel() {
+            self.await_one().await?;
+        }
+        let lane = self.lane.clone();
+        self.running.push(AbortOnDropHandle::new(tokio::spawn(async move { compare(&lane, path, size, digest, part_size).await })));
+        Ok(())
+    }
+
+    async fn await_one(&mut self) -> Result<()> {
+        while let Ok(told) = self.told.try_recv() {
+            told.tell(self.observer, "verification");
+        }
+        let Some(ended) = self.running.next().await else { return Ok(()) };
+        let verdict = ended.map_err(|e| ConnectorError::new(ErrorKind::Internal, "verify files at", self.mover.destination.location(), e.to_string()))?;
+        if let Some(mismatch) = verdict? {
+            self.report(mismatch);
+        }
+        Ok(())
+    }
+}
+
+fn told_kind(kind: &EntryKind) -> String {
+    match kind {
+        EntryKind::File { size } => format!("a file of {size} bytes"),
+        EntryKind::Directory => "a directory".to_owned(),
+        EntryKind::Symlink { target } => format!("a link to {}", FilePath::new(target.clone())),
+        EntryKind::Other(kind) => format!("a {kind}"),
+    }
+}
+
+async fn compare(lane: &Lane, path: FilePath, size: u64, digest: Digest, part_size: Option<u64>) -> Verdict {
+    let once = || async { Lane::stored(lane.target.as_ref(), &path, digest.kind, part_size).await.map_err(Fault::target) };
+    let differs = |reason: &str, found: String| Some(Mismatch { path: path.clone(), reason: reason.to_owned(), expected: printed(&digest), found });
+    match lane.retry(&path, size, once).await {
+        Ok((stored, _)) if stored == digest => Ok(None),
+        Ok((stored, _)) => {
+            // What the system reports may be a hash of another form (other parts, encrypted): the content itself decides.
+            let opened = lane.target.open(&path, None).await?;
+            let (read, bytes) = super::digest::of_body(opened.body, digest.kind, part_size).await?;
+            let equal = read == digest && bytes == size;
+            Ok(if equal { None } else { differs("the stored content differs", printed(if read == digest { &stored } else { &read })) })
+        }
+        Err(fault) if fault.error.kind == ErrorKind::NotFound => Ok(differs("it is missing at the destination", "nothing".to_owned())),
+        Err(fault) => Err(fault.error),
+    }
+}
