@@ -33,7 +33,7 @@ impl Plane {
     /// Opens the journal (making it at the first start) and joins the rooms. Starts no worker.
     pub async fn open(setup: Setup) -> Result<Self, Failure> {
         make_private(&setup.data_dir)?;
-        let url = setup.database_url.unwrap_or_else(|| format!("sqlite:{}", setup.data_dir.join("journal.db").display()));
+        let url = setup.database_url.unwrap_or_else(|| "sqlite:".to_owned());
         let journal = store::open(&url, &setup.data_dir).await.map_err(|e| closed(&e.to_string(), &setup.data_dir))?;
         let settings = plans::Settings { connectors: Arc::new(Connectors), backups_dir: setup.data_dir.join("backups"), work_dir: setup.data_dir.join("work") };
         make_private(&settings.backups_dir)?;

@@ -29,7 +29,7 @@ fn letters_about_configurations() {
     ];
     assert!(!letters.concat().contains("secret@"));
     insta::assert_snapshot!(letters.join("\n"));
-    assert!(!dir.path().join("journal.db").exists(), "a configuration that cannot be read needs no journal");
+    assert!(!dir.path().join("migration-assistant.db").exists(), "a configuration that cannot be read needs no journal");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod canned;
 mod configuration;
+mod documents;
 mod embedded;
 mod exits;
 mod help;
