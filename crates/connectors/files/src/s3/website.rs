@@ -1,0 +1,42 @@
+//! Serving a static site from the bucket.
+
+use super::Store;
+use super::error::{call, code, tell};
+use aws_sdk_s3::types::{ErrorDocument, IndexDocument, WebsiteConfiguration};
+use ports::files::WebsiteTarget;
+use ports::{ConnectorError, ErrorKind, Result};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) struct S3Website(pub(super) Arc<Store>);
+
+#[async_trait::async_trait]
+impl WebsiteTarget for S3Website {
+    async fn website(&self) -> Result<Option<Value>> {
+        let store = &self.0;
+        match store.client.get_bucket_website().bucket(&store.bucket).send().await {
+            Ok(found) => Ok(Some(json!({
+                "index_document": found.index_document().map(|d| d.suffix()),
+                "error_document": found.error_document().map(|d| d.key()),
+            }))),
+            Err(e) if code(&e).0 == "NoSuchWebsiteConfiguration" => Ok(None),
+            Err(e) => Err(tell("read the website configuration of", &store.location, e)),
+        }
+    }
+
+    async fn set_website(&self, index_and_error: Option<(String, Option<String>)>) -> Result<()> {
+        let store = &self.0;
+        let Some((index, error)) = index_and_error else {
+            let request = store.client.delete_bucket_website().bucket(&store.bucket).send();
+            return call("remove the website configuration of", &store.location, 0, request).await.map(|_| ());
+        };
+        let bad = |e| {
+            ConnectorError::new(ErrorKind::Invalid, "set the website configuration of", store.location.clone(), "the document names are not valid").because(e)
+        };
+        let error = error.map(|key| ErrorDocument::builder().key(key).build()).transpose().map_err(bad)?;
+        let index = IndexDocument::builder().suffix(index).build().map_err(bad)?;
+        let site = WebsiteConfiguration::builder().index_document(index).set_error_document(error).build();
+        let request = store.client.put_bucket_website().bucket(&store.bucket).website_configuration(site).send();
+        call("set the website configuration of", &store.location, 0, request).await.map(|_| ())
+    }
+}

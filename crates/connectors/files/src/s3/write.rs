@@ -1,0 +1,143 @@
+//! Writing whole objects, directories, and the bucket itself.
+
+use super::error::{call, code, tell};
+use super::list::{bare_etag, keys_below};
+use super::read::{format_seconds, has_form, stat};
+use super::{SINGLE_PUT_LIMIT, Store};
+use crate::body::{collect, join};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, ServerSideEncryption};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use ports::files::{Body, Entry, EntryKind, FilePath};
+use ports::{ConnectorError, ErrorKind, Result};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+/// Our metadata of a file.
+pub(super) fn metadata(entry: &Entry) -> HashMap<String, String> {
+    let mtime = entry.modified_ns.map(|ns| ("mtime".to_owned(), format_seconds(ns)));
+    let mode = entry.mode.map(|m| ("mode".to_owned(), format!("{:04o}", m & 0o7777)));
+    mtime.into_iter().chain(mode).collect()
+}
+
+/// What the source says, else what the name says.
+pub(super) fn content_type(entry: &Entry) -> String {
+    let named = || mime_guess::from_path(String::from_utf8_lossy(crate::tree::leaf(&entry.path)).as_ref()).first_raw().map(str::to_owned);
+    entry.content_type.clone().or_else(named).unwrap_or_else(|| "application/octet-stream".to_owned())
+}
+
+pub(super) async fn put(store: &Store, entry: &Entry, body: Body) -> Result<()> {
+    let subject = store.subject(&entry.path);
+    if entry.size() > SINGLE_PUT_LIMIT {
+        return Err(ConnectorError::new(ErrorKind::Invalid, "write", subject, format!("files above {SINGLE_PUT_LIMIT} bytes go in parts")));
+    }
+    let data = join(collect(body, entry.size(), &subject).await?);
+    put_object(store, &store.key(&entry.path), &subject, entry, data).await
+}
+
+async fn put_object(store: &Store, key: &str, subject: &str, entry: &Entry, data: Bytes) -> Result<()> {
+    let (size, md5) = (data.len() as u64, Md5::digest(&data));
+    let request = store
+        .client
+        .put_object()
+        .bucket(&store.bucket)
+        .key(key)
+        .content_type(content_type(entry))
+        .content_md5(STANDARD.encode(md5))
+        .content_length(size as i64)
+        .set_metadata(Some(metadata(entry)))
+        .body(ByteStream::from(data))
+        .customize()
+        .disable_payload_signing();
+    let stored = call("write", subject, size, request.send()).await?;
+    let encrypted = matches!(stored.server_side_encryption(), Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse));
+    check_receipt(store, subject, stored.e_tag(), encrypted, &md5.into())
+}
+
+/// The ETag of what was just stored must be its MD5, unless the store encrypts with keys that make it something else.
+pub(super) fn check_receipt(store: &Store, subject: &str, etag: Option<&str>, encrypted: bool, md5: &[u8; 16]) -> Result<()> {
+    let etag = etag.map(bare_etag).unwrap_or_default();
+    if encrypted || !has_form(&etag, None) {
+        store.plain_etags.store(false, Ordering::Relaxed);
+        return Ok(());
+    }
+    if etag.eq_ignore_ascii_case(&hex::encode(md5)) {
+        return Ok(());
+    }
+    let mut error =
+        ConnectorError::new(ErrorKind::Corrupt, "write", subject, "the store reports another MD5 than that of what was sent").advice("It is sent again");
+    error.temporary = true;
+    Err(error)
+}
+
+pub(super) async fn make(store: &Store, entry: &Entry) -> Result<()> {
+    let subject = store.subject(&entry.path);
+    match &entry.kind {
+        EntryKind::Directory => {
+            let mut marker = entry.clone();
+            marker.content_type = Some("application/x-directory".to_owned());
+            put_object(store, &format!("{}/", store.key(&entry.path)), &subject, &marker, Bytes::new()).await
+        }
+        EntryKind::File { .. } => match stat(store, &entry.path).await? {
+            Some(_) => Ok(()),
+            None => Err(ConnectorError::new(ErrorKind::NotFound, "set mode and time of", subject, "it does not exist")),
+        },
+        EntryKind::Symlink { .. } => {
+            Err(ConnectorError::new(ErrorKind::Unsupported, "make the link", subject, "an object store has no symbolic links")
+                .advice("Skip links, or follow them"))
+        }
+        EntryKind::Other(kind) => Err(ConnectorError::new(ErrorKind::Unsupported, "make", subject, format!("a {kind} is never made"))),
+    }
+}
+
+pub(super) async fn remove(store: &Store, path: &FilePath) -> Result<()> {
+    if path.as_bytes().is_empty() {
+        return remove_bucket(store).await;
+    }
+    let (key, subject) = (store.key(path), store.subject(path));
+    match stat(store, path).await?.map(|e| e.kind) {
+        None => Ok(()),
+        Some(EntryKind::Directory) => {
+            let marker = format!("{key}/");
+            if keys_below(store, &marker, 2).await?.iter().any(|k| *k != marker) {
+                return Err(ConnectorError::new(ErrorKind::AlreadyExists, "remove", subject, "the directory is not empty").advice("Remove its content first"));
+            }
+            remove_object(store, &marker, &subject).await
+        }
+        Some(_) => remove_object(store, &key, &subject).await,
+    }
+}
+
+pub(super) async fn remove_object(store: &Store, key: &str, subject: &str) -> Result<()> {
+    call("remove", subject, 0, store.client.delete_object().bucket(&store.bucket).key(key).send()).await.map(|_| ())
+}
+
+async fn remove_bucket(store: &Store) -> Result<()> {
+    if !keys_below(store, "", 1).await.or_else(|e| if e.kind == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) })?.is_empty() {
+        return Err(ConnectorError::new(ErrorKind::AlreadyExists, "remove the bucket", store.location.clone(), "it is not empty"));
+    }
+    match store.client.delete_bucket().bucket(&store.bucket).send().await {
+        Ok(_) => Ok(()),
+        Err(e) if code(&e).0 == "NoSuchBucket" || code(&e).1 == 404 => Ok(()),
+        Err(e) => Err(tell("remove the bucket", &store.location, e)),
+    }
+}
+
+/// Makes the bucket when it is missing.
+pub(super) async fn prepare(store: &Store) -> Result<bool> {
+    match store.client.head_bucket().bucket(&store.bucket).send().await {
+        Ok(_) => return Ok(false),
+        Err(e) if code(&e).1 == 404 => {}
+        Err(e) => return Err(tell("look at the bucket", &store.location, e)),
+    }
+    let elsewhere = (store.region != "us-east-1" && store.endpoint.is_none())
+        .then(|| CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(store.region.as_str())).build());
+    match store.client.create_bucket().bucket(&store.bucket).set_create_bucket_configuration(elsewhere).send().await {
+        Ok(_) => Ok(true),
+        Err(e) if code(&e).0 == "BucketAlreadyOwnedByYou" => Ok(false),
+        Err(e) => Err(tell("make the bucket", &store.location, e)),
+    }
+}

@@ -1,0 +1,254 @@
+//! Writing: staging file, content in pipelined pieces, mode and time, rename.
+
+use super::read::{OpenFile, stat};
+use super::root::Host;
+use super::session::{Answer, Fault, Session};
+use super::verbs::done;
+use super::wire::{self, Attrs};
+use crate::body::wrong_length;
+use crate::{staging, tree};
+use bytes::Bytes;
+use futures::StreamExt;
+use ports::files::{Body, Entry, EntryKind, FilePath};
+use ports::{ConnectorError, ErrorKind, Result};
+use std::collections::VecDeque;
+
+/// Bytes written without waiting for the server's word.
+const AHEAD: usize = 4 << 20;
+
+/// The absolute staging name beside `path`.
+pub(super) fn beside(host: &Host, path: &FilePath, name: &str) -> Vec<u8> {
+    let parent = path.parent().unwrap_or_default();
+    host.absolute(&parent.join(name.as_bytes()))
+}
+
+pub(super) async fn put(host: &Host, entry: &Entry, staging: &str, body: Body) -> Result<()> {
+    let subject = host.subject(&entry.path);
+    let name = beside(host, &entry.path, &staging::name(staging, &entry.path));
+    let mut writer = match create(host, entry, &name).await {
+        // The directory was removed since it was checked.
+        Err(e) if e.kind == ErrorKind::NotFound => {
+            host.forget_all();
+            create(host, entry, &name).await?
+        }
+        other => other?,
+    };
+    let written = writer.write(body, entry.size()).await;
+    let finished = match written {
+        Ok(()) => writer.finish(Some(Attrs::of(entry, Some(tree::FILE_MODE)))).await,
+        Err(e) => Err(e),
+    };
+    let placed = match finished {
+        Ok(()) => place(host, &writer.file.session, &name, &entry.path).await.map_err(|e| e.tell("put in place", &subject)),
+        Err(e) => Err(e),
+    };
+    if placed.is_ok() {
+        writer.discard = None;
+    }
+    placed
+}
+
+async fn create<'a>(host: &'a Host, entry: &Entry, name: &[u8]) -> Result<Writer<'a>> {
+    let session = host.session().await?;
+    host.ready(&session, &entry.path).await?;
+    let subject = host.subject(&entry.path);
+    let flags = wire::OPEN_WRITE | wire::OPEN_CREATE | wire::OPEN_EXCLUSIVE;
+    let answer = session.send_open(name, flags, Some(0o600)).await;
+    let handle = Session::opened(answer).await.map_err(|e| e.tell("make the staging file of", &subject))?;
+    let mut writer = Writer::new(host, OpenFile::new(session, handle), subject, 0);
+    writer.discard = Some(name.to_vec());
+    Ok(writer)
+}
+
+/// A file on the server that is being written.
+pub(super) struct Writer<'a> {
+    host: &'a Host,
+    pub(super) file: OpenFile,
+    subject: String,
+    offset: u64,
+    sent: VecDeque<(usize, Answer)>,
+    sent_bytes: usize,
+    /// Removed when this is dropped.
+    discard: Option<Vec<u8>>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(host: &'a Host, file: OpenFile, subject: String, offset: u64) -> Self {
+        Self { host, file, subject, offset, sent: VecDeque::new(), sent_bytes: 0, discard: None }
+    }
+
+    /// Writes a body of exactly `size` bytes.
+    pub(super) async fn write(&mut self, mut body: Body, size: u64) -> Result<()> {
+        let mut seen = 0;
+        while let Some(piece) = body.next().await {
+            let piece = piece?;
+            seen += piece.len() as u64;
+            if seen > size {
+                break;
+            }
+            self.send(piece).await?;
+        }
+        if seen == size { Ok(()) } else { Err(wrong_length(&self.subject, size, seen)) }
+    }
+
+    async fn send(&mut self, mut piece: Bytes) -> Result<()> {
+        let most = self.file.session.features.write as usize;
+        while !piece.is_empty() {
+            let part = piece.split_to(piece.len().min(most));
+            let answer = self.file.session.send_write(&self.file.handle, self.offset, &part).await;
+            self.offset += part.len() as u64;
+            self.sent_bytes += part.len();
+            self.sent.push_back((part.len(), answer));
+            while self.sent_bytes > AHEAD {
+                self.confirm().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest write.
+    async fn confirm(&mut self) -> Result<()> {
+        if let Some((length, answer)) = self.sent.pop_front() {
+            self.sent_bytes -= length;
+            if let Err(e) = answer.wait().await.and_then(done) {
+                return Err(self.write_failed(e).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets mode and time, closes, and waits for every answer.
+    pub(super) async fn finish(&mut self, attrs: Option<Attrs>) -> Result<()> {
+        let dressed = match attrs {
+            Some(attrs) => Some(self.file.session.send_fsetstat(&self.file.handle, attrs).await),
+            None => None,
+        };
+        let closed = self.file.close().await;
+        while !self.sent.is_empty() {
+            self.confirm().await?;
+        }
+        if let Some(dressed) = dressed {
+            dressed.wait().await.and_then(done).map_err(|e| e.tell("set mode and time of", &self.subject))?;
+        }
+        match closed.wait().await.and_then(done) {
+            Ok(()) => Ok(()),
+            Err(e) => Err(self.write_failed(e).await),
+        }
+    }
+
+    /// SFTP has no word for a full disk: look whether it is.
+    async fn write_failed(&self, fault: Fault) -> ConnectorError {
+        if fault.code() == Some(wire::FAILURE) {
+            let root = self.host.absolute(&FilePath::default());
+            if let Ok(Some(space)) = self.file.session.space(&root).await
+                && space.free < 1 << 20
+            {
+                return ConnectorError::new(ErrorKind::NoSpace, "write", &self.subject, "the server's disk is full")
+                    .advice("Free some space; the migration then goes on where it stopped");
+            }
+        }
+        fault.tell("write", &self.subject)
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.discard.take() {
+            // What cannot be removed now is found by the sweep.
+            self.file.session.send_and_forget(wire::REMOVE, |p| p.bytes(&name));
+        }
+    }
+}
+
+/// Renames over what is there; an empty directory in the way is removed.
+pub(super) async fn place(host: &Host, session: &Session, staged: &[u8], path: &FilePath) -> Result<(), Fault> {
+    let target = host.absolute(path);
+    match session.replace(staged, &target).await {
+        Err(Fault::Status { code: wire::FAILURE, .. }) if session.lstat(&target).await.is_ok_and(|found| found.is_directory()) => {
+            session.rmdir(&target).await?;
+            session.replace(staged, &target).await
+        }
+        other => other,
+    }
+}
+
+/// See [`ports::files::FileTarget::make`].
+pub(super) async fn make(host: &Host, entry: &Entry) -> Result<()> {
+    let session = host.session().await?;
+    host.ready(&session, &entry.path).await?;
+    let subject = host.subject(&entry.path);
+    let name = host.absolute(&entry.path);
+    match &entry.kind {
+        EntryKind::Directory => make_directory(&session, &name, entry).await.map_err(|e| e.tell("make the directory", &subject)),
+        EntryKind::Symlink { target } => {
+            host.forget(&entry.path);
+            make_link(host, &session, target, &entry.path).await.map_err(|e| e.tell("make the link", &subject))
+        }
+        EntryKind::File { .. } => dress(&session, &name, entry).await.map_err(|e| e.tell("set mode and time of", &subject)),
+        EntryKind::Other(kind) => Err(ConnectorError::new(ErrorKind::Unsupported, "make", subject, format!("a {kind} is never made"))),
+    }
+}
+
+async fn make_directory(session: &Session, name: &[u8], entry: &Entry) -> Result<(), Fault> {
+    match session.mkdir(name).await {
+        Ok(()) => {}
+        Err(fault @ Fault::Status { .. }) => match session.lstat(name).await {
+            Ok(found) if found.is_directory() => {}
+            Ok(_) => {
+                session.remove(name).await?;
+                session.mkdir(name).await?;
+            }
+            Err(_) => return Err(fault),
+        },
+        Err(e) => return Err(e),
+    }
+    let attrs = Attrs::of(entry, None);
+    if attrs.is_empty() { Ok(()) } else { session.setstat(name, attrs).await }
+}
+
+async fn make_link(host: &Host, session: &Session, target: &[u8], path: &FilePath) -> Result<(), Fault> {
+    let staged = beside(host, path, &staging::name("link", path));
+    session.symlink(target, &staged).await?;
+    let placed = place(host, session, &staged, path).await;
+    if placed.is_err() {
+        // The first error is the one to tell.
+        let _ = session.remove(&staged).await;
+    }
+    placed
+}
+
+/// Sets mode and time, never through a link.
+async fn dress(session: &Session, name: &[u8], entry: &Entry) -> Result<(), Fault> {
+    let found = session.lstat(name).await?;
+    if found.is_link() {
+        return Err(Fault::Status { code: wire::FAILURE, message: "it is a symbolic link".to_owned() });
+    }
+    let attrs = Attrs::of(entry, None);
+    if attrs.is_empty() { Ok(()) } else { session.setstat(name, attrs).await }
+}
+
+pub(super) async fn remove(host: &Host, path: &FilePath) -> Result<()> {
+    let is_root = path.as_bytes().is_empty();
+    let directory = match is_root {
+        true => true,
+        false => match stat(host, path).await?.map(|e| e.kind) {
+            None => return Ok(()),
+            Some(kind) => kind == EntryKind::Directory,
+        },
+    };
+    let session = host.session().await?;
+    let name = host.absolute(path);
+    let removed = if directory { session.rmdir(&name).await } else { session.remove(&name).await };
+    if is_root {
+        host.forget_all();
+    } else {
+        host.forget(path);
+    }
+    match removed {
+        Err(Fault::Status { code: wire::FAILURE, .. }) if directory => {
+            Err(ConnectorError::new(ErrorKind::AlreadyExists, "remove", host.subject(path), "the directory is not empty").advice("Remove its content first"))
+        }
+        Err(e) if !e.is_absent() => Err(e.tell("remove", &host.subject(path))),
+        _ => Ok(()),
+    }
+}

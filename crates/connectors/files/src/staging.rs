@@ -1,0 +1,50 @@
+//! Names of what is not finished yet.
+//!
+//! `.migration-assistant~TAG~HASH`: TAG is the run's tag, HASH comes from the path and a random number, so that two writers never
+//! share a staging file. Such names never appear in a listing and are never accepted as names of files.
+
+use ports::files::FilePath;
+
+const PREFIX: &str = ".migration-assistant~";
+
+/// A new staging name for `path`, a single path segment.
+pub(crate) fn name(staging: &str, path: &FilePath) -> String {
+    let hash = blake3::hash(path.as_bytes());
+    format!("{}{}{:08x}", prefix(staging), &hash.to_hex()[..16], rand::random::<u32>())
+}
+
+/// The staging name of `path` that every process of the run agrees on.
+pub(crate) fn fixed_name(staging: &str, path: &FilePath) -> String {
+    format!("{}{}", prefix(staging), &blake3::hash(path.as_bytes()).to_hex()[..32])
+}
+
+/// What all staging names of one run begin with.
+pub(crate) fn prefix(staging: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !staging.is_empty() && staging.len() <= 64 && staging.chars().all(allowed) {
+        return format!("{PREFIX}{staging}~");
+    }
+    let plain: String = staging.chars().filter(|c| allowed(*c)).take(32).collect();
+    format!("{PREFIX}{plain}-{}~", &blake3::hash(staging.as_bytes()).to_hex()[..16])
+}
+
+/// Whether a path segment is a staging name of any run.
+pub(crate) fn is_staging(segment: &[u8]) -> bool {
+    segment.starts_with(PREFIX.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_do_not_sweep_each_other() {
+        let path = FilePath::from("a/b");
+        assert!(name("run-1", &path).starts_with(&prefix("run-1")));
+        assert!(!name("run-1-2", &path).starts_with(&prefix("run-1")));
+        assert_ne!(prefix("a/b"), prefix("a:b"));
+        assert_ne!(name("run-1", &path), name("run-1", &path));
+        assert_eq!(fixed_name("run-1", &path), fixed_name("run-1", &path));
+        assert!(is_staging(name("x y/ü", &path).as_bytes()) && !name("x y/ü", &path).contains('/'));
+    }
+}
