@@ -1,0 +1,93 @@
+//! What can be known before anything moves: is the file there and whole, may we read or write beside it.
+
+use super::error::failed;
+use super::file::{self, Reader};
+use super::{Sqlite, blocking};
+use ports::check::{Check, CheckOutcome, Examine, Finding, Role};
+use ports::{ConnectorError, ErrorKind, Result};
+use std::path::Path;
+
+impl Examine for Sqlite {
+    fn checks(&self, role: Role) -> Vec<Check<'_>> {
+        vec![
+            Check { name: "connectivity", run: Box::pin(async move { settle(self.reachable(role).await) }) },
+            Check { name: "permissions", run: Box::pin(async move { settle(self.permitted(role).await) }) },
+            Check { name: "integrity", run: Box::pin(async move { settle(self.whole(role).await) }) },
+            Check { name: "version", run: Box::pin(async { CheckOutcome::Passed(super::product()) }) },
+        ]
+    }
+}
+
+fn settle(outcome: Result<CheckOutcome>) -> CheckOutcome {
+    outcome.unwrap_or_else(|e| {
+        let finding = Finding { field: "database.database".to_owned(), issue: e.to_string(), suggestion: e.advice.clone() };
+        CheckOutcome::Failed { finding, kind: e.kind }
+    })
+}
+
+fn passed(text: impl Into<String>) -> Result<CheckOutcome> {
+    Ok(CheckOutcome::Passed(text.into()))
+}
+
+impl Sqlite {
+    /// The file opens as a database; a destination may still be missing, if its directory is there.
+    async fn reachable(&self, role: Role) -> Result<CheckOutcome> {
+        let path = self.path.clone();
+        blocking("open", &self.path, move || {
+            if role == Role::Destination && !path.exists() {
+                directory(&path)?;
+                return passed("the file is not there yet and will be made");
+            }
+            let query = "SELECT count(*) FROM sqlite_schema";
+            let objects: i64 = Reader::new(&path)?.open()?.query_row(query, [], |row| row.get(0)).map_err(failed("read", &super::location(&path)))?;
+            passed(format!("an SQLite file with {objects} objects"))
+        })
+        .await
+    }
+
+    /// A destination is tried out: a file is made beside it and deleted.
+    async fn permitted(&self, role: Role) -> Result<CheckOutcome> {
+        let path = self.path.clone();
+        blocking("check", &self.path, move || {
+            if role == Role::Source {
+                return std::fs::File::open(&path).map_err(|e| file::io_error("read", &path, e)).and_then(|_| passed("the file may be read"));
+            }
+            directory(&path)?;
+            let trial = file::beside(&path, &format!("-trial-{:016x}", rand::random::<u64>()));
+            std::fs::write(&trial, b"trial").map_err(|e| file::io_error("write beside", &path, e))?;
+            std::fs::remove_file(&trial).map_err(|e| file::io_error("delete beside", &path, e))?;
+            if path.exists() {
+                std::fs::OpenOptions::new().append(true).open(&path).map_err(|e| file::io_error("write", &path, e))?;
+            }
+            passed("files can be made, written and deleted there")
+        })
+        .await
+    }
+
+    /// A quick look at the file's own structure.
+    async fn whole(&self, role: Role) -> Result<CheckOutcome> {
+        let path = self.path.clone();
+        blocking("check", &self.path, move || {
+            if role == Role::Destination && !path.exists() {
+                return passed("the file is not there yet");
+            }
+            let subject = super::location(&path);
+            let answer: String = Reader::new(&path)?.open()?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("check", &subject))?;
+            if answer == "ok" {
+                return passed("quick_check finds nothing wrong");
+            }
+            let error = ConnectorError::new(ErrorKind::Corrupt, "check", subject, answer);
+            Err(error.advice("Recover the file first (`sqlite3 … .recover`)"))
+        })
+        .await
+    }
+}
+
+fn directory(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(path);
+    let found = std::fs::metadata(parent).map_err(|e| file::io_error("find the directory of", path, e))?;
+    if found.is_dir() {
+        return Ok(());
+    }
+    Err(ConnectorError::new(ErrorKind::Invalid, "write", super::location(path), "what should be its directory is a file"))
+}
