@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod demo;
 mod interrupt;
 mod rig;
 mod test;
@@ -38,6 +39,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         Some(("test", rest)) => test::run(rest),
         Some(("rig", rest)) => rig::develop(rest),
         Some(("bench", rest)) => bench::run(rest),
+        Some(("demo", rest)) => demo::run(rest),
         Some(("help" | "--help" | "-h", _)) => {
             println!("{USAGE}");
             Ok(())

@@ -49,7 +49,8 @@ pub fn run(args: &[String]) -> Result<()> {
         match arg.as_str() {
             "--runs" => runs = rest.next().context("--runs needs a number")?.parse().context("--runs needs a number")?,
             name => {
-                wanted.push(CASES.iter().find(|(n, ..)| *n == name).with_context(|| format!("no case '{name}'; there are: {}", CASES.map(|c| c.0).join(", ")))?);
+                wanted
+                    .push(CASES.iter().find(|(n, ..)| *n == name).with_context(|| format!("no case '{name}'; there are: {}", CASES.map(|c| c.0).join(", ")))?);
             }
         }
     }
