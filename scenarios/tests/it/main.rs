@@ -1,5 +1,6 @@
 //! The whole product against the rig's real servers: one module per story.
 
+mod api;
 mod database_mover;
 mod faults;
 mod kill;

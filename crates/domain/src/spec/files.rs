@@ -113,6 +113,8 @@ fn known_ssh_fields(f: &mut Fields<'_>) {
 fn read_ssh(f: &mut Fields<'_>, host: Option<String>, p: &mut Problems) -> SshAt {
     let host = match host {
         Some(h) => h,
+        // There, but no text: that was noted when it was read.
+        None if f.has("host") => String::new(),
         None => f.required_text("host", p),
     };
     check_host(&host, &f.path("host"), p);

@@ -163,6 +163,11 @@ pub(super) fn inherit_database_name(source: &System, destination: &mut System, p
     }
 }
 
+/// A part that is missing because it is bad was named already.
+fn is_noted(field: &str, p: &Problems) -> bool {
+    p.0.iter().any(|problem| problem.field.starts_with(field))
+}
+
 /// Rules between the two sides.
 pub(super) fn check_pair(source: &System, destination: &System, p: &mut Problems) {
     if source.files.is_some() && destination.files.is_none() {
@@ -172,10 +177,10 @@ pub(super) fn check_pair(source: &System, destination: &System, p: &mut Problems
         (Some(from), Some(to)) if from.engine != to.engine => {
             p.note("destination.database.type", format!("moving {} to {} is not supported: both sides must be of one engine", from.type_name, to.type_name));
         }
-        (Some(_), None) if source.files.is_none() => {
+        (Some(_), None) if source.files.is_none() && !is_noted("destination", p) => {
             p.note("destination.database", "is required: the source is a database");
         }
-        (None, Some(_)) if source.kind != SystemKind::Wordpress => {
+        (None, Some(_)) if source.kind != SystemKind::Wordpress && !is_noted("source.database", p) => {
             p.note("source.database", "is required: the destination has a database to fill");
         }
         _ => {}

@@ -1,0 +1,185 @@
+//! A router on a fresh journal, and a worker's hands to move a migration along.
+
+use api::router;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use control::{Control, Options};
+use domain::spec::{DatabaseAt, FilesAt};
+use engine::journal::memory::MemoryJournal;
+use engine::journal::{Change, ChunkDone, Chunks, ClaimRequest, Leases, Level, NewChunk, NewEvent, Record, Token};
+use engine::{Engine, RunState, Sample};
+use http_body_util::BodyExt;
+use ports::databases::Database;
+use ports::files::FileTarget;
+use ports::{ConnectorError, Connectors, ErrorKind};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tower::ServiceExt;
+
+pub struct Bench {
+    pub router: Router,
+    pub control: Control,
+    pub journal: Arc<MemoryJournal>,
+    pub settings: plans::Settings,
+    pub dir: tempfile::TempDir,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+    pub json: Value,
+}
+
+impl Answer {
+    pub fn code(&self) -> &str {
+        self.json["error"]["code"].as_str().unwrap_or_default()
+    }
+
+    /// The fields that a 400 names.
+    pub fn fields(&self) -> Vec<&str> {
+        let errors = self.json["error"]["details"]["validation_errors"].as_array();
+        errors.into_iter().flatten().filter_map(|e| e["field"].as_str()).collect()
+    }
+}
+
+/// Nobody answers anywhere.
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl Connectors for Nowhere {
+    async fn files(&self, at: &FilesAt, _parallel: usize) -> ports::Result<Arc<dyn FileTarget>> {
+        Err(ConnectorError::new(ErrorKind::Unreachable, "connect to", at.describe(), "connection refused").advice("Check the host and the port"))
+    }
+
+    async fn database(&self, at: &DatabaseAt, _parallel: usize) -> ports::Result<Arc<dyn Database>> {
+        Err(ConnectorError::new(ErrorKind::Unreachable, "connect to", at.describe(), "connection refused").advice("Check the host and the port"))
+    }
+}
+
+/// A good body without local paths.
+pub fn body() -> Value {
+    json!({"name": "Site", "source": {"type": "static", "host": "old.example", "username": "u", "password": "hidden-word-1"},
+        "destination": {"type": "aws-s3", "bucket": "new-site", "access_key_id": "AK", "secret_access_key": "hidden-word-2"}})
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.path().join("backups"), work_dir: dir.path().join("work") };
+        let journal = Arc::new(MemoryJournal::new());
+        let engine = Engine::new(journal.clone(), plans::registry(settings.clone()));
+        let root = dir.path().join("sites");
+        std::fs::create_dir(&root).expect("the allowed root");
+        let options = Options { local_roots: Some(vec![root]), ..Options::new(dir.path()) };
+        let control = Control::new(engine, settings.clone(), options);
+        Self { router: router(control.clone()), control, journal, settings, dir }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8_lossy(&body.collect().await.expect("a body").to_bytes()).into_owned();
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, text, json }
+    }
+
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(Body::from(body.to_string())),
+            None => request.body(Body::empty()),
+        };
+        self.send(request.expect("a request")).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Creates a migration; gives its id.
+    pub async fn created(&self) -> String {
+        let made = self.post("/migrations/", &body()).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+        made.json["session_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Creates and starts one, and takes it up as its worker.
+    pub async fn running(&self) -> Hands {
+        let id = self.created().await;
+        let started = self.post(&format!("/migrations/{id}/start?skip_validation=true"), &json!({"auto_rollback": false})).await;
+        assert_eq!(started.status, StatusCode::OK, "{}", started.text);
+        self.take_up().await
+    }
+
+    /// Claims the one run that waits for a worker.
+    pub async fn take_up(&self) -> Hands {
+        let request = ClaimRequest { owner: "test".to_owned(), kinds: vec!["application".to_owned()], except: Vec::new(), lease: Duration::from_mins(5) };
+        let claim = self.journal.claim(&request).await.expect("a journal").expect("a run that waits");
+        Hands { journal: self.journal.clone(), id: claim.token.run.clone(), token: claim.token }
+    }
+}
+
+/// What a worker does to a run.
+pub struct Hands {
+    journal: Arc<MemoryJournal>,
+    pub id: String,
+    token: Token,
+}
+
+impl Hands {
+    pub fn path(&self, what: &str) -> String {
+        format!("/migrations/{}/{what}", self.id)
+    }
+
+    pub async fn write(&self, changes: Vec<Change>, events: Vec<NewEvent>) {
+        self.journal.write(&self.token, changes, events).await.expect("the lease holds");
+    }
+
+    pub async fn begin(&self, index: u32) {
+        self.write(vec![Change::Begun { index }], vec![NewEvent::new("step.begun", Level::Info, "engine", "begun")]).await;
+    }
+
+    pub async fn done(&self, index: u32, output: Value) {
+        self.write(vec![Change::Done { index, output }], vec![NewEvent::new("step.done", Level::Info, "engine", "done")]).await;
+    }
+
+    pub async fn log(&self, level: Level, message: &str, details: Value) {
+        self.write(Vec::new(), vec![NewEvent::new("log", level, "file_transfer", message).details(details)]).await;
+    }
+
+    /// Plans chunks of `bytes` each with ten files, and completes the first `done` of them.
+    pub async fn ledger(&self, name: &str, chunks: u64, bytes: u64, done: u64) {
+        let new = (0..chunks).map(|seq| NewChunk { seq, spec: Vec::new(), items: 10, bytes }).collect();
+        self.journal.plan(&self.token, name, new).await.expect("planned");
+        let results = (0..done).map(|seq| ChunkDone { seq, result: Vec::new(), items: 10, bytes }).collect();
+        self.journal.done(&self.token, name, results).await.expect("done");
+    }
+
+    pub async fn sample(&self, step: &str, rate: f64, bytes: u64) {
+        let sample = Sample {
+            at: self.journal.own_view(&self.token).await.expect("the run").now,
+            step: step.to_owned(),
+            bytes,
+            items: 10,
+            retries: 5,
+            rate_current: rate,
+            rate_average: rate / 2.0,
+            rate_peak: rate * 2.0,
+            operation: json!({"type": "file_transfer", "source": "/var/www/a/", "destination": "s3://new-site/a/", "progress": 78.2}),
+        };
+        self.write(vec![Change::Sample(sample)], vec![NewEvent::new("progress", Level::Debug, "engine", "")]).await;
+    }
+
+    /// The run's new state, with the event that goes with it.
+    pub async fn state(self, to: RunState) {
+        let event = NewEvent::new(format!("run.{}", to.word()), Level::Info, "engine", to.word());
+        self.write(vec![Change::State { to, error: None }], vec![event]).await;
+    }
+}

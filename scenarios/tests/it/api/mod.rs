@@ -1,0 +1,10 @@
+//! The HTTP interface in process: the real router and use cases on a journal in memory. The tests play the worker, so that
+//! every moment of a migration can be looked at; nothing is moved here (other stories do that with the whole product).
+
+mod bad_bodies;
+mod bench;
+mod document;
+mod lifecycle;
+mod openapi;
+mod requests;
+mod socket;
