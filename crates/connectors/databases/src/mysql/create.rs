@@ -161,13 +161,20 @@ async fn key(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Resul
                 _ => false,
             });
             match there {
-                Some(item) if sql.ends_with(item.text()) => Ok(told(notes)),
+                Some(item) if worded_alike(&sql).ends_with(&worded_alike(item.text())) => Ok(told(notes)),
                 Some(_) => Err(Trouble::Different),
                 None => Err(Error::Server(e).into()),
             }
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// Without what one product writes out and the other leaves out because it is the default.
+fn worded_alike(key: &str) -> String {
+    let defaults = ["ON DELETE NO ACTION", "ON UPDATE NO ACTION", "ON DELETE RESTRICT", "ON UPDATE RESTRICT", "USING BTREE"];
+    let plain = defaults.iter().fold(key.to_owned(), |text, phrase| text.replace(phrase, ""));
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The database's own defaults: only an empty database takes the source's.

@@ -38,11 +38,21 @@ use source::MySqlSource;
 use std::sync::Arc;
 use target::MySqlTarget;
 
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loading {
+    /// `LOAD DATA LOCAL INFILE` where the server allows it, else `INSERT`.
+    Automatic,
+    /// `INSERT` always: for proxies and services that say they allow local files but do not pass them on.
+    Inserts,
+}
+
 /// A MySQL or MariaDB database.
 #[derive(Debug)]
 struct MySql {
     server: Arc<Server>,
     parallel: usize,
+    loading: Loading,
 }
 
 /// Opens the door to a database. Connects when first asked for something.
@@ -50,10 +60,18 @@ struct MySql {
 /// # Errors
 /// `Invalid` for a description that cannot work.
 pub async fn open(at: &DatabaseAt, parallel: usize) -> Result<Arc<dyn Database>> {
+    open_with(at, parallel, Loading::Automatic)
+}
+
+/// The same with a chosen way of writing.
+///
+/// # Errors
+/// `Invalid` for a description that cannot work.
+pub fn open_with(at: &DatabaseAt, parallel: usize, loading: Loading) -> Result<Arc<dyn Database>> {
     server::check_description(at)?;
     // Another part of the program may have chosen one already; then that one is used.
     rustls::crypto::ring::default_provider().install_default().ok();
-    Ok(Arc::new(MySql { server: Arc::new(Server::new(at)), parallel: parallel.max(1) }))
+    Ok(Arc::new(MySql { server: Arc::new(Server::new(at)), parallel: parallel.max(1), loading }))
 }
 
 #[async_trait::async_trait]
@@ -89,7 +107,7 @@ impl Database for MySql {
 
     async fn write(&self) -> Result<Arc<dyn RowTarget>> {
         self.server.info().await?;
-        Ok(Arc::new(MySqlTarget::new(Pool::growing(Arc::clone(&self.server), Use::Write, self.parallel))))
+        Ok(Arc::new(MySqlTarget::new(Pool::growing(Arc::clone(&self.server), Use::Write, self.parallel), self.loading)))
     }
 
     fn cells(&self) -> Option<Arc<dyn CellEditor>> {

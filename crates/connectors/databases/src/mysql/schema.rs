@@ -19,7 +19,7 @@ pub(super) async fn read(conn: &mut Conn, server: &Server) -> Result<Schema> {
     let info = server.info().await?;
     let failed = |e| server.failed("read the schema of", e);
     conn.query_drop("SET character_set_results=utf8mb4").await.map_err(failed)?;
-    let mut reader = Reader { conn, database: server.database(), mariadb: info.mariadb, schema: Schema { server: info.text.clone(), ..Schema::default() } };
+    let mut reader = Reader { conn, database: server.database(), schema: Schema { server: info.text.clone(), ..Schema::default() } };
     reader.everything().await.map_err(failed)?;
     let Reader { conn, schema, .. } = reader;
     conn.query_drop("SET character_set_results=NULL").await.map_err(failed)?;
@@ -29,7 +29,6 @@ pub(super) async fn read(conn: &mut Conn, server: &Server) -> Result<Schema> {
 struct Reader<'a> {
     conn: &'a mut Conn,
     database: &'a str,
-    mariadb: bool,
     schema: Schema,
 }
 
@@ -125,7 +124,7 @@ impl Reader<'_> {
             let label = if kind.eq_ignore_ascii_case("FUNCTION") { "Create Function" } else { "Create Procedure" };
             match row.as_ref().and_then(|r| column(r, label)) {
                 Some(create) => {
-                    let statements = with_session(row.as_ref(), None, create);
+                    let statements = with_session(row.as_ref(), None, self.unqualified(&create));
                     self.add(ObjectKind::Routine, Phase::AtTheEnd, &name, None, statements);
                 }
                 None => self.hidden(&kind, name),
@@ -170,8 +169,7 @@ impl Reader<'_> {
             let row = self.shown(&format!("SHOW CREATE TRIGGER {}", ident(&name))).await?;
             match row.as_ref().and_then(|r| column(r, "SQL Original Statement")) {
                 Some(create) => {
-                    let create = self.unqualified(&create);
-                    let statements = with_session(row.as_ref(), None, create);
+                    let statements = with_session(row.as_ref(), None, self.unqualified(&create));
                     self.add(ObjectKind::Trigger, Phase::AtTheEnd, &name, Some(&table), statements);
                 }
                 None => self.hidden("trigger", name),
@@ -186,18 +184,13 @@ impl Reader<'_> {
             let row = self.shown(&format!("SHOW CREATE EVENT {}", ident(&name))).await?;
             match row.as_ref().and_then(|r| column(r, "Create Event")) {
                 Some(create) => {
-                    let statements = with_session(row.as_ref(), Some(&zone), self.plain_schedule(create));
+                    let statements = with_session(row.as_ref(), Some(&zone), self.unqualified(&create));
                     self.add(ObjectKind::Event, Phase::AtTheEnd, &name, None, statements);
                 }
                 None => self.hidden("event", name),
             }
         }
         Ok(())
-    }
-
-    /// MariaDB and MySQL both accept what the other shows, once the database's name is gone.
-    fn plain_schedule(&self, create: String) -> String {
-        if self.mariadb { create } else { self.unqualified(&create) }
     }
 }
 

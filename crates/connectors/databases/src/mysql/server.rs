@@ -34,7 +34,6 @@ pub(super) struct ServerInfo {
     pub text: String,
     pub local_infile: bool,
     pub max_allowed_packet: u64,
-    pub lower_case_names: bool,
 }
 
 #[derive(Debug)]
@@ -189,20 +188,13 @@ fn optional_settings(info: &ServerInfo, purpose: Use) -> Vec<&'static str> {
 }
 
 async fn read_info(conn: &mut Conn) -> Result<ServerInfo, Error> {
-    let sql = "SELECT VERSION(), @@version_comment, @@local_infile, @@max_allowed_packet, @@lower_case_table_names";
-    let row: Option<(String, String, u8, u64, u8)> = conn.query_first(sql).await?;
-    let (version, comment, local_infile, max_allowed_packet, lower) = row.unwrap_or_default();
+    let sql = "SELECT VERSION(), @@version_comment, @@local_infile, @@max_allowed_packet";
+    let row: Option<(String, String, u8, u64)> = conn.query_first(sql).await?;
+    let (version, comment, local_infile, max_allowed_packet) = row.unwrap_or_default();
     let mariadb = version.contains("MariaDB") || comment.contains("MariaDB") || comment.contains("mariadb");
     let numbers: String = version.trim_start_matches("5.5.5-").chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     let mut parts = numbers.split('.').map(|n| n.parse().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     let product = if mariadb { "MariaDB" } else { "MySQL" };
-    Ok(ServerInfo {
-        mariadb,
-        version: (next(), next(), next()),
-        text: format!("{product} {numbers}"),
-        local_infile: local_infile == 1,
-        max_allowed_packet,
-        lower_case_names: lower != 0,
-    })
+    Ok(ServerInfo { mariadb, version: (next(), next(), next()), text: format!("{product} {numbers}"), local_infile: local_infile == 1, max_allowed_packet })
 }

@@ -1,6 +1,5 @@
 //! Writing: objects and rows of a destination.
 
-use super::create;
 use super::ddl::adapt::Dialect;
 use super::ddl::table::TableDefinition;
 use super::errors::failure;
@@ -10,6 +9,7 @@ use super::quote::{ident, text};
 use super::ranges::{condition, key_columns};
 use super::server::{Server, Use};
 use super::values::{Form, form};
+use super::{Loading, create};
 use futures::stream::BoxStream;
 use mysql_async::prelude::Queryable;
 use ports::databases::{Applied, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
@@ -21,11 +21,12 @@ use tokio::sync::OnceCell;
 pub(super) struct MySqlTarget {
     pool: Arc<Pool>,
     dialect: OnceCell<Dialect>,
+    loading: Loading,
 }
 
 impl MySqlTarget {
-    pub fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, dialect: OnceCell::new() }
+    pub fn new(pool: Arc<Pool>, loading: Loading) -> Self {
+        Self { pool, dialect: OnceCell::new(), loading }
     }
 
     pub(super) fn server(&self) -> &Arc<Server> {
@@ -41,7 +42,7 @@ impl MySqlTarget {
         let failed = |e| failure("replace rows of", subject, e);
         lease.query_drop("START TRANSACTION").await.map_err(failed)?;
         lease.query_drop(format!("DELETE FROM {} WHERE {}", ident(&table.name.name), condition(table, range))).await.map_err(failed)?;
-        let count = if info.local_infile {
+        let count = if info.local_infile && self.loading == Loading::Automatic {
             load::infile(lease, subject, table, rows).await?
         } else {
             load::inserts(lease, subject, table, info.max_allowed_packet, rows).await?
