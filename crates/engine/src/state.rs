@@ -255,3 +255,75 @@ pub fn outcome(state: RunState, outcome: Outcome) -> Option<RunState> {
         ) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RunState::{Cancelled, Completed, Created, Failed, Paused, RolledBack, RollingBack, Running, Scheduled, Stuck};
+
+    /// Every state with what a request makes of it; states that are not named refuse it.
+    fn allows(asked: &Request, begun: bool, allowed: &[(RunState, Next)]) {
+        for state in RunState::ALL {
+            let expected = allowed.iter().find(|(from, _)| *from == state).map(|(_, next)| *next);
+            match request(state, asked, begun) {
+                Ok(next) => assert_eq!(Some(next), expected, "{asked:?} in {state}"),
+                Err(Refusal(reason)) => {
+                    assert_eq!(expected, None, "{asked:?} in {state} was refused: {reason}");
+                    assert!(!reason.is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_request_in_every_state() {
+        let enter = Next::Enter;
+        let options = Value::Null;
+        for begun in [false, true] {
+            allows(&Request::Start { options: options.clone() }, begun, &[(Created, enter(Running)), (Scheduled, enter(Running))]);
+            let at = Timestamp::UNIX_EPOCH;
+            allows(&Request::Schedule { at, options: options.clone() }, begun, &[(Created, enter(Scheduled)), (Scheduled, enter(Scheduled))]);
+            allows(&Request::Resume, begun, &[(Paused, enter(Running)), (Failed, enter(Running))]);
+            let back = enter(RollingBack);
+            allows(&Request::Rollback { options: options.clone() }, begun, &[(Completed, back), (Failed, back), (Cancelled, back), (Paused, back)]);
+            allows(&Request::Resolve, begun, &[(Stuck, back)]);
+        }
+        allows(&Request::Pause, false, &[(Running, enter(Paused))]);
+        allows(&Request::Pause, true, &[(Running, Next::Want(Wanted::Pause))]);
+        let cancelled = enter(Cancelled);
+        allows(&Request::Cancel, false, &[(Running, cancelled), (Created, cancelled), (Scheduled, cancelled), (Paused, cancelled)]);
+        allows(&Request::Cancel, true, &[(Running, Next::Want(Wanted::Cancel)), (Created, cancelled), (Scheduled, cancelled), (Paused, cancelled)]);
+    }
+
+    #[test]
+    fn every_outcome_in_every_state() {
+        let stopped = Outcome::Stopped;
+        let table = [
+            (Running, Outcome::Finished, Completed),
+            (Running, Outcome::Failed, Failed),
+            (Running, Outcome::FailedAndUndo, RollingBack),
+            (Running, stopped(Wanted::Pause), Paused),
+            (Running, stopped(Wanted::Cancel), Cancelled),
+            (RollingBack, Outcome::Undone, RolledBack),
+            (RollingBack, Outcome::UndoFailed, Stuck),
+        ];
+        let outcomes =
+            [Outcome::Finished, Outcome::Failed, Outcome::FailedAndUndo, stopped(Wanted::Pause), stopped(Wanted::Cancel), Outcome::Undone, Outcome::UndoFailed];
+        for state in RunState::ALL {
+            for word in outcomes {
+                let expected = table.iter().find(|(from, by, _)| *from == state && *by == word).map(|(_, _, to)| *to);
+                assert_eq!(outcome(state, word), expected, "{word:?} in {state}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_read_back_and_stored_as_they_are_shown() {
+        for state in RunState::ALL {
+            assert_eq!(RunState::parse(state.word()), Some(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.word());
+            assert!(!(state.is_active() && state.is_end()), "{state}");
+        }
+        assert_eq!(RunState::parse("nonsense"), None);
+    }
+}

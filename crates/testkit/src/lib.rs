@@ -1,3 +1,10 @@
-//! What tests share: the addresses of the real servers of the rig.
+//! What tests share: the addresses of the real servers of the rig, and the suites that every journal and every plan passes.
 
+pub mod drive_suite;
+pub mod journal_suite;
+pub mod memory_files;
+pub mod memory_ledger;
+pub mod memory_observer;
+pub mod plan_suite;
 pub mod rig;
+pub mod scripted;

@@ -1,0 +1,289 @@
+//! A file system in memory behind the doors of `ports`: a tree (like a local directory) or flat objects (like S3), with faults on
+//! demand. It keeps the promises that real systems keep, directory times that move when children do included.
+
+mod doors;
+mod faults;
+mod parts;
+
+pub use faults::{Op, Rule};
+
+use bytes::Bytes;
+use md5::Digest as _;
+use ports::files::{DigestKind, Entry, EntryKind, FilePath, FileTraits};
+use ports::{ConnectorError, ErrorKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One thing in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    File { data: Bytes, content_type: Option<String>, etag: String },
+    Directory,
+    Link { target: Vec<u8> },
+    Device,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    pub node: Node,
+    pub mode: u32,
+    pub modified_ns: i64,
+    version: u64,
+}
+
+#[derive(Default)]
+struct State {
+    /// By path, a directory as `name/`.
+    items: BTreeMap<Vec<u8>, Item>,
+    exists: bool,
+    now: i64,
+    uploads: BTreeMap<String, parts::Upload>,
+    faults: faults::Faults,
+    calls: BTreeMap<Op, u64>,
+    /// How often bytes were taken in under a path, by `put` or as a part (`path#number`).
+    writes: BTreeMap<String, u64>,
+    refused: BTreeSet<Vec<u8>>,
+}
+
+/// Cheap to clone; all clones are one file system.
+#[derive(Clone)]
+pub struct MemoryFiles {
+    name: String,
+    tree: bool,
+    traits: FileTraits,
+    piece: usize,
+    state: Arc<Mutex<State>>,
+}
+
+impl MemoryFiles {
+    /// Directories, modes, times, links.
+    pub fn tree(name: &str) -> Self {
+        let traits =
+            FileTraits { modes: true, mtime_resolution_ns: 1, symlinks: true, empty_directories: true, stored_digest: None, single_put_limit: u64::MAX };
+        Self::new(name, true, traits)
+    }
+
+    /// Keys and objects, with the MD5 of what is stored.
+    pub fn objects(name: &str) -> Self {
+        let traits = FileTraits {
+            modes: false,
+            mtime_resolution_ns: 0,
+            symlinks: false,
+            empty_directories: false,
+            stored_digest: Some(DigestKind::Md5),
+            single_put_limit: 1 << 30,
+        };
+        Self::new(name, false, traits)
+    }
+
+    fn new(name: &str, tree: bool, traits: FileTraits) -> Self {
+        let state = State { exists: true, now: 1_700_000_000_000_000_000, ..State::default() };
+        Self { name: name.to_owned(), tree, traits, piece: 1000, state: Arc::new(Mutex::new(state)) }
+    }
+
+    #[must_use]
+    pub fn with_traits(mut self, change: impl FnOnce(&mut FileTraits)) -> Self {
+        change(&mut self.traits);
+        self
+    }
+
+    /// Bytes of one piece of a body.
+    #[must_use]
+    pub fn with_pieces(mut self, bytes: usize) -> Self {
+        self.piece = bytes;
+        self
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the root away.
+    pub fn remove_root(&self) {
+        self.lock().exists = false;
+    }
+
+    pub fn write(&self, path: &str, data: impl Into<Bytes>) -> &Self {
+        self.write_bytes(path.as_bytes(), data);
+        self
+    }
+
+    pub fn write_bytes(&self, path: &[u8], data: impl Into<Bytes>) {
+        self.lock().store(self.tree, path, file(data.into(), None), 0o644, None);
+    }
+
+    /// Changes the content and nothing that can be seen from outside: same size, same time, same version.
+    pub fn edit_secretly(&self, path: &str, data: impl Into<Bytes>) {
+        let mut state = self.lock();
+        let item = state.items.get_mut(path.as_bytes()).unwrap_or_else(|| panic!("{path} does not exist"));
+        item.node = file(data.into(), None);
+    }
+
+    pub fn link(&self, path: &str, target: &str) -> &Self {
+        self.lock().store(self.tree, path.as_bytes(), Node::Link { target: target.as_bytes().to_vec() }, 0o777, None);
+        self
+    }
+
+    pub fn device(&self, path: &str) -> &Self {
+        self.lock().store(self.tree, path.as_bytes(), Node::Device, 0o600, None);
+        self
+    }
+
+    pub fn directory(&self, path: &str, mode: u32) -> &Self {
+        self.lock().store(self.tree, path.as_bytes(), Node::Directory, mode, None);
+        self
+    }
+
+    pub fn set_mode(&self, path: &str, mode: u32) -> &Self {
+        let mut state = self.lock();
+        let now = state.tick();
+        let item = state.find_mut(path.as_bytes()).unwrap_or_else(|| panic!("{path} does not exist"));
+        item.mode = mode;
+        item.version = now as u64;
+        drop(state);
+        self
+    }
+
+    /// Removes a path and everything below it.
+    pub fn delete(&self, path: &str) -> &Self {
+        let mut state = self.lock();
+        let below = format!("{path}/").into_bytes();
+        state.items.retain(|key, _| key != path.as_bytes() && !key.starts_with(&below));
+        let now = state.tick();
+        state.touch_parent(path.as_bytes(), now);
+        drop(state);
+        self
+    }
+
+    pub fn read(&self, path: &str) -> Option<Bytes> {
+        match &self.lock().items.get(path.as_bytes())?.node {
+            Node::File { data, .. } => Some(data.clone()),
+            _ => None,
+        }
+    }
+
+    /// A name that [`ports::files::FileTarget::accepts`] refuses.
+    pub fn refuse(&self, path: &str) -> &Self {
+        self.lock().refused.insert(path.as_bytes().to_vec());
+        self
+    }
+
+    /// Adds a fault.
+    pub fn fault(&self, rule: Rule) -> &Self {
+        self.lock().faults.add(rule);
+        self
+    }
+
+    pub fn heal(&self) {
+        self.lock().faults = faults::Faults::default();
+    }
+
+    pub fn calls(&self, op: Op) -> u64 {
+        self.lock().calls.get(&op).copied().unwrap_or_default()
+    }
+
+    /// How often each path (or `path#part`) was written.
+    pub fn writes(&self) -> BTreeMap<String, u64> {
+        self.lock().writes.clone()
+    }
+
+    pub fn unfinished_uploads(&self) -> usize {
+        self.lock().uploads.len()
+    }
+
+    /// Everything that can be seen from outside but versions, one line each: for comparing states.
+    pub fn state(&self) -> Vec<String> {
+        let state = self.lock();
+        let describe = |(key, item): (&Vec<u8>, &Item)| {
+            let node = match &item.node {
+                Node::File { data, .. } => format!("file {} {}", data.len(), hex::encode(md5::Md5::digest(data))),
+                Node::Directory => "directory".to_owned(),
+                Node::Link { target } => format!("link {}", target.escape_ascii()),
+                Node::Device => "device".to_owned(),
+            };
+            let meta = if self.tree { format!(" {:o} {}", item.mode, item.modified_ns) } else { String::new() };
+            format!("{} {node}{meta}", key.escape_ascii())
+        };
+        state.items.iter().map(describe).collect()
+    }
+
+    /// Paths and contents alone.
+    pub fn contents(&self) -> BTreeMap<String, String> {
+        let state = self.lock();
+        let content = |item: &Item| match &item.node {
+            Node::File { data, .. } => format!("{} bytes {}", data.len(), hex::encode(md5::Md5::digest(data))),
+            Node::Link { target } => format!("-> {}", target.escape_ascii()),
+            Node::Directory | Node::Device => String::new(),
+        };
+        state.items.iter().map(|(key, item)| (key.escape_ascii().to_string(), content(item))).collect()
+    }
+
+    fn entry(&self, key: &[u8], item: &Item) -> Entry {
+        let path = FilePath::new(key.strip_suffix(b"/").unwrap_or(key));
+        let (kind, content_type, etag) = match &item.node {
+            Node::File { data, content_type, etag } => (EntryKind::File { size: data.len() as u64 }, content_type.clone(), Some(etag)),
+            Node::Directory => (EntryKind::Directory, None, None),
+            Node::Link { target } => (EntryKind::Symlink { target: target.clone() }, None, None),
+            Node::Device => (EntryKind::Other("device".to_owned()), None, None),
+        };
+        let version = if self.tree { Some(item.version.to_string()) } else { etag.cloned() };
+        let (modified_ns, mode) = if self.tree { (Some(item.modified_ns), Some(item.mode)) } else { (None, None) };
+        Entry { path, kind, modified_ns, mode, version, content_type }
+    }
+
+    fn error(&self, kind: ErrorKind, operation: &str, path: &FilePath, reason: &str) -> ConnectorError {
+        ConnectorError::new(kind, operation, format!("memory://{}/{path}", self.name), reason)
+    }
+}
+
+/// A file with the MD5 of its content as its tag.
+fn file(data: Bytes, content_type: Option<String>) -> Node {
+    let etag = hex::encode(md5::Md5::digest(&data));
+    Node::File { data, content_type, etag }
+}
+
+impl State {
+    fn tick(&mut self) -> i64 {
+        self.now += 1_000_000_007;
+        self.now
+    }
+
+    fn find_mut(&mut self, path: &[u8]) -> Option<&mut Item> {
+        let folder = [path, b"/"].concat();
+        if self.items.contains_key(&folder) { self.items.get_mut(&folder) } else { self.items.get_mut(path) }
+    }
+
+    fn find(&self, path: &[u8]) -> Option<(Vec<u8>, &Item)> {
+        let folder = [path, b"/"].concat();
+        let found = self.items.get_key_value(path).or_else(|| self.items.get_key_value(&folder));
+        found.map(|(key, item)| (key.clone(), item))
+    }
+
+    fn touch_parent(&mut self, path: &[u8], now: i64) {
+        if let Some(cut) = path.iter().rposition(|b| *b == b'/')
+            && let Some(parent) = self.items.get_mut(&path[..=cut])
+        {
+            parent.modified_ns = now;
+        }
+    }
+
+    /// Puts something in place; parents are made in a tree, and their times move as real ones do.
+    fn store(&mut self, tree: bool, path: &[u8], node: Node, mode: u32, modified_ns: Option<i64>) {
+        let now = self.tick();
+        if tree {
+            for cut in path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at) {
+                let folder = path[..=cut].to_vec();
+                if !self.items.contains_key(&folder) {
+                    self.items.insert(folder, Item { node: Node::Directory, mode: 0o755, modified_ns: now, version: now as u64 });
+                    self.touch_parent(&path[..cut], now);
+                }
+            }
+        }
+        let key = if node == Node::Directory { [path, b"/"].concat() } else { path.to_vec() };
+        let replaced_directory = node == Node::Directory && self.items.contains_key(&key);
+        self.items.insert(key, Item { node, mode, modified_ns: modified_ns.unwrap_or(now), version: now as u64 });
+        if !replaced_directory {
+            self.touch_parent(path, now);
+        }
+    }
+}
