@@ -156,10 +156,12 @@ async fn key(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Resul
     match conn.query_drop(sql.as_str()).await {
         Ok(()) => Ok(told(notes)),
         Err(Error::Server(e)) if matches!(e.code, 1061 | 1826 | 1022 | 121 | 1005) => {
-            let there = shown(conn, &table.name).await?.into_iter().flat_map(|t| t.items).find(|item| match item {
-                Item::Index { name, .. } | Item::ForeignKey { name, .. } => *name == object.name.name,
+            let same_name = |item: &Item| match item {
+                Item::Index { name, .. } => object.kind == ObjectKind::Index && *name == object.name.name,
+                Item::ForeignKey { name, .. } => object.kind == ObjectKind::ForeignKey && *name == object.name.name,
                 _ => false,
-            });
+            };
+            let there = shown(conn, &table.name).await?.and_then(|t| t.items.into_iter().find(same_name));
             match there {
                 Some(item) if worded_alike(&sql).ends_with(&worded_alike(item.text())) => Ok(told(notes)),
                 Some(_) => Err(Trouble::Different),

@@ -31,6 +31,13 @@ pub(super) fn failure(operation: impl Into<String>, subject: impl Into<String>, 
 }
 
 fn broken(error: &io::Error) -> (ErrorKind, String, &'static str) {
+    if let Some(tls) = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        return (
+            ErrorKind::HostKey,
+            format!("the encrypted connection could not be set up: {tls}"),
+            "Check the server's certificate and 'ca', or choose another 'tls' mode",
+        );
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             (ErrorKind::Unreachable, "nobody accepts connections there (refused)".to_owned(), "Check host and port, and that the server is running")

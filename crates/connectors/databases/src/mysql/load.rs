@@ -143,20 +143,22 @@ fn values(columns: &[&Column], line: &[u8], out: &mut Vec<u8>) {
 
 /// Turns any warning about a value into an error. Warnings about the statement's own style (deprecations) are not about values.
 pub(super) async fn check_warnings(conn: &mut Conn, subject: &str, table: &Table) -> Result<()> {
-    if conn.get_warnings() == 0 {
+    let count = usize::from(conn.get_warnings());
+    if count == 0 {
         return Ok(());
     }
     let shown: Vec<(String, u16, String)> = conn.query("SHOW WARNINGS").await.map_err(|e: Error| failure("read the warnings of", subject, e))?;
     let bad: Vec<_> = shown.iter().filter(|(level, code, message)| matters(level, *code, message, table)).collect();
-    match bad.first() {
-        None => Ok(()),
-        Some((_, code, message)) => {
-            let more = if bad.len() > 1 { format!(" and {} more like it", bad.len() - 1) } else { String::new() };
-            let kind = if *code == 1062 { ErrorKind::AlreadyExists } else { ErrorKind::Corrupt };
-            let reason = format!("the server would have changed what is stored: {message} (warning {code}){more}");
-            Err(ConnectorError::new(kind, "write into", subject, reason).advice("Nothing was stored. Compare the column's type at both sides with the value"))
-        }
-    }
+    let (code, message) = match bad.first() {
+        Some((_, code, message)) => (*code, message.clone()),
+        // The server keeps only so many; the rest may be anything.
+        None if count > shown.len() => (0, format!("{count} warnings, of which it shows {}", shown.len())),
+        None => return Ok(()),
+    };
+    let more = if bad.len() > 1 { format!(" and {} more like it", bad.len() - 1) } else { String::new() };
+    let kind = if code == 1062 { ErrorKind::AlreadyExists } else { ErrorKind::Corrupt };
+    let reason = format!("the server would have changed what is stored: {message} (warning {code}){more}");
+    Err(ConnectorError::new(kind, "write into", subject, reason).advice("Nothing was stored. Compare the column's type at both sides with the value"))
 }
 
 fn matters(level: &str, code: u16, message: &str, table: &Table) -> bool {

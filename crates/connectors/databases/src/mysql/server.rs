@@ -101,7 +101,7 @@ impl Server {
         conn.query_drop("SET NAMES utf8mb4").await?;
         conn.query_drop(format!(
             "SET SESSION character_set_results=NULL, time_zone='+00:00', sql_mode='{SQL_MODE}', net_write_timeout=3600, net_read_timeout=3600, \
-             wait_timeout=28800, sql_safe_updates=0, max_error_count=65535, foreign_key_checks=0, sql_quote_show_create=1, lock_wait_timeout=60"
+             wait_timeout=28800, sql_safe_updates=0, foreign_key_checks=0, sql_quote_show_create=1, lock_wait_timeout=60"
         ))
         .await?;
         let isolation = if purpose == Use::Read { "REPEATABLE READ" } else { "READ COMMITTED" };
@@ -179,7 +179,7 @@ fn optional_settings(info: &ServerInfo, purpose: Use) -> Vec<&'static str> {
         vec!["max_execution_time=0", "information_schema_stats_expiry=0", "sql_generate_invisible_primary_key=OFF"]
     };
     if purpose == Use::Write {
-        settings.push("innodb_lock_wait_timeout=120");
+        settings.extend(["innodb_lock_wait_timeout=120", "max_error_count=65535"]);
         if !info.mariadb {
             settings.extend(["sql_require_primary_key=OFF", "restrict_fk_on_non_standard_key=OFF"]);
         }

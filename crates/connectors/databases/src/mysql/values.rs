@@ -101,10 +101,10 @@ pub(super) fn canonical(column: &Column) -> String {
         Form::Bit => format!("IFNULL({name}+0,'N')"),
         Form::Spatial => format!("IFNULL(HEX({name}),'N')"),
         Form::Float => canonical_float(&name),
-        Form::Text | Form::Choice | Form::Binary => format!("IFNULL(LENGTH({name}),'N'),IFNULL({name},'')"),
+        Form::Text | Form::Choice | Form::Binary => format!("IFNULL(LENGTH({name}),'N'),IFNULL(CAST({name} AS BINARY),'')"),
         Form::Json => {
             let text = format!("CAST({name} AS CHAR CHARACTER SET utf8mb4)");
-            format!("IFNULL(LENGTH({text}),'N'),IFNULL({text},'')")
+            format!("IFNULL(LENGTH({text}),'N'),IFNULL(CAST({text} AS BINARY),'')")
         }
     }
 }
