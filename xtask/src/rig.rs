@@ -53,7 +53,7 @@ impl Rig {
     fn script(&self, verb: &str) -> Command {
         let mut command = Command::new(workspace::root().join("rig/up.sh"));
         command.arg(verb).args(&self.families).env("RIG", &self.dir);
-        command.env("VENV", venv()).env("NPM", installed().join("npm")).env("MYSQL_ROOT", installed().join("mysqlroot"));
+        command.env("VENV", venv()).env("NPM", installed().join("npm")).env("MYSQL_ROOT", mysql_root());
         command.envs(self.ports.iter().map(|(name, port)| (*name, port.to_string())));
         command
     }
@@ -81,6 +81,11 @@ pub fn develop(args: &[String]) -> Result<()> {
 /// Where Python packages are installed.
 pub fn venv() -> PathBuf {
     installed().join("venv")
+}
+
+/// Where MySQL was unpacked.
+pub fn mysql_root() -> PathBuf {
+    installed().join("mysqlroot")
 }
 
 pub fn all() -> &'static [&'static str] {

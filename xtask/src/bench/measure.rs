@@ -1,81 +1,104 @@
-//! Wall-clock time and peak memory of a command with all its processes.
+//! How long a command takes, and how much memory its processes have at their highest.
 
 use crate::interrupt;
 use anyhow::{Context, Result, bail};
-use std::os::unix::process::CommandExt;
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// Time between two looks at the memory. Each process' own high-water mark is kept by the kernel, so nothing between is missed.
+const LOOK: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
     pub seconds: f64,
-    /// Bytes.
-    pub peak: u64,
+    pub peak_bytes: u64,
 }
 
-/// Runs a command in a process group of its own and looks at the group's memory until it ends.
-pub fn command(command: &mut Command) -> Result<Measured> {
-    let log = tempfile()?;
+/// Runs it to its end; anything but success is an error with what it said.
+pub fn run(mut command: Command) -> Result<Measured> {
+    let said = std::env::temp_dir().join(format!("migration-assistant-bench-{}.log", std::process::id()));
+    let log = std::fs::File::create(&said)?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let begun = Instant::now();
-    let mut child =
-        command.process_group(0).stdin(Stdio::null()).stdout(log.1.try_clone()?).stderr(log.1).spawn().with_context(|| format!("start {command:?}"))?;
-    let (group, mut peak) = (child.id(), 0);
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if interrupt::asked() {
-            child.kill()?;
-        }
-        peak = peak.max(memory_of_group(group));
-        std::thread::sleep(Duration::from_millis(10));
+    let mut child = command.spawn().context("start")?;
+    let (over, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let watcher = {
+        let (over, peak, pid) = (over.clone(), peak.clone(), child.id());
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                peak.fetch_max(tree_bytes(pid), Ordering::Relaxed);
+                std::thread::sleep(LOOK);
+            }
+        })
     };
+    let status = interrupt::guard(&mut child);
     let seconds = begun.elapsed().as_secs_f64();
-    if !status.success() {
-        bail!("ended with {status}: {}", tail(&std::fs::read_to_string(&log.0).unwrap_or_default()));
+    over.store(true, Ordering::Relaxed);
+    let watched = watcher.join();
+    let words = std::fs::read_to_string(&said).unwrap_or_default();
+    std::fs::remove_file(&said)?;
+    if !status?.success() {
+        let tail: Vec<&str> = words.lines().rev().take(15).collect();
+        bail!("it failed: {}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
     }
-    std::fs::remove_file(&log.0)?;
-    Ok(Measured { seconds, peak })
+    if watched.is_err() {
+        bail!("the memory was not watched");
+    }
+    Ok(Measured { seconds, peak_bytes: peak.load(Ordering::Relaxed) })
 }
 
-fn tempfile() -> Result<(std::path::PathBuf, std::fs::File)> {
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("migration-assistant-bench-{}-{n}.log", std::process::id()));
-    let file = std::fs::File::create(&path)?;
-    Ok((path, file))
+/// By time; the memory is that of the worst run.
+pub fn median(runs: &[Measured]) -> Measured {
+    let mut seconds: Vec<f64> = runs.iter().map(|r| r.seconds).collect();
+    seconds.sort_by(f64::total_cmp);
+    Measured { seconds: seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN), peak_bytes: runs.iter().map(|r| r.peak_bytes).max().unwrap_or(0) }
 }
 
-fn tail(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(12)..].join("\n")
+/// High-water marks of a process and of all below it, added up.
+fn tree_bytes(root: u32) -> u64 {
+    let parents = parents();
+    let mut family = vec![root];
+    let mut next = 0;
+    while next < family.len() {
+        let parent = family[next];
+        family.extend(parents.iter().filter(|(_, p)| **p == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    family.into_iter().filter_map(high_water).sum()
 }
 
-/// Sum of the processes' own high-water marks, in bytes.
-fn memory_of_group(group: u32) -> u64 {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
-    entries
-        .flatten()
-        .filter(|e| e.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit))
-        .filter(|e| process_group(&e.path()) == Some(group))
-        .filter_map(|e| high_water(&e.path()))
-        .sum()
+/// Process → its parent.
+fn parents() -> BTreeMap<u32, u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let parent_of = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything; the parent is the second field after it.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter_map(|pid| Some((pid, parent_of(pid)?))).collect()
 }
 
-fn process_group(process: &std::path::Path) -> Option<u32> {
-    let stat = std::fs::read_to_string(process.join("stat")).ok()?;
-    // The name is in parentheses and may hold anything; the fields after it are state, parent, group.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
+fn high_water(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-fn high_water(process: &std::path::Path) -> Option<u64> {
-    let status = std::fs::read_to_string(process.join("status")).ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-pub fn median(mut all: Vec<Measured>) -> Measured {
-    all.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let peak = all.iter().map(|m| m.peak).max().unwrap_or(0);
-    Measured { seconds: all.get(all.len() / 2).map_or(f64::NAN, |m| m.seconds), peak }
+    #[test]
+    fn time_and_memory_of_children_are_seen() {
+        let mut command = Command::new("bash");
+        command.args(["-c", "bash -c 'x=$(head -c 30000000 /dev/zero | tr \"\\0\" x); sleep 0.2; echo ${#x}'"]);
+        let measured = run(command).unwrap();
+        assert!(measured.seconds >= 0.2 && measured.peak_bytes > 25_000_000, "{measured:?}");
+        let mut command = Command::new("bash");
+        command.args(["-c", "echo why; exit 3"]);
+        assert!(run(command).unwrap_err().to_string().contains("why"));
+    }
 }

@@ -1,35 +1,23 @@
-//! `cargo xtask bench [CASE…] [--runs N]`: our release binary beside its peers, alternating, on the same data, in one run.
+//! `cargo xtask bench`: our release binary beside its peers, on the same data, alternating in one run.
 //!
-//! Every line is a ratio of medians; ours verifies, the peers do what they do by default. Peak memory is the highest resident
-//! set of all processes of a command together. A benchmark is no test: nothing here fails because of a figure.
+//! Ours is the whole command with its checks and verification; a peer's is its plain copy command (rclone and s5cmd compare
+//! checksums of what they send; mariadb-dump and pg_dump verify nothing). Peak memory is the sum over the command's processes.
 
 mod databases;
 mod files;
 mod listing;
 mod measure;
-mod peers;
 
-use crate::rig::Rig;
-use crate::{interrupt, workspace};
+use crate::{rig::Rig, workspace};
 use anyhow::{Context, Result, bail};
 use measure::Measured;
-use std::path::PathBuf;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-/// What a case may use.
-pub struct Bench {
-    pub rig: Rig,
-    pub binary: PathBuf,
-    pub runs: usize,
-}
+const MIB: u64 = 1 << 20;
 
-type Run<'a> = dyn Fn(&Bench, usize) -> Result<Measured> + 'a;
-
-/// One command that does the case's work once, from nothing. `n` tells the runs apart.
-pub struct Contender<'a> {
-    pub name: String,
-    pub run: Box<Run<'a>>,
-}
-
+/// Every case: name, the server families it needs, and what runs it.
 type Case = (&'static str, &'static [&'static str], fn(&Bench) -> Result<()>);
 
 const CASES: [Case; 7] = [
@@ -42,56 +30,108 @@ const CASES: [Case; 7] = [
     ("listing", &[], listing::million),
 ];
 
+/// What every case uses.
+struct Bench {
+    rig: Rig,
+    runs: usize,
+    dir: PathBuf,
+}
+
+/// One way of doing a case's work.
+struct Contender<'a> {
+    name: String,
+    /// Its part of the aim: how many times faster we want to be. `None` for ourselves.
+    aim: Option<f64>,
+    /// Makes the command of one run, after clearing what the run before left.
+    command: Box<dyn Fn() -> Result<Command> + 'a>,
+}
+
 pub fn run(args: &[String]) -> Result<()> {
-    let (mut runs, mut wanted) = (3, Vec::new());
+    let (mut runs, mut named) = (3, Vec::new());
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         match arg.as_str() {
-            "--runs" => runs = rest.next().context("--runs needs a number")?.parse().context("--runs needs a number")?,
-            name => {
-                wanted
-                    .push(CASES.iter().find(|(n, ..)| *n == name).with_context(|| format!("no case '{name}'; there are: {}", CASES.map(|c| c.0).join(", ")))?);
-            }
+            "--runs" => runs = rest.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).context("--runs needs a number")?,
+            name if CASES.iter().any(|(n, ..)| *n == name) => named.push(name),
+            other => bail!("unknown case '{other}'; there are: {}", CASES.map(|(n, ..)| n).join(", ")),
         }
     }
-    if runs == 0 {
-        bail!("--runs must be at least 1");
-    }
-    if wanted.is_empty() {
-        wanted = CASES.iter().collect();
-    }
-    workspace::run(workspace::cargo().args(["build", "--release", "--quiet", "--package", "migration-assistant"]))?;
-    let mut families: Vec<&'static str> = wanted.iter().flat_map(|(_, families, _)| families.iter().copied()).collect();
+    let cases: Vec<&Case> = CASES.iter().filter(|(n, ..)| named.is_empty() || named.contains(n)).collect();
+    println!("Building the release binary …");
+    workspace::run(workspace::cargo().args(["build", "--quiet", "--release", "--package", "migration-assistant"]))?;
+    let mut families: Vec<&'static str> = cases.iter().flat_map(|(_, f, _)| *f).copied().collect();
     families.sort_unstable();
     families.dedup();
-    let bench = Bench { rig: Rig::start(&families)?, binary: workspace::target().join("release/migration-assistant"), runs };
-    println!("{} runs each, alternating; medians; memory is the peak of all processes of the command", bench.runs);
-    for (name, _, case) in wanted {
-        if interrupt::asked() {
-            bail!("interrupted");
-        }
+    let rig = Rig::start(&families)?;
+    let dir = rig.dir().join("bench");
+    std::fs::create_dir_all(&dir)?;
+    let bench = Bench { rig, runs, dir };
+    for (name, _, case) in cases {
+        println!("\n{name}: {runs} runs each, alternating");
         case(&bench).with_context(|| format!("case {name}"))?;
     }
     Ok(())
 }
 
-/// Runs all contenders in turn, `runs` times, and prints ours beside each peer. The first contender is ours.
-pub fn compare(bench: &Bench, case: &str, contenders: &[Contender<'_>]) -> Result<()> {
-    let mut times: Vec<Vec<Measured>> = contenders.iter().map(|_| Vec::new()).collect();
-    for n in 0..bench.runs {
-        for (contender, measured) in contenders.iter().zip(&mut times) {
-            if interrupt::asked() {
-                bail!("interrupted");
+impl Bench {
+    /// Runs the contenders in turns and prints their medians; the first one is us.
+    fn compare(&self, contenders: &[Contender<'_>]) -> Result<()> {
+        let mut found: Vec<Vec<Measured>> = contenders.iter().map(|_| Vec::new()).collect();
+        for _ in 0..self.runs {
+            for (contender, results) in contenders.iter().zip(&mut found) {
+                let command = (contender.command)()?;
+                results.push(measure::run(command).with_context(|| contender.name.clone())?);
             }
-            measured.push((contender.run)(bench, n).with_context(|| contender.name.clone())?);
         }
+        let medians: Vec<Measured> = found.iter().map(|runs| measure::median(runs)).collect();
+        for (contender, median) in contenders.iter().zip(&medians) {
+            let verdict = contender.aim.map_or(String::new(), |aim| {
+                let ratio = median.seconds / medians[0].seconds;
+                format!("   we are {ratio:.2}× as fast (aim {aim:.1}×{})", if ratio >= aim { "" } else { ", MISSED" })
+            });
+            println!("  {:<44} {:>8.2} s  {:>6} MiB{verdict}", contender.name, median.seconds, median.peak_bytes / MIB);
+        }
+        Ok(())
     }
-    let medians: Vec<Measured> = times.into_iter().map(measure::median).collect();
-    let ours = &medians[0];
-    println!("{case}");
-    println!("  ours {:>34} {:>8.2} s {:>7} MiB", "", ours.seconds, ours.peak >> 20);
-    for (contender, theirs) in contenders.iter().zip(&medians).skip(1) {
-        println!("  {:<39} {:>8.2} s {:>7} MiB   ours is {:.2}x as fast", contender.name, theirs.seconds, theirs.peak >> 20, theirs.seconds / ours.seconds);
+
+    /// `migration-assistant migrate` on this configuration, embedded, with a journal of its own for each run.
+    fn ours<'a>(&'a self, configuration: &'a Value, extra: &'static [&'static str], clear: impl Fn() -> Result<()> + 'a) -> Contender<'a> {
+        let command = move || {
+            clear()?;
+            let data = self.dir.join("data");
+            remove(&data)?;
+            let file = self.dir.join("migration.json");
+            std::fs::write(&file, configuration.to_string())?;
+            let mut command = Command::new(workspace::target().join("release/migration-assistant"));
+            command.arg("migrate").arg(file).arg("--data-dir").arg(data).args(extra).env("BENCH_DB_PASSWORD", self.rig.setting("RIG_DB_PASS")?);
+            Ok(command)
+        };
+        Contender { name: "migration-assistant (verified)".to_owned(), aim: None, command: Box::new(command) }
     }
-    Ok(())
+
+    /// A program that Python packages bring into the rig's environment.
+    fn python_tool(package: &str, program: &str) -> Result<PathBuf> {
+        let venv = crate::rig::venv();
+        let path = venv.join("bin").join(program);
+        if !path.exists() {
+            if !venv.join("bin/pip").exists() {
+                workspace::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+            }
+            workspace::run(Command::new(venv.join("bin/pip")).args(["-q", "install", package]))?;
+        }
+        Ok(path)
+    }
+}
+
+/// The first line that a program says about its version.
+fn version(command: &mut Command) -> Result<String> {
+    let text = workspace::output(command)?;
+    Ok(text.lines().next().unwrap_or_default().trim().chars().take(40).collect())
+}
+
+fn remove(dir: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("remove {}", dir.display())),
+        _ => Ok(()),
+    }
 }
