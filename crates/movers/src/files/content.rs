@@ -10,7 +10,7 @@ use super::{FilesMover, is_tree, or_stop};
 use futures::{StreamExt, TryStreamExt};
 use ports::files::{Entry, EntryKind, FilePath};
 use ports::ledger::{Chunk, ChunkDone};
-use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
+use ports::{ErrorKind, Ledger, Observer, Result};
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
@@ -82,7 +82,7 @@ impl Round<'_> {
             let mut done = Vec::new();
             for chunk in self.page(phase, page).await? {
                 let Spec::Remove(list) = decode(&chunk.spec)? else { continue };
-                let left = self.deepest_first(&list, |gone| &gone.path, |gone| is_directory(gone), remove).await?;
+                let left = self.in_groups(&list, deepest_first(&list, |gone| &gone.path, is_directory), remove).await?;
                 done.push(ChunkDone { seq: chunk.seq, result: encode(&Results::Left(left))?, items: 0, bytes: 0 });
             }
             self.record(done).await?;
@@ -98,7 +98,7 @@ impl Round<'_> {
                 for chunk in self.page(Phase::Folders, page).await? {
                     let Spec::Folders(mut list) = decode(&chunk.spec)? else { continue };
                     list.retain(|f| f.leaf);
-                    self.deepest_first(&list, |f| &f.path, |_| false, bare).await?;
+                    self.in_groups(&list, deepest_first(&list, |f| &f.path, |_| false), bare).await?;
                 }
             }
         }
@@ -108,7 +108,7 @@ impl Round<'_> {
                 let Spec::Folders(mut list) = decode(&chunk.spec)? else { continue };
                 let all = list.clone();
                 list.retain(|f| f.stat.is_some());
-                let left = self.deepest_first(&list, |f| &f.path, |_| true, finish).await?;
+                let left = self.in_groups(&list, deepest_first(&list, |f| &f.path, |_| true), finish).await?;
                 let place = |path: &FilePath| all.iter().position(|f| f.path == *path).unwrap_or_default() as u32;
                 let left = left.into_iter().map(|(at, reason)| (place(&list[at as usize].path), reason)).collect();
                 done.push(ChunkDone { seq: chunk.seq, result: encode(&Results::Left(left))?, items: 0, bytes: 0 });
@@ -118,37 +118,16 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Acts on every thing, side by side; those of which `late` is true come after the others, the deepest first. Gives what was
-    /// left alone and why.
-    async fn deepest_first<T, F>(
-        &mut self,
-        list: &[T],
-        path: impl Fn(&T) -> &FilePath,
-        late: impl Fn(&T) -> bool,
-        act: impl Fn(Arc<Lane>, T) -> F,
-    ) -> Result<Vec<(u32, String)>>
+    /// Acts on every thing, side by side, one group of [`deepest_first`] after the other. Gives what was left alone and why.
+    async fn in_groups<T, F>(&mut self, list: &[T], groups: Vec<Vec<usize>>, act: impl Fn(Arc<Lane>, T) -> F) -> Result<Vec<(u32, String)>>
     where
         T: Clone,
         F: Future<Output = Result<(), Fault>>,
     {
-        let rank = |thing: &T| if late(thing) { usize::MAX - path(thing).segments().count() } else { 0 };
-        let mut order: Vec<usize> = (0..list.len()).collect();
-        order.sort_by_key(|at| rank(&list[*at]));
         let mut left = Vec::new();
-        for group in order.chunk_by(|a, b| rank(&list[*a]) == rank(&list[*b])) {
-            let lane = &self.lane;
-            let calls = group.iter().map(|at| {
-                let call = act(lane.clone(), list[*at].clone());
-                async move {
-                    match call.await {
-                        Ok(()) => Ok(None),
-                        Err(Fault { side: Side::Target, error }) if error.kind == ErrorKind::AlreadyExists => Ok(Some((*at as u32, error.reason))),
-                        Err(fault) => Err(fault.error),
-                    }
-                }
-            });
-            let answers: Vec<Option<(u32, String)>> =
-                futures::stream::iter(calls).buffer_unordered(self.mover.parallel()).try_collect().await.map_err(|e: ConnectorError| e)?;
+        for group in groups {
+            let calls: Vec<_> = group.into_iter().map(|at| outcome(at, act(self.lane.clone(), list[at].clone()))).collect();
+            let answers: Vec<Option<(u32, String)>> = futures::stream::iter(calls).buffer_unordered(self.mover.parallel()).try_collect().await?;
             left.extend(answers.into_iter().flatten());
             self.drain();
         }
@@ -170,6 +149,23 @@ impl Round<'_> {
             self.record(done).await?;
         }
         Ok(())
+    }
+}
+
+/// Positions in the order of acting: those of which `late` is true come after the others, the deepest first, one group per depth.
+fn deepest_first<T>(list: &[T], path: impl Fn(&T) -> &FilePath, late: impl Fn(&T) -> bool) -> Vec<Vec<usize>> {
+    let rank = |thing: &T| if late(thing) { usize::MAX - path(thing).segments().count() } else { 0 };
+    let mut order: Vec<usize> = (0..list.len()).collect();
+    order.sort_by_key(|at| rank(&list[*at]));
+    order.chunk_by(|a, b| rank(&list[*a]) == rank(&list[*b])).map(<[usize]>::to_vec).collect()
+}
+
+/// What a call came to: done, left alone and why, or an error that ends the migration.
+async fn outcome(at: usize, call: impl Future<Output = Result<(), Fault>>) -> Result<Option<(u32, String)>> {
+    match call.await {
+        Ok(()) => Ok(None),
+        Err(Fault { side: Side::Target, error }) if error.kind == ErrorKind::AlreadyExists => Ok(Some((at as u32, error.reason))),
+        Err(fault) => Err(fault.error),
     }
 }
 

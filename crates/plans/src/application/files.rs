@@ -8,6 +8,7 @@ use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
 use super::maintenance::{self, REFRESH};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use engine::{Step, StepContext, StepError};
+use futures::future::BoxFuture;
 use movers::files::{FilesMover, FilesUndone};
 use ports::ErrorKind;
 use ports::files::FileTarget;
@@ -79,8 +80,7 @@ impl TransferFiles {
 
     /// The last pass, while the maintenance file is kept fresh.
     async fn last_pass_refreshing(&self, cx: &StepContext, observer: &RunObserver, mover: &FilesMover, source: &dyn FileTarget, standing: bool) -> StepResult {
-        let pass = self.last_pass(cx, observer, mover);
-        tokio::pin!(pass);
+        let mut pass = self.last_pass(cx, observer, mover);
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + REFRESH, REFRESH);
         loop {
             tokio::select! {
@@ -90,16 +90,19 @@ impl TransferFiles {
         }
     }
 
-    async fn last_pass(&self, cx: &StepContext, observer: &RunObserver, mover: &FilesMover) -> StepResult {
-        let mut database_pass = Value::Null;
-        if let (Some(database), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) {
-            let pass = database.final_pass(&plan, &ledger(cx, ledgers::TABLES), observer, cx.stopping()).await.map_err(step_error)?;
-            observer.info("database", format!("The last pass brought {} of {} ranges up to date", pass.repaired, pass.ranges));
-            database_pass = value(&pass);
-        }
-        let (bulk, own) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
-        let last = mover.final_pass(&bulk, &own, observer, cx.stopping()).await.map_err(step_error)?;
-        Ok(json!({"last_pass": last, "database_last_pass": database_pass}))
+    /// Boxed, because a future that is polled beside others must be `Send` for every lifetime in it.
+    fn last_pass<'a>(&'a self, cx: &'a StepContext, observer: &'a RunObserver, mover: &'a FilesMover) -> BoxFuture<'a, StepResult> {
+        Box::pin(async move {
+            let mut database_pass = Value::Null;
+            if let (Some(database), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) {
+                let pass = database.final_pass(&plan, &ledger(cx, ledgers::TABLES), observer, cx.stopping()).await.map_err(step_error)?;
+                observer.info("database", format!("The last pass brought {} of {} ranges up to date", pass.repaired, pass.ranges));
+                database_pass = value(&pass);
+            }
+            let (bulk, own) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
+            let last = mover.final_pass(&bulk, &own, observer, cx.stopping()).await.map_err(step_error)?;
+            Ok(json!({"last_pass": last, "database_last_pass": database_pass}))
+        })
     }
 }
 
