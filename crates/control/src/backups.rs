@@ -82,8 +82,14 @@ impl From<Backup> for BackupView {
 }
 
 impl Control {
-    /// Newest first.
+    /// Removes backups whose retention is over, of every tenant; gives their ids. Repeatable; a server calls it now and then.
+    pub async fn enforce_retention(&self) -> Result<Vec<String>, Error> {
+        backups::enforce_retention(self.settings(), jiff::Timestamp::now()).await.map_err(|e| of_backups(e, ""))
+    }
+
+    /// Newest first. What has expired is removed before it could be shown.
     pub async fn backups(&self, tenant: &str) -> Result<Vec<BackupView>, Error> {
+        self.enforce_retention().await?;
         let found = backups::list(self.settings(), tenant).await.map_err(|e| of_backups(e, ""))?;
         Ok(found.into_iter().map(BackupView::from).collect())
     }

@@ -199,6 +199,13 @@ fn unreadable(files: &dyn FileTarget, error: &ConfigError) -> ConnectorError {
     ConnectorError::new(ErrorKind::Invalid, "understand", format!("{}/{CONFIG}", files.location().trim_end_matches('/')), error.to_string())
 }
 
+/// Where both databases are when the source's is named by its `wp-config.php` alone. Reads only; for validation.
+pub(crate) async fn databases_by_config(spec: &MigrationSpec, files: &dyn FileTarget) -> Result<(Option<DatabaseAt>, Option<DatabaseAt>)> {
+    let mut notes = Vec::new();
+    let wordpress = read_wordpress(files, &mut notes).await?;
+    databases(spec, Some(&wordpress), &mut notes)
+}
+
 /// Where the two databases are. The source's may come from `wp-config.php`, the destination's name from the source's.
 fn databases(spec: &MigrationSpec, wordpress: Option<&WordPress>, notes: &mut Vec<String>) -> Result<(Option<DatabaseAt>, Option<DatabaseAt>)> {
     let from = match (&spec.source.database, &spec.destination.database, wordpress) {

@@ -4,10 +4,11 @@ use super::Limits;
 use super::estimate::Estimate;
 use super::listing::{self, Listing};
 use super::report::{CheckReport, Outcome};
-use super::sides::{Sides, outcome};
+use super::sides::{self, Sides, outcome};
 use domain::spec::{DatabaseEngine, MigrationSpec, SystemKind};
 use domain::units;
 use ports::databases::{Database, Schema, View};
+use ports::files::FileTarget;
 use ports::{ConnectorError, ErrorKind, Finding};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,8 +58,8 @@ async fn files(spec: &MigrationSpec, sides: &Sides, limits: Limits) -> (Option<L
     let Some(source) = &sides.source.files else { return (None, Vec::new()) };
     let began = Instant::now();
     let mut reports = Vec::new();
-    if spec.source.kind == SystemKind::Wordpress {
-        reports.push(wordpress(spec, sides, limits.check).await);
+    if spec.source.kind == SystemKind::Wordpress && !sides::named_by_config(spec) {
+        reports.push(wordpress(source.as_ref(), limits.check).await);
     }
     if limits.listing.is_zero() {
         return (None, reports);
@@ -167,21 +168,16 @@ async fn free_space(seen: &Listing, sides: &Sides, limit: Duration) -> CheckRepo
 }
 
 /// A WordPress is where its `wp-config.php` is.
-async fn wordpress(spec: &MigrationSpec, sides: &Sides, limit: Duration) -> CheckReport {
+async fn wordpress(source: &dyn FileTarget, limit: Duration) -> CheckReport {
     let began = Instant::now();
-    let Some(source) = &sides.source.files else { return made("wordpress", "source", began, Outcome::Passed("not looked for".to_owned())) };
     let verdict = match tokio::time::timeout(limit, source.stat(&"wp-config.php".into())).await {
         Ok(Ok(Some(_))) => Outcome::Passed("wp-config.php found".to_owned()),
-        Ok(Ok(None)) if spec.source.database.is_none() && spec.destination.database.is_some() => failure(
+        Ok(Ok(None)) => failure(
             "source.paths.web_root",
-            format!("There is no wp-config.php in {}, so the database's credentials cannot be read from it", source.location()),
-            "Give the directory that holds wp-config.php as paths.web_root, or give the database's credentials",
+            format!("There is no wp-config.php in {}, so this is not a WordPress directory", source.location()),
+            "Give the directory that holds wp-config.php as paths.web_root, or another type than wordpress",
             ErrorKind::NotFound,
         ),
-        Ok(Ok(None)) => {
-            let issue = format!("There is no wp-config.php in {}", source.location());
-            warning("source.paths.web_root", issue, "if it is not the WordPress directory itself, correct paths.web_root")
-        }
         Ok(Err(error)) => outcome(Err(error), "paths.web_root").on("source"),
         Err(_) => failure(
             "source.host",
@@ -190,7 +186,7 @@ async fn wordpress(spec: &MigrationSpec, sides: &Sides, limit: Duration) -> Chec
             ErrorKind::TimedOut,
         ),
     };
-    made("wordpress", "source", began, verdict)
+    made(sides::WORDPRESS, "source", began, verdict)
 }
 
 async fn databases(sides: &Sides, limit: Duration) -> (Option<Schema>, Vec<CheckReport>) {

@@ -2,7 +2,7 @@
 
 use super::report::{CheckReport, Outcome};
 use super::{Part, no_answer, report};
-use domain::spec::{DatabaseAt, FilesAt, MigrationSpec, System};
+use domain::spec::{DatabaseAt, FilesAt, MigrationSpec, System, SystemKind};
 use ports::check::CheckOutcome;
 use ports::databases::Database;
 use ports::files::FileTarget;
@@ -34,8 +34,64 @@ impl Sides {
         let (source, destination) = tokio::join!(open(&spec.source, "source", connectors, limit), open(&spec.destination, "destination", connectors, limit));
         let mut opening = source.1;
         opening.extend(destination.1);
-        Self { source: source.0, destination: destination.0, opening }
+        let mut sides = Self { source: source.0, destination: destination.0, opening };
+        if named_by_config(spec)
+            && let Some(files) = sides.source.files.clone()
+        {
+            sides.open_by_config(spec, files, connectors, limit).await;
+        }
+        sides
     }
+
+    /// Opens the databases that only `wp-config.php` names.
+    async fn open_by_config(&mut self, spec: &MigrationSpec, files: Arc<dyn FileTarget>, connectors: &dyn Connectors, limit: Duration) {
+        let began = Instant::now();
+        let found = match tokio::time::timeout(limit, crate::site::databases_by_config(spec, files.as_ref())).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                let outcome = CheckOutcome::Failed { kind: error.kind, finding: finding(&error, "paths.web_root") };
+                return self.opening.push(report(WORDPRESS.to_owned(), "source", Part::Files, outcome, began));
+            }
+            Err(_) => return self.opening.push(report(WORDPRESS.to_owned(), "source", Part::Files, no_answer("host", limit), began)),
+        };
+        let seen = found.0.as_ref().map_or_else(|| "wp-config.php read".to_owned(), |at| format!("wp-config.php names {}", at.describe()));
+        self.opening.push(report(WORDPRESS.to_owned(), "source", Part::Files, CheckOutcome::Passed(seen), began));
+        let missing = found.1.filter(|_| self.destination.database.is_none());
+        let (source, destination) = tokio::join!(
+            open_database(found.0.as_ref(), "source", Part::Database, connectors, limit),
+            open_database(missing.as_ref(), "destination", Part::Database, connectors, limit)
+        );
+        keep(source, &mut self.source.database, &mut self.opening);
+        keep(destination, &mut self.destination.database, &mut self.opening);
+    }
+}
+
+/// Name of the check that reads `wp-config.php`.
+pub(super) const WORDPRESS: &str = "wordpress";
+
+/// The source's database stands in its `wp-config.php` only.
+pub(super) fn named_by_config(spec: &MigrationSpec) -> bool {
+    spec.source.kind == SystemKind::Wordpress && spec.source.database.is_none() && spec.destination.database.is_some()
+}
+
+fn keep<T>(opened: Option<Result<T, CheckReport>>, door: &mut Option<T>, failed: &mut Vec<CheckReport>) {
+    match opened {
+        Some(Ok(open)) => *door = Some(open),
+        Some(Err(report)) => failed.push(report),
+        None => {}
+    }
+}
+
+async fn open_database(
+    at: Option<&DatabaseAt>,
+    side: &str,
+    part: Part,
+    connectors: &dyn Connectors,
+    limit: Duration,
+) -> Option<Result<Arc<dyn Database>, CheckReport>> {
+    // Without a name it is still to be read from wp-config.php.
+    let at = at.filter(|at| !at.database.is_empty())?;
+    Some(attempt(connectors.database(at, PARALLEL), side, part, |kind| database_field(at, kind), limit).await)
 }
 
 async fn open(system: &System, side: &str, connectors: &dyn Connectors, limit: Duration) -> (Doors, Vec<CheckReport>) {
@@ -46,29 +102,17 @@ async fn open(system: &System, side: &str, connectors: &dyn Connectors, limit: D
             let at = system.files.as_ref()?;
             Some(attempt(connectors.files(at, PARALLEL), side, Part::Files, |kind| files_field(at, kind), limit).await)
         },
-        async {
-            // Without a name it is still to be read from wp-config.php.
-            let at = system.database.as_ref().filter(|at| !at.database.is_empty())?;
-            Some(attempt(connectors.database(at, PARALLEL), side, part, |kind| database_field(at, kind), limit).await)
-        }
+        open_database(system.database.as_ref(), side, part, connectors, limit)
     );
     let mut failed = Vec::new();
     let mut doors = Doors { files: None, database: None, database_only };
-    match files {
-        Some(Ok(door)) => doors.files = Some(door),
-        Some(Err(report)) => failed.push(report),
-        None => {}
-    }
-    match database {
-        Some(Ok(door)) => doors.database = Some(door),
-        Some(Err(report)) => failed.push(report),
-        None => {}
-    }
+    keep(files, &mut doors.files, &mut failed);
+    keep(database, &mut doors.database, &mut failed);
     (doors, failed)
 }
 
 /// Opens one door; what goes wrong is a failed check `connectivity`.
-pub(super) async fn attempt<T>(
+async fn attempt<T>(
     opening: impl Future<Output = ports::Result<T>>,
     side: &str,
     part: Part,

@@ -20,10 +20,9 @@ use tower::ServiceExt;
 
 pub struct Bench {
     pub router: Router,
-    pub control: Control,
-    pub journal: Arc<MemoryJournal>,
-    pub settings: plans::Settings,
-    pub dir: tempfile::TempDir,
+    journal: Arc<MemoryJournal>,
+    /// Holds the allowed root and the backups until the bench goes.
+    _dir: tempfile::TempDir,
 }
 
 pub struct Answer {
@@ -74,8 +73,7 @@ impl Bench {
         let root = dir.path().join("sites");
         std::fs::create_dir(&root).expect("the allowed root");
         let options = Options { local_roots: Some(vec![root]), ..Options::new(dir.path()) };
-        let control = Control::new(engine, settings.clone(), options);
-        Self { router: router(control.clone()), control, journal, settings, dir }
+        Self { router: router(Control::new(engine, settings, options)), journal, _dir: dir }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
