@@ -242,6 +242,23 @@ impl Leases for MemoryJournal {
 impl Record for MemoryJournal {
     async fn write(&self, token: &Token, changes: Vec<Change>, events: Vec<NewEvent>) -> Result<(), EngineError> {
         self.held(token, |run| {
+            // Only a step that is not there is refused: all of them are looked for before anything changes.
+            let mut steps = run.steps.len();
+            for change in &changes {
+                match change {
+                    Change::Pin(pins) => steps = pins.len(),
+                    Change::Begun { index }
+                    | Change::Done { index, .. }
+                    | Change::Failed { index, .. }
+                    | Change::Faltered { index, .. }
+                    | Change::Undone { index }
+                        if *index as usize >= steps =>
+                    {
+                        return Err(EngineError::Internal(format!("the run has no step {index}")));
+                    }
+                    _ => {}
+                }
+            }
             changes.into_iter().try_for_each(|change| run.apply(change))?;
             events.into_iter().for_each(|event| run.append(event));
             Ok(())

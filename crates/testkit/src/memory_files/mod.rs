@@ -120,8 +120,12 @@ impl MemoryFiles {
     }
 
     pub fn link(&self, path: &str, target: &str) -> &Self {
-        self.lock().store(self.tree, path.as_bytes(), Node::Link { target: target.as_bytes().to_vec() }, 0o777, None);
+        self.link_bytes(path.as_bytes(), target.as_bytes());
         self
+    }
+
+    pub fn link_bytes(&self, path: &[u8], target: &[u8]) {
+        self.lock().store(self.tree, path, Node::Link { target: target.to_vec() }, 0o777, None);
     }
 
     pub fn device(&self, path: &str) -> &Self {
@@ -130,8 +134,12 @@ impl MemoryFiles {
     }
 
     pub fn directory(&self, path: &str, mode: u32) -> &Self {
-        self.lock().store(self.tree, path.as_bytes(), Node::Directory, mode, None);
+        self.directory_bytes(path.as_bytes(), mode);
         self
+    }
+
+    pub fn directory_bytes(&self, path: &[u8], mode: u32) {
+        self.lock().store(self.tree, path, Node::Directory, mode, None);
     }
 
     pub fn set_mode(&self, path: &str, mode: u32) -> &Self {

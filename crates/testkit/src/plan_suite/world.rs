@@ -68,20 +68,22 @@ impl World {
     }
 
     async fn work(&self, ask: impl AsyncFn(&Engine)) -> RunView {
-        let store = self.open().await;
+        let mut store = self.open().await;
         ask(&Engine::new(store.clone(), self.plans.clone())).await;
-        let worker = tokio::spawn(self.worker(store.clone()).run(CancellationToken::new()));
-        let ended = tokio::select! {
-            run = until_end(store.clone(), &self.plans) => Some(run),
-            () = self.trap.crashed.notified() => None,
-        };
-        worker.abort();
-        let _aborted = worker.await;
-        shut(store).await;
-        match ended {
-            Some(run) => run,
-            // The process is gone; a new one opens the journal and goes on.
-            None => Box::pin(self.work(async |_: &Engine| {})).await,
+        loop {
+            let worker = tokio::spawn(self.worker(store.clone()).run(CancellationToken::new()));
+            let ended = tokio::select! {
+                run = until_end(store.clone(), &self.plans) => Some(run),
+                () = self.trap.crashed.notified() => None,
+            };
+            worker.abort();
+            let _aborted = worker.await;
+            shut(store).await;
+            match ended {
+                Some(run) => return run,
+                // The process is gone; a new one opens the journal and goes on.
+                None => store = self.open().await,
+            }
         }
     }
 
