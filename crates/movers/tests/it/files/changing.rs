@@ -1,0 +1,131 @@
+//! A source that lives while it is copied, and the final pass.
+
+use super::world::{World, furnish, pattern};
+use movers::files::ProblemKind;
+use ports::ErrorKind;
+use testkit::memory_files::{MemoryFiles, Op, Rule};
+
+#[tokio::test]
+async fn the_final_pass_takes_what_changed_and_removes_what_vanished() {
+    let world = World::trees();
+    furnish(&world.source);
+    world.destination.write("own/file", "of the destination");
+    world.plan().await.expect("a plan");
+    world.copy().await.expect("the bulk pass");
+    let puts = world.destination.calls(Op::Put);
+    world.source.write("index.php", "<?php echo 'HELLO';").write("new/dir/file", "new").delete("z").delete("a b").link("current", "new/dir/file");
+    world.source.write("wp-content/large.bin", pattern(95_000, 77)).set_mode("empty.txt", 0o600).directory("hollow2", 0o701);
+    let last = world.final_pass().await.expect("the final pass");
+    assert_eq!((last.files, last.symlinks, last.removed), (4, 1, 3), "{last:?}");
+    assert_eq!(world.destination.calls(Op::Put) - puts, 3, "only what changed (the large one goes in parts)");
+    assert!(world.verify().await.expect("verification").is_equal());
+    let mut theirs = world.destination.state();
+    theirs.retain(|line| !line.starts_with("own/"));
+    assert_eq!(world.source.state(), theirs);
+    let puts = world.destination.calls(Op::Put);
+    world.final_pass().await.expect("again, with nothing to do");
+    assert_eq!(world.destination.calls(Op::Put), puts);
+}
+
+#[tokio::test]
+async fn a_final_pass_that_was_interrupted_catches_what_changed_since() {
+    let world = World::trees();
+    furnish(&world.source);
+    world.plan().await.expect("a plan");
+    world.copy().await.expect("the bulk pass");
+    for n in 0..12 {
+        world.source.write("index.php", format!("version {n}")).write(&format!("new{n}"), "x").delete(&format!("new{}", n - 2));
+        world.last.crash_at(n as u64 % 6, n % 3 == 0);
+        let _ = world.final_pass().await;
+        world.last.heal();
+    }
+    world.source.write("index.php", "the very last");
+    world.final_pass().await.expect("the final pass");
+    assert_eq!(world.source.state(), world.destination.state());
+    assert!(world.verify().await.expect("verification").is_equal());
+}
+
+#[tokio::test]
+async fn a_file_that_vanishes_and_comes_back_is_there_in_the_end() {
+    let world = World::to_objects();
+    world.source.write("dir/file", "content").write("other", "x");
+    world.plan().await.expect("a plan");
+    world.copy().await.expect("the bulk pass");
+    world.source.delete("dir");
+    world.final_pass().await.expect("a final pass");
+    assert!(world.destination.read("dir/file").is_none());
+    assert!(world.verify().await.expect("verification").is_equal());
+    world.source.write("dir/file", "content");
+    world.final_pass().await.expect("another final pass");
+    assert_eq!(world.destination.read("dir/file").expect("back"), "content");
+    assert!(world.verify().await.expect("verification").is_equal());
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_read_is_read_again() {
+    let world = World::trees();
+    world.source.write("log", pattern(70_000, 1)).write("short", "x");
+    world.plan().await.expect("a plan");
+    world.source.fault(Rule::rewrite_while_read("log", &pattern(70_000, 2)));
+    let copied = world.copy().await.expect("the copy");
+    assert_eq!(copied.problems.count, 0);
+    assert_eq!(world.destination.read("log").expect("there"), pattern(70_000, 2));
+}
+
+#[tokio::test]
+async fn what_never_stands_still_is_a_word_in_the_bulk_pass_and_an_error_in_the_last() {
+    let mut world = World::trees();
+    world.options.chunk_size = 1 << 20;
+    world.source.write("log", pattern(70_000, 1)).write("short", "x");
+    world.plan().await.expect("a plan");
+    world.source.fault(Rule::rewrite_while_read("log", &pattern(71_000, 2)).always());
+    let copied = world.copy().await.expect("the bulk pass goes on");
+    assert_eq!(copied.problems.listed[0].kind, ProblemKind::Changed);
+    assert_eq!(copied.problems.lasting, 0);
+    let error = world.final_pass().await.expect_err("it must stand still now");
+    assert_eq!(error.kind, ErrorKind::Changed);
+    assert!(error.to_string().contains("log") && error.advice.contains("maintenance"), "{error}");
+    world.source.heal();
+    world.final_pass().await.expect("it stands still");
+    assert_eq!(world.source.state(), world.destination.state());
+}
+
+#[tokio::test]
+async fn a_file_that_vanishes_before_or_while_it_is_read_is_a_word_in_the_bulk_pass() {
+    let world = World::trees();
+    world.source.write("gone-before", "x").write("gone-while", pattern(30_000, 1)).write("stays", "x");
+    world.plan().await.expect("a plan");
+    world.source.delete("gone-before").fault(Rule::vanish_while_read("gone-while"));
+    let copied = world.copy().await.expect("the bulk pass goes on");
+    assert_eq!((copied.files, copied.problems.lasting), (2, 0), "{copied:?}");
+    world.final_pass().await.expect("the final pass");
+    assert_eq!(world.source.state(), world.destination.state());
+    assert!(world.verify().await.expect("verification").is_equal());
+}
+
+#[tokio::test]
+async fn what_the_plan_did_not_know_is_overwritten_only_after_it_was_saved() {
+    for keeping in [false, true] {
+        let mut world = World::trees();
+        world.keeping = keeping;
+        world.source.write("a", "a").write("same", "same");
+        world.destination.write("new", "precious");
+        let equal = MemoryFiles::clone(&world.destination);
+        equal.write("same", "same");
+        // The destination's "same" is proven equal by hash once sizes and times match.
+        world.source.write("same", "same");
+        world.plan().await.expect("a plan");
+        world.back_up().await.expect("a backup");
+        world.copy().await.expect("the bulk pass");
+        let before = world.destination.read("new");
+        world.source.write("new", "from the source");
+        let last = world.final_pass().await.expect("the final pass");
+        if keeping {
+            assert_eq!(world.destination.read("new").expect("there"), "from the source");
+            assert!(world.undo().await.expect("undo").is_complete());
+        } else {
+            assert_eq!(last.problems.listed[0].kind, ProblemKind::Occupied);
+        }
+        assert_eq!(world.destination.read("new"), before);
+    }
+}

@@ -1,0 +1,12 @@
+//! The files mover.
+
+mod backing;
+mod changing;
+mod crashing;
+mod failing;
+mod large;
+mod planning;
+mod random;
+mod scale;
+mod verifying;
+mod world;
