@@ -3,6 +3,7 @@
 mod lifecycle;
 mod migrate;
 mod outcome;
+mod report;
 mod show;
 mod validate;
 

@@ -43,7 +43,7 @@ impl Session<'_> {
         let how = if partial { "Completed, but something was left behind" } else { "Completed" };
         let time = status.0["duration"].as_f64().map(|d| format!(" in {}", domain::units::duration(d))).unwrap_or_default();
         self.output.say(&format!("{how}{time}: {}", status.figures()));
-        for line in super::show::report_lines(&report) {
+        for line in super::report::under_a_finished_migration(&report) {
             self.output.say(&line);
         }
         self.output.say(&format!("Details:   {}", self.command(&format!("report {id}"))));

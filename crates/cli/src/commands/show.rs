@@ -1,7 +1,7 @@
-//! `status`, `logs`, `report`: what is known about migrations.
+//! `status`, `logs`: what is known about migrations.
 
 use super::{Session, path};
-use crate::args::{Level, Logs, Report, Status as StatusArgs};
+use crate::args::{Level, Logs, Status as StatusArgs};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Ended, OnInterrupt, Status, interrupts, log_line};
 use serde_json::{Value, json};
@@ -106,76 +106,11 @@ impl Session<'_> {
             }
         }
     }
-
-    pub async fn report(&self, args: &Report) -> Result<Exit, Failure> {
-        let report = self.door.get(&path(&args.id, "/report")).await?;
-        if let Some(file) = &args.html {
-            let page = self.door.call(http::Method::GET, &path(&args.id, "/report?format=html"), None).await?;
-            if page.status != 200 {
-                page.json()?;
-                return Err(Failure::new(Exit::Failed, "PROTOCOL", "The control plane gave no page"));
-            }
-            std::fs::write(file, &page.body)
-                .map_err(|e| Failure::new(Exit::Failed, "FILE", format!("The report could not be written to {}: {e}", file.display())))?;
-            self.output.say(&format!("Report written to {}", file.display()));
-        } else {
-            for line in facts(&report, 0) {
-                self.output.say(&line);
-            }
-        }
-        self.output.result(Exit::Ok, json!({"report": report}));
-        Ok(Exit::Ok)
-    }
 }
 
 /// Samples of progress are for bars, not for a log.
 fn is_sample(event: &Value) -> bool {
     event["event"] == "migration.progress"
-}
-
-/// The few words of a report that belong under a finished migration.
-pub fn report_lines(report: &Value) -> Vec<String> {
-    const SHOWN: usize = 10;
-    let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let mut lines = Vec::new();
-    if number("/report_version") == 0 {
-        return lines;
-    }
-    let mut moved = vec![format!("{} files ({})", number("/summary/files"), domain::units::size(number("/summary/bytes")))];
-    if number("/summary/tables") > 0 {
-        moved.push(format!("{} tables with {} rows", number("/summary/tables"), number("/summary/rows")));
-    }
-    if number("/summary/files_unchanged") > 0 {
-        moved.push(format!("{} files were there already", number("/summary/files_unchanged")));
-    }
-    lines.push(format!("Moved:     {}", moved.join(", ")));
-    lines.push(format!("Verified:  {}", verified(&report["verification"])));
-    if let Some(backup) = report["backup"]["id"].as_str() {
-        lines.push(format!("Backup:    {backup}, kept until {}", text(&report["backup"]["expires"])));
-    }
-    for warning in report["warnings"].as_array().into_iter().flatten().take(SHOWN) {
-        lines.push(format!("Warning:   {}", text(warning)));
-    }
-    let leftovers = report["leftovers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    for left in leftovers.iter().take(SHOWN) {
-        lines.push(format!("Left:      {} {}: {}", text(&left["kind"]), text(&left["name"]), text(&left["reason"])));
-    }
-    let count = number("/leftovers_count") as usize;
-    if count > SHOWN.min(leftovers.len()) {
-        lines.push(format!("           … and {} more, see the report", count - SHOWN.min(leftovers.len())));
-    }
-    lines
-}
-
-fn verified(verification: &Value) -> String {
-    if verification["verified"] != true {
-        return format!("no, {}", verification["reason"].as_str().unwrap_or("the report does not say why"));
-    }
-    let files = verification["files"]["files"].as_u64().map(|n| format!("{n} files by their hashes"));
-    let tables = verification["database"]["tables"].as_array().map(|t| format!("{} tables by their contents", t.len()));
-    let parts: Vec<_> = [files, tables].into_iter().flatten().collect();
-    format!("what is stored is what was read ({})", parts.join(", "))
 }
 
 /// Any JSON as indented lines for a person: one fact a line, long lists shortened.

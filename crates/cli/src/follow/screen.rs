@@ -31,14 +31,14 @@ impl<'a> Screen<'a> {
     pub fn show(&mut self, status: &Status) {
         if let Some(bar) = &self.bar {
             bar.set_position((status.percent() * 10.0) as u64);
-            bar.set_prefix(format!("{:.1}%", status.percent()));
+            bar.set_prefix(percent(status));
             bar.set_message(format!("{} · {}", title(status), status.figures()));
             return;
         }
         let now = Instant::now();
         let due = self.last.as_ref().is_none_or(|(step, at)| *step != title(status) || now.duration_since(*at) >= PLAIN_EVERY);
         if due || status.is_at_rest() {
-            self.output.note(&format!("[{:5.1}%] {}: {}", status.percent(), title(status), status.figures()));
+            self.output.note(&format!("[{:>6}] {}: {}", percent(status), title(status), status.figures()));
             self.last = Some((title(status), now));
         }
     }
@@ -63,6 +63,11 @@ impl<'a> Screen<'a> {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Taking back has no percentage of its own.
+fn percent(status: &Status) -> String {
+    if matches!(status.word(), "rolling_back" | "rolled_back" | "stuck") { String::new() } else { format!("{:.1}%", status.percent()) }
 }
 
 fn title(status: &Status) -> String {

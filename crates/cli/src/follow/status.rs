@@ -33,8 +33,11 @@ impl Status {
         matches!(self.word(), "completed" | "failed" | "cancelled" | "rolled_back" | "stuck" | "paused" | "created")
     }
 
-    /// `3 of 8 steps, 1204 of 4000 files, 12.1 MB of 15.5 MB, 2.3 MB/s`, as far as it is known.
+    /// `step 3 of 8, 1204 of 4000 files, 12.1 MB of 15.5 MB, 2.3 MB/s`, as far as it is known.
     pub fn figures(&self) -> String {
+        if matches!(self.word(), "rolling_back" | "rolled_back" | "stuck") {
+            return self.taken_back();
+        }
         let m = &self.0["performance_metrics"];
         let mut parts = vec![format!("step {} of {}", self.0["steps_completed"], self.0["steps_total"])];
         if m["files_total"].as_u64().is_some_and(|n| n > 0) {
@@ -49,6 +52,13 @@ impl Status {
             parts.push(rate.to_owned());
         }
         parts.join(", ")
+    }
+
+    fn taken_back(&self) -> String {
+        let steps = self.0["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let undone = steps.iter().filter(|s| s["status"] == "undone").count();
+        let begun = steps.iter().filter(|s| s["status"] != "pending").count();
+        format!("{undone} of {begun} steps taken back")
     }
 
     /// The letter of a migration that failed; `None` when it has no error.
@@ -93,6 +103,8 @@ mod tests {
             json!({"steps_completed": 0, "steps_total": 8, "performance_metrics": {"files_total": 0, "data_total": "0 B", "transfer_rate_current": "0 B/s"}}),
         );
         assert_eq!(empty.figures(), "step 0 of 8");
+        let back = Status::of(json!({"status": "rolling_back", "steps": [{"status": "completed"}, {"status": "undone"}, {"status": "pending"}]}));
+        assert_eq!(back.figures(), "1 of 2 steps taken back");
     }
 
     #[test]
