@@ -100,7 +100,22 @@ async fn envelope(request: Request, next: Next) -> Response {
     response
 }
 
-/// Document 3's envelope, on the headers that the handler had set.
+/// Document 3's envelope.
+#[derive(serde::Serialize)]
+struct Envelope<'a> {
+    error: Body<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Body<'a> {
+    code: &'static str,
+    message: &'a str,
+    details: &'a Value,
+    timestamp: String,
+    request_id: &'a str,
+}
+
+/// The envelope, on the headers that the handler had set.
 fn render(mut failure: Failure, response: Response, id: &str) -> Response {
     if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
         let error_id = format!("err-{}", short_id());
@@ -109,17 +124,13 @@ fn render(mut failure: Failure, response: Response, id: &str) -> Response {
     } else if let Some(private) = &failure.private {
         tracing::warn!(request_id = %id, code = failure.code, cause = %private, "request failed");
     }
-    let body = json!({"error": {
-        "code": failure.code,
-        "message": failure.message,
-        "details": failure.details,
-        "timestamp": control::time::text(jiff::Timestamp::now()),
-        "request_id": id,
-    }});
+    let timestamp = control::time::text(jiff::Timestamp::now());
+    let error = Body { code: failure.code, message: &failure.message, details: &failure.details, timestamp, request_id: id };
+    let body = serde_json::to_string(&Envelope { error }).unwrap_or_default();
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Response::from_parts(parts, body.to_string().into())
+    Response::from_parts(parts, body.into())
 }
 
 /// A caller's own id is kept when it is short and plain; anything else could forge log lines.

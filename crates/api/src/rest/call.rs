@@ -26,9 +26,10 @@ pub(crate) struct Call {
 
 /// What a use case answered, not yet encoded.
 pub(crate) enum Reply {
-    Json(StatusCode, Value),
+    /// JSON text, with its fields in the order of the documentation.
+    Json(StatusCode, String),
     /// 201 with the new thing's address.
-    Created(String, Value),
+    Created(String, String),
     Html(String),
     Redirect(&'static str),
 }
@@ -47,8 +48,8 @@ impl Reply {
     }
 }
 
-fn encode<T: Serialize>(value: T) -> Result<Value, Error> {
-    serde_json::to_value(value).map_err(|e| Error::internal(format!("an answer cannot be encoded: {e}")))
+fn encode<T: Serialize>(value: T) -> Result<String, Error> {
+    serde_json::to_string(&value).map_err(|e| Error::internal(format!("an answer cannot be encoded: {e}")))
 }
 
 impl Call {
@@ -126,8 +127,8 @@ fn malformed(message: &str, line: usize, column: usize) -> Failure {
 
 pub(super) fn answer(result: Result<Reply, Error>) -> Response {
     match result {
-        Ok(Reply::Json(status, value)) => (status, axum::Json(value)).into_response(),
-        Ok(Reply::Created(location, value)) => (StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(value)).into_response(),
+        Ok(Reply::Json(status, text)) => (status, JSON, text).into_response(),
+        Ok(Reply::Created(location, text)) => (StatusCode::CREATED, [(header::LOCATION, location)], JSON, text).into_response(),
         Ok(Reply::Html(text)) => (page_headers("text/html; charset=utf-8", REPORT_POLICY), text).into_response(),
         Ok(Reply::Redirect(to)) => ([(header::VARY, "Accept")], Redirect::to(to)).into_response(),
         Err(error) => refuse(error.into()),
@@ -137,6 +138,8 @@ pub(super) fn answer(result: Result<Reply, Error>) -> Response {
 pub(super) fn refuse(failure: Failure) -> Response {
     failure.into_response()
 }
+
+const JSON: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
 
 /// Reports are self-contained: nothing may be loaded or run.
 const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";

@@ -239,7 +239,8 @@ async fn schema_of(database: &Arc<dyn Database>) -> ports::Result<Schema> {
 
 fn contents(schema: &Schema, field: &str) -> Outcome {
     let bytes: u64 = schema.tables.iter().map(|t| t.bytes).sum();
-    let text = format!("{} tables, about {}", schema.tables.len(), units::size(bytes));
+    let tables = schema.tables.len();
+    let text = format!("{tables} table{}, about {}", if tables == 1 { "" } else { "s" }, units::size(bytes));
     if schema.unmovable.is_empty() {
         return Outcome::Passed(text);
     }
