@@ -88,11 +88,12 @@ impl CellEditor for MySqlCells {
             text(&table.name.name)
         );
         let stamps: Vec<String> = lease.query(sql).await.map_err(broken)?;
-        let keep: String = stamps.iter().filter(|s| !columns.contains(s)).map(|s| format!(",{0}={0}", ident(s))).collect();
+        let keep: Vec<_> = stamps.iter().filter(|s| !columns.contains(s)).map(|s| format!("{0}={0}", ident(s))).collect();
         lease.query_drop("START TRANSACTION").await.map_err(broken)?;
         for row in rows {
-            let sets: Vec<_> = wanted.iter().zip(&row.values).map(|(c, v)| format!("{}={}", ident(&c.name), literal(c, v.as_deref()))).collect();
-            let sql = format!("UPDATE {} SET {}{keep} WHERE {}", ident(&table.name.name), sets.join(","), equals(table, &row.key));
+            let new = wanted.iter().zip(&row.values).map(|(c, v)| format!("{}={}", ident(&c.name), literal(c, v.as_deref())));
+            let sets: Vec<_> = new.chain(keep.iter().cloned()).collect();
+            let sql = format!("UPDATE {} SET {} WHERE {}", ident(&table.name.name), sets.join(","), equals(table, &row.key));
             let done = match lease.query_drop(sql).await {
                 Ok(()) => check_warnings(&mut lease, &subject, table).await,
                 Err(e) => Err(broken(e)),

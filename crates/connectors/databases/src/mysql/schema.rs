@@ -7,7 +7,7 @@ use super::ddl::lexer::{Kind, tokens, words};
 use super::ddl::table::{Item, TableDefinition};
 use super::quote::{ident, text, unquote};
 use super::server::Server;
-use super::tables::{self, Tables};
+use super::tables::{self, Found};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Row};
 use ports::Result;
@@ -60,7 +60,7 @@ impl Reader<'_> {
         self.conn.query_first(statement).await
     }
 
-    async fn sequences(&mut self, found: &Tables) -> Result<(), Error> {
+    async fn sequences(&mut self, found: &Found) -> Result<(), Error> {
         for name in &found.sequences {
             let Some(create) = self.shown(&format!("SHOW CREATE SEQUENCE {}", ident(name))).await?.and_then(|r| column(&r, "Create Table")) else { continue };
             let next: Option<i64> = self.conn.query_first(format!("SELECT next_not_cached_value FROM {}", ident(name))).await?;
@@ -71,7 +71,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    async fn tables(&mut self, found: &Tables) -> Result<(), Error> {
+    async fn tables(&mut self, found: &Found) -> Result<(), Error> {
         let mut keys = Vec::new();
         for entry in &found.tables {
             let name = &entry.table.name.name;
@@ -139,7 +139,7 @@ impl Reader<'_> {
         self.schema.unmovable.push(Unmovable { kind: kind.to_lowercase(), name, reason: reason.to_owned() });
     }
 
-    async fn views(&mut self, found: &Tables) -> Result<(), Error> {
+    async fn views(&mut self, found: &Found) -> Result<(), Error> {
         let mut views = Vec::new();
         for name in &found.views {
             match self.shown(&format!("SHOW CREATE VIEW {}", ident(name))).await {
@@ -154,12 +154,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Takes `` `this database`. `` out of a definition.
+    /// Takes the database's own name out of a definition, so that it means the database that it will be in.
     fn unqualified(&self, sql: &str) -> String {
-        let all = tokens(sql);
-        let own = |at: usize| all[at].kind == Kind::Name && unquote(all[at].text) == self.database && all.get(at + 1).is_some_and(|t| t.text == ".");
-        let dot = |at: usize| at > 0 && all[at].text == "." && own(at - 1);
-        (0..all.len()).filter(|at| !own(*at) && !dot(*at)).map(|at| all[at].text).collect()
+        if self.schema.tables.iter().any(|t| t.name.name == self.database) { sql.to_owned() } else { without_qualifier(sql, self.database) }
     }
 
     async fn triggers(&mut self) -> Result<(), Error> {
@@ -215,6 +212,28 @@ fn with_session(row: Option<&Row>, zone: Option<&str>, create: String) -> Vec<St
     statements
 }
 
+/// Takes `` `database`. `` and `database.` out, unless the name is used for something else as well (an alias).
+fn without_qualifier(sql: &str, database: &str) -> String {
+    let all = tokens(sql);
+    let own = |at: usize| all[at].kind == Kind::Name && unquote(all[at].text) == database;
+    let dot = |at: usize| all.get(at).is_some_and(|t| t.text.starts_with('.'));
+    let alone = (0..all.len()).any(|at| (own(at) && !dot(at + 1)) || (all[at].kind == Kind::Word && all[at].text == database && !dot(at + 1)));
+    if alone {
+        return sql.to_owned();
+    }
+    let qualifier = format!("{database}.");
+    let plain = |at: usize| {
+        let text = all[at].text;
+        match all[at].kind {
+            _ if own(at) => "",
+            Kind::Word if at > 0 && own(at - 1) => &text[1..],
+            Kind::Word => text.strip_prefix(qualifier.as_str()).unwrap_or(text),
+            _ => text,
+        }
+    };
+    (0..all.len()).map(plain).collect()
+}
+
 /// Views after the views they read.
 fn dependency_order(mut views: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut out: Vec<(String, String)> = Vec::with_capacity(views.len());
@@ -236,6 +255,18 @@ fn dependency_order(mut views: Vec<(String, String)>) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_databases_own_name_is_taken_out() {
+        for (from, to) in [
+            ("select `shop`.`t`.`a` from (`shop`.`t` join `other`.`t` `x`)", "select `t`.`a` from (`t` join `other`.`t` `x`)"),
+            ("SET n = (SELECT COUNT(*) FROM shop.t2) -- shopping", "SET n = (SELECT COUNT(*) FROM t2) -- shopping"),
+            ("SELECT shop.id FROM items AS shop", "SELECT shop.id FROM items AS shop"),
+            ("SELECT 'shop.t', `shop`.t", "SELECT 'shop.t', t"),
+        ] {
+            assert_eq!(without_qualifier(from, "shop"), to);
+        }
+    }
 
     #[test]
     fn views_come_after_the_views_they_read() {

@@ -17,7 +17,7 @@ pub(super) struct TableEntry {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Tables {
+pub(super) struct Found {
     pub tables: Vec<TableEntry>,
     pub views: Vec<String>,
     pub sequences: Vec<String>,
@@ -28,12 +28,12 @@ type ColumnRow = (String, String, String, String, Option<String>, Option<String>
 type IndexRow = (String, String, Option<String>, Option<String>);
 
 /// Reads all of them in four queries, however many tables there are.
-pub(super) async fn read(conn: &mut Conn) -> Result<Tables, Error> {
+pub(super) async fn read(conn: &mut Conn) -> Result<Found, Error> {
     let mut columns = read_columns(conn).await?;
     let mut keys = read_keys(conn).await?;
     let sql = "SELECT TABLE_NAME, TABLE_TYPE, TABLE_ROWS, DATA_LENGTH, INDEX_LENGTH, TABLE_COLLATION FROM information_schema.TABLES \
                WHERE TABLE_SCHEMA=DATABASE() ORDER BY TABLE_NAME";
-    let mut found = Tables::default();
+    let mut found = Found::default();
     for (name, kind, rows, data, _index, collation) in conn.query::<TableRow, _>(sql).await? {
         match kind.as_str() {
             "VIEW" => found.views.push(name),

@@ -283,7 +283,6 @@ pub async fn failing_kinds(database: &dyn Database, role: Role) -> BTreeSet<Stri
     for check in database.checks(role) {
         if let CheckOutcome::Failed { kind, finding } = check.run.await {
             assert!(!finding.issue.is_empty() && !finding.field.is_empty());
-            eprintln!("{role:?} {}: {finding:?}", check.name);
             kinds.insert(format!("{kind:?}"));
         }
     }
