@@ -32,7 +32,7 @@ impl Root {
     }
 
     pub(super) fn subject(&self, path: &FilePath) -> String {
-        format!("{}/{path}", self.path.display())
+        if path.as_bytes().is_empty() { self.location() } else { format!("{}/{path}", self.path.display()) }
     }
 
     /// Bytes that a path below the root may have (PATH_MAX, and room for a staging name).

@@ -7,7 +7,7 @@ use crate::{staging, tree::Names};
 use futures::stream::{self, BoxStream, StreamExt};
 use ports::Result;
 use ports::files::{Entry, FilePath};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl<'a> Walk<'a> {
     }
 
     fn descend(&mut self) -> Result<()> {
-        let top = OwnedFd::from(self.root.open()?.into_std_file());
+        let top = open_top(self.root)?;
         let mut levels = vec![self.level(top, FilePath::default())?];
         while let Some(level) = levels.last_mut() {
             let Some((name, ())) = level.names.take() else {
@@ -109,8 +109,13 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The root's handle, fit for listing (the one of cap-std is a mere path).
+pub(super) fn open_top(root: &Root) -> Result<OwnedFd> {
+    open_directory(&root.open()?, b".").map_err(|e| from_io("list the directory", root.location(), e.into()))
+}
+
 /// Opens a directory below another one, never through a link.
-pub(super) fn open_directory(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_directory(dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     openat(dir, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 

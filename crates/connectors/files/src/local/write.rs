@@ -3,7 +3,7 @@
 use super::LocalFiles;
 use super::error::from_io;
 use super::root::{Root, is_absent};
-use super::walk::{each_name, open_directory};
+use super::walk::{each_name, open_directory, open_top};
 use crate::body::{collect, wrong_length};
 use crate::{staging, tree};
 use bytes::Bytes;
@@ -228,9 +228,9 @@ fn make_link(parent: &Dir, leaf: &[u8], target: &[u8], entry: &Entry) -> io::Res
 
 /// Removes every staging file of one run, then writes the file system back: the run's sync point.
 pub(super) fn sweep(root: &Root, prefix: &str) -> Result<()> {
-    let top = match root.open() {
+    let top = match open_top(root) {
         Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
-        other => OwnedFd::from(other?.into_std_file()),
+        other => other?,
     };
     let told = |e: Errno| from_io("sweep unfinished files below", root.location(), e.into());
     sweep_below(top.try_clone().map_err(|e| from_io("sweep", root.location(), e))?, prefix).map_err(told)?;
@@ -261,7 +261,7 @@ fn sweep_below(top: OwnedFd, prefix: &str) -> rustix::io::Result<()> {
             None => {
                 open.pop();
             }
-            Some(name) => match open_directory(dir, &name) {
+            Some(name) => match open_directory(&*dir, &name) {
                 Ok(child) => open.push((child, Vec::new(), false)),
                 // A directory that we may not read holds nothing of ours; a vanished one neither.
                 Err(e) if e == Errno::ACCESS || is_absent(&e.into()) || e == Errno::LOOP => {}

@@ -45,7 +45,7 @@ impl Host {
     }
 
     pub(super) fn subject(&self, path: &FilePath) -> String {
-        format!("{}/{path}", self.location)
+        if path.as_bytes().is_empty() { self.location.clone() } else { format!("{}/{path}", self.location) }
     }
 
     pub(super) async fn session(&self) -> Result<Lent> {

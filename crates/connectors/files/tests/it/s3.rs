@@ -1,0 +1,222 @@
+//! S3, on the rig's SeaweedFS.
+
+use crate::suite::{Case, body, clear, entries, file, noise, paths, put, read, suite};
+use connectors_files::s3::S3Files;
+use domain::Secret;
+use domain::spec::S3At;
+use ports::files::{EntryKind, FilePath, FileTarget};
+use ports::{CheckOutcome, ErrorKind, Examine, Role};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+fn unique() -> String {
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn at(bucket: &str, prefix: &str) -> S3At {
+    let rig = testkit::rig::s3();
+    S3At {
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        region: "us-east-1".to_owned(),
+        endpoint: Some(rig.endpoint),
+        path_style: None,
+        access_key_id: Some(rig.access_key_id),
+        secret_access_key: Some(Secret::new(rig.secret_access_key)),
+        session_token: None,
+        index_document: None,
+        error_document: None,
+    }
+}
+
+fn open(at: &S3At) -> Arc<S3Files> {
+    Arc::new(S3Files::new(at, 8).expect("open"))
+}
+
+/// One bucket for all (a bucket is dear on SeaweedFS), a prefix for each.
+async fn case() -> Case {
+    let at = at("files-suite", &format!("case {}/", unique()));
+    let target = open(&at);
+    target.prepare().await.expect("prepare");
+    Case { target, other: open(&at), disk: None, _guard: Box::new(()) }
+}
+
+/// A whole bucket of its own.
+async fn bucket_case() -> Case {
+    let at = at(&format!("files-suite-{}", unique()), "");
+    let target = open(&at);
+    target.prepare().await.expect("prepare");
+    Case { target, other: open(&at), disk: None, _guard: Box::new(()) }
+}
+
+suite!(case:
+    listing::an_empty_root_lists_nothing,
+    listing::the_order_is_that_of_the_bytes,
+    listing::names_come_back_byte_for_byte,
+    listing::impossible_names_are_refused,
+    listing::empty_files_and_directories_are_kept,
+    listing::a_deep_tree_is_walked,
+    listing::five_thousand_entries_are_all_there,
+    reading::ranges_are_exact,
+    reading::a_missing_file_is_not_found,
+    reading::an_edit_of_the_same_size_is_seen,
+    writing::what_was_put_is_read_back,
+    writing::put_replaces,
+    writing::a_wrong_length_leaves_the_old_file,
+    writing::a_source_error_leaves_nothing,
+    writing::modes_and_times_are_kept,
+    writing::removing_twice_is_fine,
+    writing::a_full_directory_is_not_removed,
+    writing::sweep_removes_what_is_unfinished,
+    links::links_are_kept_and_replaced,
+    parts::parts_go_on_in_another_process,
+    parts::complete_twice_is_fine,
+    parts::an_aborted_upload_is_gone,
+    parts::a_part_of_the_wrong_length_is_refused,
+    writing::all_checks_pass,
+);
+
+#[tokio::test]
+async fn a_missing_bucket_is_not_found_until_prepared() {
+    let case = bucket_case().await;
+    crate::suite::listing::a_missing_root_is_not_found_until_prepared(&case).await;
+    case.target.remove(&FilePath::default()).await.expect("remove the bucket");
+    case.target.remove(&FilePath::default()).await.expect("twice");
+}
+
+/// What a key is, it stays: nothing is tidied up.
+#[tokio::test]
+async fn keys_are_raw() {
+    let case = case().await;
+    for key in ["a//b", "/a", "a/b/", "//", "a b", "a"] {
+        case.target.accepts(&FilePath::from(key)).expect("accepted");
+        put(&*case.target, key, key.as_bytes()).await;
+    }
+    let listed = paths(&*case.target).await;
+    for key in ["a//b", "/a", "a/b/", "//", "a b", "a"] {
+        assert!(listed.contains(&FilePath::from(key)), "{key} is not in {listed:?}");
+        assert_eq!(read(&*case.target, key).await.expect("read"), key.as_bytes());
+    }
+    clear(&*case.target).await;
+}
+
+#[tokio::test]
+async fn content_types_come_from_the_name_or_the_source() {
+    let case = case().await;
+    for (name, given, expected) in [
+        ("index.html", None, "text/html"),
+        ("style.CSS", None, "text/css"),
+        ("photo.webp", None, "image/webp"),
+        ("no-extension", None, "application/octet-stream"),
+        ("odd.html", Some("text/plain; charset=latin1"), "text/plain; charset=latin1"),
+    ] {
+        let mut entry = file(name, 1);
+        entry.content_type = given.map(str::to_owned);
+        case.target.put(&entry, crate::suite::TAG, body(b"x")).await.expect("put");
+        let found = case.target.stat(&FilePath::from(name)).await.expect("stat").expect("there");
+        assert_eq!(found.content_type.as_deref(), Some(expected), "{name}");
+    }
+    clear(&*case.target).await;
+}
+
+#[tokio::test]
+async fn a_file_above_the_limit_goes_in_parts() {
+    let case = case().await;
+    let size = case.target.traits().single_put_limit as usize;
+    put(&*case.target, "just", &noise(size, 1)).await;
+    let error = case.target.put(&file("more", size + 1), crate::suite::TAG, body(b"")).await.expect_err("too large");
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    clear(&*case.target).await;
+}
+
+#[tokio::test]
+async fn a_prefix_marker_is_the_root_itself() {
+    let at = at("files-suite", &format!("marked {}/", unique()));
+    let outer = open(&S3At { prefix: String::new(), ..at.clone() });
+    let inner = open(&at);
+    outer.prepare().await.expect("prepare");
+    let root = at.prefix.trim_end_matches('/');
+    outer.make(&crate::suite::directory(root)).await.expect("make");
+    put(&*inner, "a", b"x").await;
+    assert_eq!(paths(&*inner).await, [FilePath::from("a")]);
+    assert_eq!(entries(&*inner).await[0].kind, EntryKind::File { size: 1 });
+    clear(&*inner).await;
+    outer.remove(&FilePath::from(root)).await.expect("remove");
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_told_as_such() {
+    let mut wrong = at("files-suite", "");
+    wrong.secret_access_key = Some(Secret::new("not the secret"));
+    let files = open(&wrong);
+    let error = files.prepare().await.expect_err("refused");
+    assert!(matches!(error.kind, ErrorKind::Authentication | ErrorKind::Permission), "{error}");
+    assert!(!format!("{error} {error:?}").contains("not the secret"));
+    let outcomes = outcomes(&files, Role::Destination).await;
+    assert!(
+        outcomes.iter().any(|(name, o)| *name == "credentials"
+            && matches!(o, CheckOutcome::Failed { kind: ErrorKind::Authentication, finding } if finding.field == "access_key_id")),
+        "{outcomes:?}"
+    );
+    assert!(outcomes.iter().any(|(name, o)| *name == "connectivity" && matches!(o, CheckOutcome::Passed(_))), "{outcomes:?}");
+}
+
+async fn outcomes(files: &S3Files, role: Role) -> Vec<(&'static str, CheckOutcome)> {
+    futures::future::join_all(files.checks(role).into_iter().map(|c| async move { (c.name, c.run.await) })).await
+}
+
+#[tokio::test]
+async fn a_missing_bucket_fails_the_source_and_not_the_destination() {
+    let files = open(&at(&format!("files-none-{}", unique()), ""));
+    let source = outcomes(&files, Role::Source).await;
+    assert!(source.iter().any(|(_, o)| matches!(o, CheckOutcome::Failed { kind: ErrorKind::NotFound, finding } if finding.field == "bucket")), "{source:?}");
+    let destination = outcomes(&files, Role::Destination).await;
+    assert!(destination.iter().all(|(_, o)| matches!(o, CheckOutcome::Passed(_))), "{destination:?}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_told_at_once() {
+    let mut nobody = at("files-suite", "");
+    nobody.endpoint = Some("http://127.0.0.1:1".to_owned());
+    let error = open(&nobody).prepare().await.expect_err("refused");
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+    nobody.endpoint = Some("http://no-such-host.invalid:80".to_owned());
+    let error = open(&nobody).prepare().await.expect_err("unknown");
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+}
+
+/// A server that accepts and never answers.
+#[tokio::test]
+async fn a_mute_server_fails_the_checks_within_ten_seconds() {
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let mut dead = at("files-suite", "");
+    dead.endpoint = Some(format!("http://{}", mute.local_addr().expect("address")));
+    let files = open(&dead);
+    let start = Instant::now();
+    let outcomes = outcomes(&files, Role::Source).await;
+    assert!(start.elapsed() < Duration::from_secs(12));
+    assert!(
+        outcomes.iter().any(|(_, o)| matches!(o, CheckOutcome::Failed { kind: ErrorKind::TimedOut, finding } if finding.field == "endpoint")),
+        "{outcomes:?}"
+    );
+}
+
+/// SeaweedFS serves no sites: the letter says so. (The happy path needs a store that does.)
+#[tokio::test]
+async fn the_website_configuration_is_set_or_told_to_be_unsupported() {
+    let case = bucket_case().await;
+    let site = case.target.website().expect("an object store has one");
+    match site.set_website(Some(("index.html".to_owned(), Some("404.html".to_owned())))).await {
+        Ok(()) => {
+            let found = site.website().await.expect("read").expect("set");
+            assert_eq!(found["index_document"], "index.html");
+            site.set_website(None).await.expect("remove");
+            assert_eq!(site.website().await.expect("read"), None);
+        }
+        Err(e) => assert_eq!(e.kind, ErrorKind::Unsupported, "{e}"),
+    }
+    case.target.remove(&FilePath::default()).await.expect("remove the bucket");
+}
