@@ -19,7 +19,7 @@ const BATCH: usize = 128;
 /// Jobs that may wait; more callers wait for a place.
 const QUEUE: usize = 1024;
 /// A transaction that takes longer is given up, and its connection thrown away.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A future of a job, bound to its connection.
 pub type Doing<'c, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'c>>;

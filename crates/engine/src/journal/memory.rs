@@ -63,7 +63,7 @@ impl MemoryJournal {
         let run = NewRun { id: uuid::Uuid::now_v7().to_string(), tenant: tenant.to_owned(), kind: "test".to_owned(), input, labels: Value::Null };
         let pin = StepPin { name: step.to_owned(), title: step.to_owned(), version: 1 };
         let mut token = Token { run: run.id.clone(), tenant: tenant.to_owned(), owner: "test".to_owned(), epoch: 0 };
-        let claim = ClaimRequest { owner: "test".to_owned(), kinds: vec!["test".to_owned()], except: Vec::new(), lease: Duration::from_secs(86_400) };
+        let claim = ClaimRequest { owner: "test".to_owned(), kinds: vec!["test".to_owned()], except: Vec::new(), lease: Duration::from_hours(24) };
         // A fresh map refuses none of these.
         let _new = self.create(&run, &[pin]).await;
         let _started = self.request(tenant, &run.id, &Request::Start { options: Value::Null }).await;
@@ -260,7 +260,9 @@ impl Record for MemoryJournal {
                 }
             }
             changes.into_iter().try_for_each(|change| run.apply(change))?;
-            events.into_iter().for_each(|event| run.append(event));
+            for event in events {
+                run.append(event);
+            }
             Ok(())
         })?;
         self.tell();

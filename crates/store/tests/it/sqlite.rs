@@ -56,11 +56,11 @@ async fn a_second_process_is_refused_and_told_what_to_do() {
 async fn a_restart_goes_on_at_once_whatever_the_lease() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open("sqlite:", dir.path()).await.unwrap();
-    let token = claimed(&store, Duration::from_secs(3600)).await;
+    let token = claimed(&store, Duration::from_hours(1)).await;
     assert!(claim(&store, Duration::ZERO).await.is_none());
     store.close().await;
     let store = Store::open("sqlite:", dir.path()).await.unwrap();
-    let next = claim(&store, Duration::from_secs(3600)).await.expect("nobody holds it any more");
+    let next = claim(&store, Duration::from_hours(1)).await.expect("nobody holds it any more");
     assert_eq!(next.epoch, token.epoch + 1);
     store.close().await;
 }
@@ -82,7 +82,7 @@ async fn no_secret_lies_in_the_files_and_nobody_else_may_read_them() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let store = Store::open("sqlite:", &data).await.unwrap();
-    let token = claimed(&store, Duration::from_secs(60)).await;
+    let token = claimed(&store, Duration::from_mins(1)).await;
     let memo = engine::journal::Change::Memo { scope: String::new(), key: "k".to_owned(), value: Some(json!("hunter2")) };
     engine::journal::Record::write(&store, &token, vec![memo], vec![]).await.unwrap();
     store.close().await;
@@ -115,7 +115,7 @@ async fn plans_chunks_fast_and_lists_runs_without_counting_them() {
     const CHUNKS: u64 = 100_000;
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open("sqlite:", dir.path()).await.unwrap();
-    let token = claimed(&store, Duration::from_secs(600)).await;
+    let token = claimed(&store, Duration::from_mins(10)).await;
     let journal: &dyn Journal = &store;
     let began = Instant::now();
     for batch in 0..CHUNKS / 5_000 {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// All cases, several at a time.
 pub async fn run(journal: Arc<dyn Journal>) {
@@ -154,10 +154,8 @@ async fn until(engine: &Engine, id: &str, is: impl Fn(&RunView) -> bool) -> RunV
             engine.wait_event("t", id, view.last_event, Duration::from_millis(200)).await.expect("events are there");
         }
     };
-    match tokio::time::timeout(PATIENCE, waiting).await {
-        Ok(view) => view,
-        Err(_) => panic!("waited in vain; the run is {:?}", engine.get("t", id).await),
-    }
+    let Ok(view) = tokio::time::timeout(PATIENCE, waiting).await else { panic!("waited in vain; the run is {:?}", engine.get("t", id).await) };
+    view
 }
 
 async fn until_state(engine: &Engine, id: &str, state: RunState) -> RunView {

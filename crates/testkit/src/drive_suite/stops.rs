@@ -83,7 +83,7 @@ pub async fn shutdown_lets_another_go_on(s: Stage) {
     });
     let plans = s.plans(vec![waits]);
     let engine = s.engine(&plans);
-    let long = || WorkerOptions { lease: Duration::from_secs(600), ..options() };
+    let long = || WorkerOptions { lease: Duration::from_mins(10), ..options() };
     let first = s.hire(&plans, long());
     let id = s.start(&engine, "run", manual()).await;
     s.diary.until("run waits", 1).await;

@@ -61,7 +61,7 @@ pub async fn filters(b: Bench) {
     assert_eq!(newest.details, json!({"n": [1, null], "nul": "\u{0}"}));
     assert!(newest.message.starts_with("warning ") && newest.level == "WARNING" && newest.component == "suite");
     assert_eq!(seqs(EventFilter { since: Some(newest.at), after: 3, ..all.clone() }).await, (vec![4, 5, 6], 3));
-    let later = newest.at.checked_add(Duration::from_secs(3600)).unwrap();
+    let later = newest.at.checked_add(Duration::from_hours(1)).unwrap();
     assert_eq!(seqs(EventFilter { since: Some(later), ..all }).await, (vec![], 0));
 }
 
@@ -95,7 +95,7 @@ pub async fn steps_and_states(b: Bench) {
     assert!(view.steps[0].ended_at.is_some() && view.steps[1].started_at.is_some() && view.steps[1].ended_at.is_none());
     assert_eq!(view.current_step().map(|s| s.name.as_str()), Some("y"));
     write(vec![Change::Failed { index: 1, error: StepError::permanent("x", "no") }, Change::State { to: RunState::RollingBack, error: None }]).await.unwrap();
-    b.journal.renew(&token, Duration::from_secs(60)).await.expect("an active state keeps the lease");
+    b.journal.renew(&token, Duration::from_mins(1)).await.expect("an active state keeps the lease");
     write(vec![Change::Undone { index: 0 }, Change::State { to: RunState::RolledBack, error: None }]).await.unwrap();
     let view = b.journal.view(&b.tenant, &token.run).await.unwrap();
     assert_eq!((view.state, view.steps[0].state, view.steps[1].state), (RunState::RolledBack, StepState::Undone, StepState::Failed));

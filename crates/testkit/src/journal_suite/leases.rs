@@ -34,7 +34,7 @@ pub async fn one_claim_among_many_workers(b: Bench) {
 pub async fn claims_only_what_fits(b: Bench) {
     b.created("created").await;
     let id = b.started("started").await;
-    let mut request = b.request("w", Duration::from_secs(60));
+    let mut request = b.request("w", Duration::from_mins(1));
     request.kinds = vec!["another kind".to_owned()];
     assert!(b.journal.claim(&request).await.unwrap().is_none());
     request.kinds = Vec::new();
@@ -72,7 +72,7 @@ pub async fn expiry_fences_the_late_writer(b: Bench) {
     let fenced = |r: Result<(), EngineError>| assert!(matches!(r, Err(EngineError::Fenced(_))), "{r:?}");
     let event = NewEvent::new("log", Level::Info, "t", "too late");
     fenced(b.journal.write(&late, vec![Change::State { to: RunState::Completed, error: None }], vec![event]).await);
-    fenced(b.journal.renew(&late, Duration::from_secs(60)).await);
+    fenced(b.journal.renew(&late, Duration::from_mins(1)).await);
     fenced(b.journal.wanted(&late).await.map(|_| ()));
     fenced(b.journal.release(&late).await);
     fenced(b.journal.plan(&late, "files", vec![NewChunk { seq: 2, spec: vec![], items: 1, bytes: 1 }]).await);
@@ -85,8 +85,8 @@ pub async fn expiry_fences_the_late_writer(b: Bench) {
     assert_eq!(b.journal.pending(&next, "files", None, 10).await.unwrap()[0].attempts, 1, "the late one was handed nothing");
     // The same owner under an old epoch is late, too.
     let old = engine::journal::Token { epoch: next.epoch - 1, ..next.clone() };
-    fenced(b.journal.renew(&old, Duration::from_secs(60)).await);
-    b.journal.renew(&next, Duration::from_secs(60)).await.unwrap();
+    fenced(b.journal.renew(&old, Duration::from_mins(1)).await);
+    b.journal.renew(&next, Duration::from_mins(1)).await.unwrap();
     assert!(b.claim("third").await.is_none());
 }
 

@@ -81,7 +81,7 @@ impl Bench {
     }
 
     async fn claim(&self, owner: &str) -> Option<Claim> {
-        self.journal.claim(&self.request(owner, Duration::from_secs(60))).await.expect("claim answers")
+        self.journal.claim(&self.request(owner, Duration::from_mins(1))).await.expect("claim answers")
     }
 
     /// A started and claimed run.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// A scenario that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const TENANT: &str = "suite";
 const ID: &str = "run";
 
@@ -124,10 +124,7 @@ async fn until_end(store: Arc<store::Store>, plans: &PlanRegistry) -> RunView {
             seen = events.last().map_or(seen, |e| e.seq);
         }
     };
-    match tokio::time::timeout(PATIENCE, waiting).await {
-        Ok(run) => run,
-        Err(_) => panic!("the run did not end within {} s", PATIENCE.as_secs()),
-    }
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("the run did not end within {} s", PATIENCE.as_secs()))
 }
 
 /// Closes the journal, so that the next process may open it.
