@@ -19,7 +19,7 @@ const NOTE: &str = "maintenance";
 const LIMIT: u64 = 1 << 16;
 
 /// How often the moment in the file is moved on.
-pub const REFRESH: Duration = Duration::from_secs(600);
+pub const REFRESH: Duration = Duration::from_mins(10);
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {

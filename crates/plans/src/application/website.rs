@@ -3,8 +3,9 @@
 use crate::adapters::{RunObserver, StepResult, step_error};
 use domain::spec::{FilesAt, MigrationSpec, SystemKind};
 use engine::StepContext;
-use ports::ErrorKind;
 use ports::files::FileTarget;
+use ports::observe::Level;
+use ports::{ErrorKind, Observer};
 use serde_json::{Value, json};
 
 /// Note: what the store's website configuration was before.
@@ -38,11 +39,8 @@ pub async fn set_up(spec: &MigrationSpec, files: &dyn FileTarget, cx: &StepConte
         Err(e) if !e.stopped && !e.temporary => {
             cx.remember(BEFORE, None).await?;
             let message = format!("The store does not take a website configuration ({e}); the files are moved without one");
-            if asked {
-                observer.warning("website", message.clone())
-            } else {
-                observer.info("website", message.clone())
-            }
+            let level = if asked { Level::Warning } else { Level::Info };
+            observer.log(level, "website", message.clone(), Value::Null);
             Ok(json!({"index_document": index, "error_document": error, "refused": message, "asked": asked}))
         }
         Err(e) => Err(e),

@@ -226,7 +226,7 @@ fn heredoc(text: &[u8], start: usize) -> Result<usize, ConfigError> {
 }
 
 fn unfinished(what: &'static str, text: &[u8], at: usize) -> ConfigError {
-    ConfigError::Unfinished(what, 1 + text[..at].iter().filter(|b| **b == b'\n').count())
+    ConfigError::Unfinished(what, text[..at].split(|b| *b == b'\n').count())
 }
 
 fn find(text: &[u8], from: usize, needle: &[u8]) -> Option<usize> {
