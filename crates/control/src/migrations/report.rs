@@ -27,10 +27,19 @@ impl Control {
         let view = self.view(tenant, id, "report on").await?;
         let stored = stored(&view).ok_or_else(|| not_ready(&view))?;
         Ok(match format {
-            Format::Json => Report::Json(stored.clone()),
+            Format::Json => Report::Json(with_status(stored, &view)),
             Format::Html => Report::Html(plans::report::html(stored)),
         })
     }
+}
+
+/// What became of the migration since: it may have been taken back.
+fn with_status(stored: &Value, view: &RunView) -> Value {
+    let mut report = stored.clone();
+    if let Value::Object(map) = &mut report {
+        map.insert("status".to_owned(), json!(view.state.word()));
+    }
+    report
 }
 
 fn stored(view: &RunView) -> Option<&Value> {

@@ -18,7 +18,7 @@ pub struct Step {
     pub attempts: u32,
     pub start_time: Option<String>,
     pub end_time: Option<String>,
-    /// Seconds, up to now for the step that runs.
+    /// Seconds, up to now for the step that runs; null for one that was taken back.
     pub duration: Option<f64>,
 }
 
@@ -34,7 +34,7 @@ fn one(step: &StepView, view: &RunView) -> Step {
         attempts: step.attempts,
         start_time: time::maybe(step.started_at),
         end_time: time::maybe(step.ended_at),
-        duration: step.started_at.map(|from| time::seconds(from, step.ended_at.unwrap_or(view.ended_at.unwrap_or(view.now)))),
+        duration: step.started_at.filter(|_| step.state != StepState::Undone).map(|from| time::seconds(from, step.ended_at.unwrap_or(view.ended_at.unwrap_or(view.now)))),
     }
 }
 
