@@ -77,7 +77,8 @@ impl Stage {
         let (from, to) = (place("site"), place("live"));
         let (from_db, to_db) = (format!("sqlite:{}", place("shop.db")), format!("sqlite:{}", place("live.db")));
         let args = ["migrate", "--from", &from, "--to", &to, "--from-db", &from_db, "--to-db", &to_db, "--name", "The shop moves"];
-        println!("  $ migration-assistant {}", args.join(" "));
+        let shown: Vec<_> = args.iter().map(|a| if a.contains(' ') { format!("'{a}'") } else { (*a).to_owned() }).collect();
+        println!("  $ migration-assistant {}", shown.join(" "));
         server.command(&args)?;
         // The newest migration is ours: the server is.
         let list = workspace::output(server.program().args(["status", "--json"]))?;

@@ -30,10 +30,10 @@ fn make(dir: &Path) -> Result<()> {
     for n in 0..PICTURES {
         write(&site.join(format!("pictures/{:02}/{n}.png", n % 12)), &noise(n, 20_000 + n * 40))?;
     }
-    write(&site.join("film.mp4"), &noise(PICTURES, 48 << 20))?;
+    write(&site.join("film.mp4"), &noise(PICTURES, 160 << 20))?;
     write(&site.join("index.html"), b"<!doctype html><title>Shop</title><h1>The new shop</h1>")?;
     write(&site.join("empty.txt"), b"")?;
-    shop(&dir.join("shop.db"), 40_000)?;
+    shop(&dir.join("shop.db"), 150_000)?;
     // What is live at the destination, and must come back after the undo.
     let live = dir.join("live");
     write(&live.join("index.html"), b"<!doctype html><title>Shop</title><h1>The old shop</h1>")?;
