@@ -117,7 +117,7 @@ pub fn make_database(path: &Path, rows: u64) {
         .expect("the schema");
     db.execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) INSERT INTO item SELECT i, 'name ' || i, i / 7.0, randomblob(60) FROM n",
-        [rows],
+        [i64::try_from(rows).expect("few enough")],
     )
     .expect("the rows");
 }
