@@ -4,6 +4,7 @@ mod api;
 mod database_mover;
 mod faults;
 mod kill;
+mod plan;
 mod product;
 mod tree;
 mod wordpress;

@@ -1,0 +1,91 @@
+//! A static site with a SQLite database, moved over an older copy of itself.
+
+use super::{fingerprint, settings, write};
+use futures::FutureExt;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use testkit::plan_suite::{self, Case};
+use tokio_util::sync::CancellationToken;
+
+fn sqlite(path: &Path, sql: &str) {
+    rusqlite::Connection::open(path).expect("a database").execute_batch(sql).expect("SQL");
+}
+
+/// Source and destination below `dir`; the destination holds an older copy and things of its own.
+fn lay_out(dir: &Path) {
+    write(&dir.join("from/index.html"), "<h1>new</h1>");
+    write(&dir.join("from/css/site.css"), "body{}");
+    write(&dir.join("from/empty.txt"), "");
+    write(&dir.join("from/a b/é.txt"), "spaces and letters");
+    std::fs::create_dir_all(dir.join("from/hollow")).expect("an empty directory");
+    std::os::unix::fs::symlink("index.html", dir.join("from/start")).expect("a link");
+    write(&dir.join("to/index.html"), "<h1>older</h1>");
+    write(&dir.join("to/mine.txt"), "of the destination alone");
+    write(&dir.join("to/css/old.css"), "extraneous");
+    sqlite(
+        &dir.join("from.db"),
+        "CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT NOT NULL, data BLOB); CREATE INDEX item_name ON item(name);
+         CREATE TABLE sale(id INTEGER PRIMARY KEY, item INTEGER REFERENCES item(id), price REAL);
+         CREATE VIEW dear AS SELECT * FROM sale WHERE price > 10;
+         INSERT INTO item VALUES (1,'one',x'00ff'),(2,'two',NULL); INSERT INTO sale VALUES (1,1,9.5),(2,2,20.0);",
+    );
+    sqlite(
+        &dir.join("to.db"),
+        "CREATE TABLE item(id INTEGER PRIMARY KEY, old TEXT); INSERT INTO item VALUES (7,'before'); CREATE TABLE own(x); INSERT INTO own VALUES ('stays');",
+    );
+}
+
+fn document(dir: &Path) -> Value {
+    let side = |name: &str| json!({"type": "static", "paths": {"web_root": dir.join(name)}, "database": {"type": "sqlite", "database": dir.join(format!("{name}.db"))}});
+    json!({"name": "Shop", "source": side("from"), "destination": side("to"), "transfer": {"options": {"parallel_transfers": 4, "delete_extraneous": true, "exclude": ["/mine.txt"]}}})
+}
+
+fn state(dir: &Path) -> String {
+    let part =
+        |name: &str| format!("== {name}\n{}== {name}.db\n{}", fingerprint::tree(&dir.join(name), &[]), fingerprint::sqlite(&dir.join(format!("{name}.db"))));
+    part("from") + &part("to")
+}
+
+fn case() -> Case {
+    let dir = tempfile::tempdir().expect("a directory");
+    lay_out(dir.path());
+    let root: PathBuf = dir.path().to_owned();
+    Case {
+        kind: plans::APPLICATION.to_owned(),
+        registry: plans::registry(settings(dir.path())),
+        input: document(dir.path()),
+        options: json!({}),
+        rollback_options: Value::Null,
+        fingerprint: Arc::new(move || {
+            let root = root.clone();
+            async move { state(&root) }.boxed()
+        }),
+        keep: Box::new(dir),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_passes_both_suites_on_a_static_site() {
+    plan_suite::run(|| async { case() }.boxed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    lay_out(dir.path());
+    let before = state(dir.path());
+    let spec = domain::spec::MigrationSpec::decode(&document(dir.path())).expect("a valid document");
+    let found = plans::survey(&spec, &settings(dir.path()), &CancellationToken::new()).await.expect("a dry run");
+    assert_eq!(state(dir.path()), before);
+    let files = found.files.expect("files");
+    assert_eq!((files.files, files.overwrites, files.deletes), (4, 1, 1), "{files:?}");
+    let database = found.database.expect("a database");
+    assert_eq!((database.tables, database.overwrites), (2, vec!["item".to_owned()]));
+    assert!(found.refusals.is_empty() && found.estimate.files_rate.is_some(), "{:?}", found.estimate);
+    let mut bare = document(dir.path());
+    bare["safety"] = json!({"backup_before": false});
+    let spec = domain::spec::MigrationSpec::decode(&bare).expect("a valid document");
+    let found = plans::survey(&spec, &settings(dir.path()), &CancellationToken::new()).await.expect("a dry run");
+    assert_eq!(found.refusals.len(), 1, "{:?}", found.refusals);
+}
