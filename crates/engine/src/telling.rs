@@ -5,6 +5,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The shortest time over which a rate means something.
+const SPAN: Duration = Duration::from_millis(200);
 
 /// Counters that anybody may raise, without locks.
 #[derive(Debug, Default)]
@@ -64,10 +68,11 @@ struct State {
     step: String,
     operation: Value,
     last: Option<Sample>,
-    last_at: std::time::Instant,
+    /// Bytes and time that the current rate is measured from: at least [`SPAN`] ago, once there is such a moment.
+    anchor: (u64, Instant),
     /// Seconds of work, earlier workers included, at `began`.
     worked: f64,
-    began: std::time::Instant,
+    began: Instant,
     peak: f64,
     /// The operation changed since the last sample.
     changed: bool,
@@ -76,7 +81,7 @@ struct State {
 impl Telling {
     /// Goes on from the newest stored sample.
     pub fn new(newest: Option<&Sample>) -> Self {
-        let now = std::time::Instant::now();
+        let now = Instant::now();
         let base = newest.map(|s| Reading { bytes: s.bytes, items: s.items, retries: s.retries }).unwrap_or_default();
         let worked = newest.filter(|s| s.rate_average > 0.0).map_or(0.0, |s| s.bytes as f64 / s.rate_average);
         let peak = newest.map_or(0.0, |s| s.rate_peak);
@@ -86,7 +91,7 @@ impl Telling {
             step: String::new(),
             operation: Value::Null,
             last: newest.cloned(),
-            last_at: now,
+            anchor: (base.bytes, now),
             worked,
             began: now,
             peak,
@@ -131,18 +136,21 @@ impl Telling {
         let total = state.base.plus(live);
         let before = state.last.as_ref().map(|s| Reading { bytes: s.bytes, items: s.items, retries: s.retries }).unwrap_or_default();
         let idle_again = state.last.as_ref().is_some_and(|s| s.rate_current > 0.0);
+        let now = Instant::now();
         if total == before && !state.changed && !idle_again {
-            state.last_at = std::time::Instant::now();
+            state.anchor = (total.bytes, now);
             return None;
         }
-        let now = std::time::Instant::now();
-        let seconds = now.duration_since(state.last_at).as_secs_f64().max(1e-3);
-        let worked = state.worked + now.duration_since(state.began).as_secs_f64();
-        let rate_current = total.bytes.saturating_sub(before.bytes) as f64 / seconds;
-        // A very short interval would show a burst of buffers as a peak that no network has.
-        if seconds >= 0.2 || state.peak == 0.0 {
+        let span = now.duration_since(state.anchor.1);
+        let rate_current = total.bytes.saturating_sub(state.anchor.0) as f64 / span.as_secs_f64().max(1e-3);
+        if span >= SPAN {
+            state.anchor = (total.bytes, now);
+        }
+        // Less than a span would show a burst of buffers as a peak that no network has.
+        if span >= SPAN || state.peak == 0.0 {
             state.peak = state.peak.max(rate_current);
         }
+        let worked = state.worked + now.duration_since(state.began).as_secs_f64();
         let sample = Sample {
             at,
             step: state.step.clone(),
@@ -155,8 +163,52 @@ impl Telling {
             operation: state.operation.clone(),
         };
         state.last = Some(sample.clone());
-        state.last_at = now;
         state.changed = false;
         Some(sample)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_new_gives_no_sample_and_the_end_of_movement_gives_one() {
+        let telling = Telling::new(None);
+        assert_eq!(telling.sample(Timestamp::UNIX_EPOCH), None);
+        telling.step("copy");
+        telling.meter().bytes.fetch_add(500, Ordering::Relaxed);
+        let moving = telling.sample(Timestamp::UNIX_EPOCH).expect("it moved");
+        assert_eq!((moving.bytes, moving.step.as_str()), (500, "copy"));
+        assert!(moving.rate_current > 0.0 && moving.rate_peak >= moving.rate_current);
+        telling.operation(Value::from("verifying"));
+        assert_eq!(telling.sample(Timestamp::UNIX_EPOCH).expect("the operation changed").operation, "verifying");
+    }
+
+    #[test]
+    fn counters_of_earlier_workers_and_steps_are_kept() {
+        let before = Sample {
+            at: Timestamp::UNIX_EPOCH,
+            step: "copy".to_owned(),
+            bytes: 1000,
+            items: 10,
+            retries: 1,
+            rate_current: 0.0,
+            rate_average: 100.0,
+            rate_peak: 900.0,
+            operation: Value::Null,
+        };
+        let telling = Telling::new(Some(&before));
+        let foreign = Arc::new(Meter::default());
+        foreign.bytes.store(7, Ordering::Relaxed);
+        telling.count(foreign.clone());
+        foreign.bytes.fetch_add(50, Ordering::Relaxed);
+        telling.step("verify");
+        foreign.bytes.fetch_add(9999, Ordering::Relaxed);
+        telling.meter().items.fetch_add(2, Ordering::Relaxed);
+        let sample = telling.sample(Timestamp::UNIX_EPOCH).expect("it moved");
+        assert_eq!((sample.bytes, sample.items, sample.retries), (1050, 12, 1), "what a finished step's counters show later is not its work");
+        assert!((90.0..=105.0).contains(&sample.rate_average), "ten seconds of earlier work count: {}", sample.rate_average);
+        assert!(sample.rate_peak >= 900.0);
     }
 }

@@ -57,7 +57,10 @@ pub(crate) async fn drive(shared: Arc<Shared>, claim: Claim, asked: Instant) -> 
     let _stop_pulse = ended.clone().drop_guard();
     let beating = tokio::spawn(pulse.beat(ended.clone()));
     let result = match Drive::prepare(shared, claim, recorder, signal, clock).await {
-        Ok(Some(drive)) => drive.go().await,
+        Ok(Some(mut drive)) => match drive.go().await {
+            Err(EngineError::Internal(reason) | EngineError::Invalid(reason)) => drive.give_up(reason).await,
+            other => other,
+        },
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
@@ -87,8 +90,7 @@ impl Drive {
             Err(error) => {
                 let drive = Self { shared, recorder, context, signal, clock, plan: Plan { steps: Vec::new() }, view };
                 let error = StepError::permanent("plan", format!("no plan can be made for the run any more: {error}"));
-                let outcome = if drive.view.state == RunState::RollingBack { Outcome::UndoFailed } else { Outcome::Failed };
-                drive.settle(outcome, Vec::new(), Vec::new(), Some(error)).await?;
+                drive.settle(drive.failure(), Vec::new(), Vec::new(), Some(error)).await?;
                 return Ok(None);
             }
         };
@@ -116,7 +118,7 @@ impl Drive {
         recorder.journal().release(recorder.token()).await
     }
 
-    async fn go(mut self) -> Result<(), EngineError> {
+    async fn go(&mut self) -> Result<(), EngineError> {
         self.stand_down().await;
         let end = match self.view.state {
             RunState::RollingBack => self.backward().await?,
@@ -124,7 +126,10 @@ impl Drive {
         };
         match end {
             // To be undone by itself: claimed anew, so that no wish of the time before is left in the signal.
-            End::Settled(RunState::RollingBack) => self.recorder.journal().release(self.recorder.token()).await,
+            End::Settled(RunState::RollingBack) => {
+                self.view.state = RunState::RollingBack;
+                self.recorder.journal().release(self.recorder.token()).await
+            }
             End::Settled(_) => Ok(()),
             End::Stopped(Stop::LostLease) => Err(EngineError::Fenced(self.view.id.clone())),
             End::Stopped(Stop::Wanted(wanted)) => {
@@ -139,6 +144,19 @@ impl Drive {
                 self.recorder.journal().release(self.recorder.token()).await
             }
         }
+    }
+
+    /// The journal refuses what would have to be written: trying again for ever helps nobody, so the run ends with the reason.
+    async fn give_up(&self, reason: String) -> Result<(), EngineError> {
+        let error = StepError::permanent(
+            "internal",
+            format!("the run cannot be written down: {reason}. This is a defect of the program; please report it with the run's log"),
+        );
+        self.settle(self.failure(), Vec::new(), Vec::new(), Some(error)).await.map(|_| ())
+    }
+
+    fn failure(&self) -> Outcome {
+        if self.view.state == RunState::RollingBack { Outcome::UndoFailed } else { Outcome::Failed }
     }
 
     /// Takes back, newest first, what must not outlive the run's activity. An error is logged and stops nothing.

@@ -50,7 +50,6 @@ impl Pulse {
                     let looked = tokio::select! {
                         looked = Self::look(&self.shared, &self.recorder, &self.signal, &self.clock, &mut self.renewed, &mut self.sampled) => looked,
                         () = tokio::time::sleep_until(safe_until) => Ok(()),
-                        () = ended.cancelled() => return,
                     };
                     if let Err(error) = looked {
                         tracing::warn!(run = %self.recorder.token().run, %error, "could not reach the journal; trying again until the lease ends");

@@ -86,6 +86,18 @@ pub async fn a_cut_off_worker_stops_itself(s: Stage) {
     assert_eq!((view.steps[0].output.clone(), view.epoch), (Some(json!("the other one")), 2));
 }
 
+pub async fn a_result_that_cannot_be_stored_fails_the_run(s: Stage) {
+    let line = Arc::new(Cut::new(s.journal.clone()));
+    line.refuse_outputs();
+    let plans = s.plans(vec![s.step("one")]);
+    let engine = s.engine(&plans);
+    let _hand = Stage::hire_on(line, &plans, options());
+    let id = s.start(&engine, "run", manual()).await;
+    let view = until_state(&engine, &id, RunState::Failed).await;
+    let error = view.error.expect("an error is stored");
+    assert!(error.message.contains("cannot be written down: the value is too large"), "{}", error.message);
+}
+
 pub async fn foreign_versions_are_left_alone(s: Stage) {
     let old = s.plans(vec![s.step("one"), s.step("waits").runs_until_stopped()]);
     let new = s.plans(vec![s.step("one").version(2), s.step("waits")]);

@@ -1,4 +1,4 @@
-//! A journal behind a line that can be cut: a worker that cannot reach it must stop by itself.
+//! A journal behind a line that can be cut (a worker that cannot reach it must stop by itself), or that refuses results.
 
 use engine::journal::{Change, ChunkDone, Chunks, Claim, ClaimRequest, EventFilter, Events, Leases, NewEvent, Record, Runs, StepPin, Token, Wanted};
 use engine::state::Request;
@@ -13,15 +13,21 @@ use tokio::sync::watch;
 pub struct Cut {
     inner: Arc<dyn Journal>,
     cut: AtomicBool,
+    refuse: AtomicBool,
 }
 
 impl Cut {
     pub fn new(inner: Arc<dyn Journal>) -> Self {
-        Self { inner, cut: AtomicBool::new(false) }
+        Self { inner, cut: AtomicBool::new(false), refuse: AtomicBool::new(false) }
     }
 
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the output of a step cannot be stored.
+    pub fn refuse_outputs(&self) {
+        self.refuse.store(true, Ordering::SeqCst);
     }
 
     fn line(&self) -> Result<&dyn Journal, EngineError> {
@@ -62,9 +68,14 @@ through!(Leases {
     fn release(token: &Token) -> ();
 });
 through!(Record {
-    fn write(token: &Token, changes: Vec<Change>, events: Vec<NewEvent>) -> ();
     fn recall(token: &Token, scope: &str, key: &str) -> Option<Value>;
     fn own_view(token: &Token) -> RunView;
+}
+async fn write(&self, token: &Token, changes: Vec<Change>, events: Vec<NewEvent>) -> Result<(), EngineError> {
+    if self.refuse.load(Ordering::SeqCst) && changes.iter().any(|c| matches!(c, Change::Done { .. })) {
+        return Err(EngineError::Internal("the value is too large".to_owned()));
+    }
+    self.line()?.write(token, changes, events).await
 });
 through!(Chunks {
     fn plan(token: &Token, ledger: &str, chunks: Vec<NewChunk>) -> ();

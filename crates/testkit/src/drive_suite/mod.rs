@@ -38,6 +38,7 @@ pub async fn run(journal: Arc<dyn Journal>) {
         crashes::a_crash_is_probed(stage("probe")),
         crashes::a_crash_in_an_undo(stage("undo")),
         crashes::a_cut_off_worker_stops_itself(stage("cut")),
+        crashes::a_result_that_cannot_be_stored_fails_the_run(stage("refused")),
         crashes::foreign_versions_are_left_alone(stage("versions")),
         crashes::a_plan_that_changed_before_it_began(stage("pins")),
     );
