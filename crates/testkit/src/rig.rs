@@ -86,6 +86,19 @@ pub struct Ssh {
     pub home: PathBuf,
 }
 
+impl Ssh {
+    /// The server's key as it may stand in a specification: `ssh-ed25519 AAAA…`.
+    pub fn host_key(&self) -> String {
+        let text = std::fs::read_to_string(&self.known_hosts_file).unwrap_or_else(|e| panic!("{}: {e}", self.known_hosts_file.display()));
+        text.split_whitespace().skip(1).take(2).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The text of the user's private key.
+    pub fn private_key(&self) -> String {
+        std::fs::read_to_string(&self.key_file).unwrap_or_else(|e| panic!("{}: {e}", self.key_file.display()))
+    }
+}
+
 pub fn ssh() -> Ssh {
     Ssh {
         host: "127.0.0.1".to_owned(),

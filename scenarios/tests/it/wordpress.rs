@@ -30,7 +30,7 @@ impl Site {
     fn source(&self) -> Value {
         let ssh = testkit::rig::ssh();
         json!({"type": "wordpress", "host": ssh.host, "port": ssh.port, "username": ssh.user, "password": ssh.password,
-            "known_hosts": ssh.known_hosts_file, "paths": {"web_root": self.root}})
+            "host_key": ssh.host_key(), "paths": {"web_root": self.root}})
     }
 }
 
@@ -89,8 +89,8 @@ async fn moves_to_another_server_and_is_served_there() {
     let spec = json!({
         "name": "WordPress to another server",
         "source": site.source(),
-        "destination": {"type": "wordpress", "host": ssh.host, "port": ssh.port, "username": ssh.user, "private_key": ssh.key_file,
-            "known_hosts": ssh.known_hosts_file, "paths": {"web_root": to}, "url": url, "database": database(&name)},
+        "destination": {"type": "wordpress", "host": ssh.host, "port": ssh.port, "username": ssh.user, "private_key": ssh.private_key(),
+            "host_key": ssh.host_key(), "paths": {"web_root": to}, "url": url, "database": database(&name)},
     });
     let (id, status) = product.run(spec).await;
     assert_eq!(status["status"], "completed", "{status:#}");
