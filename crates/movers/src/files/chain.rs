@@ -132,6 +132,16 @@ impl Chain {
         }
     }
 
+    /// Something at `path` is there already, and stays.
+    pub(super) fn inhabit(&mut self, path: &[u8], window: &mut Window<'_>) {
+        self.keep_above(path);
+        for dir in self.dirs.iter().filter(|d| is_below(path, &d.path)) {
+            if let Some(place) = dir.folder {
+                window.has_child(place, &dir.path);
+            }
+        }
+    }
+
     /// Something at `path` will be changed: in a tree the directories above it are planned too, because their times change with it.
     pub(super) fn touch(&mut self, path: &[u8], window: &mut Window<'_>) {
         for dir in self.dirs.iter_mut().filter(|d| is_below(path, &d.path)) {

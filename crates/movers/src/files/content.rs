@@ -81,7 +81,10 @@ impl Round<'_> {
         for page in 0..self.count(phase).await?.div_ceil(PAGE as u64) {
             let mut done = Vec::new();
             for chunk in self.page(phase, page).await? {
-                let Spec::Remove(list) = decode(&chunk.spec)? else { continue };
+                let Spec::Remove(mut list) = decode(&chunk.spec)? else { continue };
+                for gone in list.iter_mut().filter(|gone| is_directory(gone)) {
+                    gone.path = self.mover.folder_path(&gone.path);
+                }
                 let left = self.in_groups(&list, deepest_first(&list, |gone| &gone.path, is_directory), remove).await?;
                 done.push(ChunkDone { seq: chunk.seq, result: encode(&Results::Left(left))?, items: 0, bytes: 0 });
             }

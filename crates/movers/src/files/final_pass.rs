@@ -4,7 +4,7 @@ use super::backup;
 use super::builder::Builder;
 use super::chain::{Blocker, Dir};
 use super::content::{Care, run_round};
-use super::item::{Folder, Gone, Item, Outcome, PHASES, Phase, Results, Spec, Stat, What, decode, span};
+use super::item::{Folder, Gone, Item, PHASES, Phase, Results, Spec, Stat, What, decode, span};
 use super::order::Sorted;
 use super::plan::{Linked, Planner, tidy};
 use super::records::{Record, Records, Word, just_before, rounds, summary};
@@ -31,13 +31,14 @@ pub(super) async fn run(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger
     let mut notes = Problems::default();
     for round in next..next + ROUNDS {
         let planned = or_stop(stop, "list again", mover.source.location(), plan_round(mover, &[bulk, last], last, round)).await?;
-        let Some(plan) = planned else {
+        let (plan, empty) = planned;
+        notes = plan.problems;
+        if empty {
             restless = None;
             break;
-        };
+        }
         let details = json!({"files": plan.files, "bytes": plan.bytes, "removed": plan.deletes});
         observer.log(Level::Info, "file_transfer", format!("Final pass: {} files changed since the first pass", plan.files), details);
-        notes = plan.problems;
         run_round(mover, last, round, Care::Final, observer, stop).await?;
         restless = unsettled(last, round).await?;
         if restless.is_none() {
@@ -87,8 +88,8 @@ async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Option<FilePath>> 
     }
 }
 
-/// Plans what differs between the source now and the records; `None` when nothing does.
-async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], last: &dyn Ledger, round: u64) -> Result<Option<FilesPlan>> {
+/// Plans what differs between the source now and the records; true when nothing does.
+async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], last: &dyn Ledger, round: u64) -> Result<(FilesPlan, bool)> {
     let limit = mover.destination.traits().single_put_limit;
     let builder = Builder::new(last, round, [0; PHASES], limit, mover.options.chunk_size);
     let mut planner = Planner::new(mover, Window::new(mover, Some(builder), FilesPlan::default(), None))?;
@@ -116,7 +117,7 @@ async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], last: &dyn Ledger
         }
         match (ours, word) {
             (Some((_, entry)), word) => planner.source_again(&key, entry, word).await?,
-            (None, Some(word)) => planner.vanished(&key, word),
+            (None, Some(word)) => planner.vanished(&key, word).await?,
             (None, None) => {}
         }
         through = key;
@@ -124,10 +125,10 @@ async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], last: &dyn Ledger
     planner.window.arrive(None);
     planner.chain.advance(None, &mut planner.window);
     if planner.window.is_empty() {
-        return Ok(None);
+        return Ok((planner.window.plan, true));
     }
     planner.window.flush(&through).await?;
-    Ok(Some(planner.window.plan))
+    Ok((planner.window.plan, false))
 }
 
 impl Planner<'_> {
@@ -137,16 +138,16 @@ impl Planner<'_> {
         }
         let (stat, follow) = match &entry.kind {
             EntryKind::Directory => return self.directory_again(key, &entry, word).await,
-            EntryKind::Other(_) => return self.left_behind(key, word),
+            EntryKind::Other(_) => return self.left_behind(key, word).await,
             EntryKind::Symlink { .. } => match self.mover.link(&entry).await? {
                 Linked::Keep => (Stat::of(&entry), false),
                 Linked::Follow(target) => (Stat::of(&target), true),
-                Linked::Problem(..) => return self.left_behind(key, word),
+                Linked::Problem(..) => return self.left_behind(key, word).await,
             },
             EntryKind::File { .. } => (Stat::of(&entry), false),
         };
         self.clear_way(key);
-        self.chain.keep_above(key);
+        self.chain.inhabit(key, &mut self.window);
         self.chain.block(Blocker::Source { path: entry.path.clone(), told: false });
         if word.as_ref().is_some_and(|w| is_current(w, &stat)) {
             return Ok(());
@@ -188,11 +189,11 @@ impl Planner<'_> {
         self.clear_way(key);
         let path = tidy(&entry.path, true);
         self.new_parents(path.as_bytes()).await?;
-        self.chain.keep_above(path.as_bytes());
+        self.chain.inhabit(path.as_bytes(), &mut self.window);
         let stat = Stat::of(entry);
         let (before, current) = match word {
             Some(Record { word: Word::Folder { folder }, original, .. }) => {
-                let current = folder.stat.is_some_and(|s| s.mode == stat.mode && s.modified_ns == stat.modified_ns);
+                let current = folder.stat.is_some_and(|s| !s.other_mode(&stat) && s.modified_ns == stat.modified_ns);
                 (original, current)
             }
             _ if self.tree => (self.mover.destination.stat(&path).await?.map(|e| Stat::of(&e)), false),
@@ -222,18 +223,24 @@ impl Planner<'_> {
     }
 
     /// The source has something there now that is never moved.
-    fn left_behind(&mut self, key: &[u8], word: Option<Record>) -> Result<()> {
-        if let Some(word) = word {
-            self.vanished(key, word);
+    async fn left_behind(&mut self, key: &[u8], word: Option<Record>) -> Result<()> {
+        match word {
+            Some(word) => self.vanished(key, word).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The source has it no more: what we had put there goes too.
-    fn vanished(&mut self, key: &[u8], record: Record) {
+    async fn vanished(&mut self, key: &[u8], record: Record) -> Result<()> {
         let (before, removable) = match record.word {
-            Word::Removed => return,
-            Word::Content { item, .. } => (item.stat, record.was_there),
+            Word::Removed => return Ok(()),
+            Word::Content { item, .. } if record.was_there => (item.stat, true),
+            // Never confirmed, but a try that was interrupted may have put it there.
+            Word::Content { item, .. } => {
+                let now = self.mover.destination.stat(&record.path).await?.map(|e| Stat::of(&e));
+                let ours = now.is_some_and(|n| record.original.as_ref().is_none_or(|o| !n.same_content(o)));
+                (item.stat, ours)
+            }
             Word::Folder { folder } => {
                 let directory = Stat { kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None };
                 (folder.stat.unwrap_or(directory), record.original.is_none())
@@ -245,6 +252,7 @@ impl Planner<'_> {
             self.chain.keep_above(record.path.as_bytes());
             self.chain.enter(Dir::new(&record.path, record.original));
         }
+        Ok(())
     }
 }
 
@@ -252,5 +260,5 @@ impl Planner<'_> {
 fn is_current(record: &Record, stat: &Stat) -> bool {
     let Word::Content { item, outcome: Some(outcome) } = &record.word else { return false };
     let read = outcome.read.as_ref().unwrap_or(&item.stat);
-    Outcome::is_there(outcome) && read.same_content(stat) && read.mode == stat.mode
+    outcome.is_there() && read.same_content(stat) && !read.other_mode(stat)
 }

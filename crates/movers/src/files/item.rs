@@ -57,6 +57,11 @@ pub(super) struct Stat {
 }
 
 impl Stat {
+    /// Whether the permissions are known to differ.
+    pub(super) fn other_mode(&self, other: &Self) -> bool {
+        matches!((self.mode, other.mode), (Some(a), Some(b)) if a != b)
+    }
+
     pub(super) fn of(entry: &Entry) -> Self {
         let Entry { kind, modified_ns, mode, version, content_type, .. } = entry.clone();
         Self { kind, modified_ns, mode, version, content_type }

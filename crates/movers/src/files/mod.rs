@@ -154,6 +154,16 @@ impl FilesMover {
         self.options.parallel.max(1)
     }
 
+    /// Whether the destination is a tree.
+    fn tree(&self) -> bool {
+        is_tree(self.destination.as_ref())
+    }
+
+    /// What names a directory at the destination and nothing else: among flat keys, `a` may be a file beside `a/`.
+    fn folder_path(&self, path: &FilePath) -> FilePath {
+        if self.tree() { path.clone() } else { FilePath::new(order::key(path, true)) }
+    }
+
     /// The hash that the destination reports itself, so that verifying needs no reading back.
     fn digest_kind(&self) -> DigestKind {
         self.destination.traits().stored_digest.unwrap_or(DigestKind::Blake3)

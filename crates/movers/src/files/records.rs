@@ -7,7 +7,7 @@ use super::report::{FilesCopied, ProblemKind};
 use ports::files::{EntryKind, FilePath};
 use ports::ledger::Chunk;
 use ports::{Ledger, Result};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 const PAGE: usize = 32;
@@ -120,7 +120,7 @@ fn records_of(chunk: Chunk) -> Result<Vec<Record>> {
         Spec::Batch(items) => items.into_iter().map(|item| Record::content(item, outcomes.next().flatten())).collect(),
         Spec::Place(large) => vec![Record::content(large.item, outcomes.next().flatten())],
         Spec::Folders(folders) => folders.into_iter().map(Record::folder).collect(),
-        // Directories are removed children first, which is not the order of records; nothing asks for them.
+        // Directories are not in the order of records here: see `Records::removed`.
         Spec::Remove(list) => list
             .into_iter()
             .filter(|gone| !matches!(gone.before.kind, EntryKind::Directory))
@@ -133,23 +133,29 @@ fn records_of(chunk: Chunk) -> Result<Vec<Record>> {
 /// All paths that the ledgers speak of, in order. A later ledger or round has the last word.
 pub(super) struct Records<'a> {
     cursors: Vec<Cursor<'a>>,
+    /// Directories that final passes removed, children first and so not in the order of records, with the cursor that knows it.
+    removed: HashMap<Vec<u8>, usize>,
 }
 
 impl<'a> Records<'a> {
     /// Content, directories, and what final passes removed.
     pub(super) async fn of(ledgers: &[&'a dyn Ledger]) -> Result<Self> {
         let mut cursors = Vec::new();
+        let mut removed = HashMap::new();
         for ledger in ledgers {
             for round in rounds(*ledger).await? {
                 let phases: &[Phase] = if round == 0 { &[Phase::Content, Phase::Folders] } else { &[Phase::Content, Phase::Delete, Phase::Folders] };
                 for phase in phases {
                     let range = span(round, *phase);
+                    if *phase == Phase::Delete {
+                        removed_folders(*ledger, range.clone(), cursors.len(), &mut removed).await?;
+                    }
                     let after = just_before(range.start);
                     cursors.push(Cursor { ledger: *ledger, range, after, buffer: VecDeque::new(), ended: false });
                 }
             }
         }
-        Ok(Self { cursors })
+        Ok(Self { cursors, removed })
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Record>> {
@@ -158,7 +164,8 @@ impl<'a> Records<'a> {
         }
         let Some(least) = self.cursors.iter().filter_map(|c| c.buffer.front()).map(|r| &r.key).min().cloned() else { return Ok(None) };
         let mut newest: Option<Record> = None;
-        for cursor in &mut self.cursors {
+        let removed = self.removed.get(&least).copied().unwrap_or_default();
+        for (rank, cursor) in self.cursors.iter_mut().enumerate() {
             if cursor.buffer.front().is_some_and(|r| r.key == least)
                 && let Some(mut record) = cursor.buffer.pop_front()
             {
@@ -166,10 +173,30 @@ impl<'a> Records<'a> {
                     record.original = older.original;
                     record.was_there |= older.was_there && !matches!(record.word, Word::Removed);
                 }
+                if removed > rank {
+                    record.word = Word::Removed;
+                    record.was_there = false;
+                }
                 newest = Some(record);
             }
         }
         Ok(newest)
+    }
+}
+
+async fn removed_folders(ledger: &dyn Ledger, range: Range<u64>, rank: usize, removed: &mut HashMap<Vec<u8>, usize>) -> Result<()> {
+    let mut after = just_before(range.start);
+    loop {
+        let page = ledger.all(after, PAGE).await?;
+        for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
+            let Spec::Remove(list) = decode(&chunk.spec)? else { continue };
+            let folders = list.into_iter().filter(|gone| matches!(gone.before.kind, EntryKind::Directory));
+            removed.extend(folders.map(|gone| (key(&gone.path, true), rank)));
+        }
+        match page.last() {
+            Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
+            _ => return Ok(()),
+        }
     }
 }
 

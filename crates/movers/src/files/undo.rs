@@ -10,7 +10,7 @@ use super::records::{Records, Word, just_before, rounds};
 use super::report::{FilesUndone, ProblemKind};
 use super::sides::Fault;
 use super::told::{Teller, Told};
-use super::{FilesMover, is_tree};
+use super::FilesMover;
 use futures::{StreamExt, TryStreamExt};
 use ports::files::{EntryKind, FilePath, FileTarget};
 use ports::observe::Level;
@@ -147,8 +147,10 @@ impl Undo<'_> {
                 Some(_) => Ok(Fate::Kept("it was changed at the destination after the migration wrote it".to_owned())),
             };
         };
-        let never_written = ours.outcome.is_some() && !ours.was_there;
-        if never_written || now.as_ref().is_some_and(|n| n.version.is_some() && n == original) {
+        let unconfirmed = ours.outcome.is_some() && !ours.was_there;
+        let untouched = unconfirmed && now.as_ref().is_some_and(|n| n.same_content(original));
+        let as_before = |n: &Stat| n.version.is_some() && n.kind == original.kind && n.version == original.version && !n.other_mode(original);
+        if untouched || now.as_ref().is_some_and(as_before) {
             return Ok(Fate::AsBefore);
         }
         if ours.outcome.as_ref().is_some_and(|o| o.what == What::Same) && now.as_ref().is_some_and(|n| n.kind == original.kind) {
@@ -244,9 +246,10 @@ impl Undo<'_> {
         self.folders.sort_by_cached_key(|(path, _)| std::cmp::Reverse(key(path, true)));
         self.folders.dedup_by(|a, b| a.0 == b.0);
         let made: Vec<FilePath> = self.folders.iter().filter(|(_, before)| before.is_none()).map(|(path, _)| path.clone()).collect();
-        let tree = is_tree(self.mover.destination.as_ref());
         for path in made {
-            if tree && self.mover.destination.stat(&path).await?.is_none_or(|e| !matches!(e.kind, EntryKind::Directory)) {
+            let path = self.mover.folder_path(&path);
+            let now = self.mover.destination.stat(&path).await?;
+            if now.is_none_or(|e| self.mover.tree() && !matches!(e.kind, EntryKind::Directory)) {
                 continue;
             }
             match self.lane.retry(&path, 0, || async { self.mover.destination.remove(&path).await.map_err(Fault::target) }).await {
@@ -306,7 +309,10 @@ impl Undo<'_> {
         self.folders.sort_by_cached_key(|(path, _)| std::cmp::Reverse(key(path, true)));
         for (path, before) in std::mem::take(&mut self.folders) {
             let Some(before) = before else { continue };
-            let now = self.mover.destination.stat(&path).await?;
+            let now = self.mover.destination.stat(&self.mover.folder_path(&path)).await?;
+            if now.is_some() && !self.mover.tree() {
+                continue;
+            }
             if now.as_ref().is_none_or(|n| n.mode != before.mode || n.modified_ns != before.modified_ns) {
                 self.make(&path, &before).await?;
                 self.done.restored += u64::from(now.is_none());

@@ -8,7 +8,7 @@ use super::records::{Record, Records, Word};
 use super::report::{FilesVerified, Mismatch};
 use super::sides::Fault;
 use super::told::{Teller, Told};
-use super::{FilesMover, is_tree};
+use super::FilesMover;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use ports::files::{Digest, Entry, EntryKind, FilePath};
@@ -26,9 +26,8 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], observer: &
         let totals = ledger.totals().await?;
         teller.total += totals.bytes + totals.items;
     }
-    let directories = is_tree(mover.destination.as_ref());
     let mut check =
-        Check { mover, observer, lane: Arc::new(lane), told, teller, running: FuturesUnordered::new(), found: FilesVerified::default(), directories };
+        Check { mover, observer, lane: Arc::new(lane), told, teller, running: FuturesUnordered::new(), found: FilesVerified::default() };
     check.all(ledgers).await?;
     let found = check.found;
     let details = json!({"files": found.files, "bytes": found.bytes, "mismatched": found.mismatched, "not_copied": found.not_copied});
@@ -47,8 +46,6 @@ struct Check<'a> {
     teller: Teller<'a>,
     running: FuturesUnordered<AbortOnDropHandle<Verdict>>,
     found: FilesVerified,
-    /// The destination has directories of its own.
-    directories: bool,
 }
 
 impl Check<'_> {
@@ -76,11 +73,11 @@ impl Check<'_> {
 
     async fn record(&mut self, record: Record, entry: Option<Entry>) -> Result<()> {
         match record.word {
-            Word::Removed if entry.is_some() => self.differs(&record.path, "it is still there, though the source has it no more", "nothing", "a file"),
+            Word::Removed if entry.is_some() => self.differs(&record.path, "it is still there, though the source has it no more", "nothing", "something"),
             Word::Removed => {}
             Word::Folder { folder } => {
                 self.found.directories += u64::from(folder.stat.is_some());
-                if folder.stat.is_some() && self.directories && entry.is_none() {
+                if folder.stat.is_some() && entry.is_none() {
                     self.differs(&record.path, "the directory is missing", "a directory", "nothing");
                 }
             }

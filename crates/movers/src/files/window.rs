@@ -40,14 +40,17 @@ pub(super) struct Window<'a> {
     replay_through: Option<Vec<u8>>,
     replaying: bool,
     tree: bool,
+    /// Both sides hold keys, so a key that ends with `/` is a thing of its own.
+    keys: bool,
     empty_directories: bool,
 }
 
 impl<'a> Window<'a> {
     pub(super) fn new(mover: &'a FilesMover, builder: Option<Builder<'a>>, plan: FilesPlan, replay_through: Option<Vec<u8>>) -> Self {
         let tree = is_tree(mover.destination.as_ref());
+        let keys = !tree && !is_tree(mover.source.as_ref());
         let empty_directories = mover.destination.traits().empty_directories;
-        Self { mover, builder, planned: Vec::new(), flushed: 0, plan, replaying: replay_through.is_some(), replay_through, tree, empty_directories }
+        Self { mover, builder, planned: Vec::new(), flushed: 0, plan, replaying: replay_through.is_some(), replay_through, tree, keys, empty_directories }
     }
 
     /// Says which key is being looked at.
@@ -130,9 +133,10 @@ impl<'a> Window<'a> {
         for thing in planned {
             self.count_and_chunk(thing)?;
         }
+        let replayed = self.flushed == 0 && self.replay_through.is_some();
         match &mut self.builder {
-            Some(builder) => builder.commit(through, &self.plan).await,
-            None => Ok(()),
+            Some(builder) if !replayed => builder.commit(through, &self.plan).await,
+            _ => Ok(()),
         }
     }
 
@@ -212,7 +216,7 @@ impl<'a> Window<'a> {
             }
             self.plan.directories += 1;
         }
-        if !self.tree && (!empty || !self.empty_directories) {
+        if !self.tree && !(self.empty_directories && (empty || self.keys || folder.before.is_some())) {
             return;
         }
         if let Some(builder) = &mut self.builder {

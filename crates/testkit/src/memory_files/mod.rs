@@ -69,7 +69,7 @@ impl MemoryFiles {
             modes: false,
             mtime_resolution_ns: 0,
             symlinks: false,
-            empty_directories: false,
+            empty_directories: true,
             stored_digest: Some(DigestKind::Md5),
             single_put_limit: 1 << 30,
         };
@@ -258,7 +258,7 @@ impl State {
 
     fn find_mut(&mut self, path: &[u8]) -> Option<&mut Item> {
         let folder = [path, b"/"].concat();
-        if self.items.contains_key(&folder) { self.items.get_mut(&folder) } else { self.items.get_mut(path) }
+        if self.items.contains_key(path) { self.items.get_mut(path) } else { self.items.get_mut(&folder) }
     }
 
     fn find(&self, path: &[u8]) -> Option<(Vec<u8>, &Item)> {

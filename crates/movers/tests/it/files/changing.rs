@@ -18,7 +18,8 @@ async fn the_final_pass_takes_what_changed_and_removes_what_vanished() {
     let last = world.final_pass().await.expect("the final pass");
     assert_eq!((last.files, last.symlinks, last.removed), (4, 1, 3), "{last:?}");
     assert_eq!(world.destination.calls(Op::Put) - puts, 3, "only what changed (the large one goes in parts)");
-    assert!(world.verify().await.expect("verification").is_equal());
+    let verified = world.verify().await.expect("verification");
+    assert!(verified.is_equal(), "{:?}", verified.mismatches);
     let mut theirs = world.destination.state();
     theirs.retain(|line| !line.starts_with("own/"));
     assert_eq!(world.source.state(), theirs);

@@ -71,7 +71,8 @@ async fn names_devices_links_and_collisions_are_named_and_the_rest_moves() {
 
 #[tokio::test]
 async fn a_store_without_links_and_directories_gets_what_it_can_hold() {
-    let world = World::to_objects();
+    let poor = MemoryFiles::objects("destination").with_traits(|t| t.empty_directories = false);
+    let world = World::new(MemoryFiles::tree("source"), poor);
     furnish(&world.source);
     world.source.device("socket");
     let plan = world.plan().await.expect("a plan");
