@@ -63,7 +63,7 @@ fn exists_query(object: &SchemaObject) -> Option<String> {
     Some(match object.kind {
         ObjectKind::Schema => format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {bare})"),
         ObjectKind::Extension => format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = {bare})"),
-        ObjectKind::Type => format!("SELECT pg_catalog.to_regtype({name}) IS NOT NULL"),
+        ObjectKind::Type => format!("SELECT pg_catalog.to_regtype({name}) IS NOT NULL OR pg_catalog.to_regcollation({name}) IS NOT NULL"),
         ObjectKind::Sequence | ObjectKind::Table | ObjectKind::Index | ObjectKind::View => format!("SELECT pg_catalog.to_regclass({name}) IS NOT NULL"),
         ObjectKind::Constraint | ObjectKind::ForeignKey => {
             format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conname = {bare} AND conrelid = pg_catalog.to_regclass({on}))")
@@ -108,9 +108,11 @@ async fn drop_statement(lease: &Lease, t: Tried<'_>, object: &SchemaObject) -> R
         ObjectKind::Schema => format!("DROP SCHEMA IF EXISTS {bare}"),
         ObjectKind::Extension => format!("DROP EXTENSION IF EXISTS {bare}"),
         ObjectKind::Type => {
-            let query = "SELECT typtype = 'd' FROM pg_catalog.pg_type WHERE oid = pg_catalog.to_regtype($1)";
-            let domain = lease.client().query_opt(query, &[&name]).await.map_err(|e| t.failed(e))?.is_some_and(|row| row.get(0));
-            format!("DROP {} IF EXISTS {name}", if domain { "DOMAIN" } else { "TYPE" })
+            let query = "SELECT CASE WHEN typtype = 'd' THEN 'DOMAIN' ELSE 'TYPE' END FROM pg_catalog.pg_type WHERE oid = pg_catalog.to_regtype($1) \
+                UNION ALL SELECT 'COLLATION' WHERE pg_catalog.to_regcollation($1) IS NOT NULL";
+            let found = lease.client().query_opt(query, &[&name]).await.map_err(|e| t.failed(e))?;
+            let Some(row) = found else { return Ok(None) };
+            format!("DROP {} IF EXISTS {name}", row.get::<_, String>(0))
         }
         ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence | ObjectKind::Index => {
             let query = "SELECT relkind::text FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1)";

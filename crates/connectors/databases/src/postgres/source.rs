@@ -64,7 +64,9 @@ impl Source {
             return None;
         }
         let order = columns.iter().map(|c| sql::ordered(c, self.text)).collect::<Vec<_>>().join(", ");
-        let names = columns.iter().map(|c| sql::ident(&c.name)).collect::<Vec<_>>().join(", ");
+        // Names of our own, because a column may be called `place`.
+        let names = columns.iter().enumerate().map(|(i, c)| format!("{} AS k{i}", sql::ident(&c.name))).collect::<Vec<_>>().join(", ");
+        let texts = (0..columns.len()).map(|i| format!("k{i}::text")).collect::<Vec<_>>().join(", ");
         // A few dozen pages per range make the ranges about equal, wherever the keys lie.
         let percent = (ranges as f64 * 40.0 * 8192.0 * 100.0 / size.max(1) as f64).clamp(0.0001, 100.0);
         let sample = if exact { String::new() } else { format!(" TABLESAMPLE SYSTEM ({percent:.4}) REPEATABLE (1)") };
@@ -74,9 +76,8 @@ impl Source {
             (false, _) => format!("GREATEST(1, (total + {ranges} - 1) / {ranges})"),
         };
         Some(format!(
-            "SELECT {} FROM (SELECT {names}, row_number() OVER (ORDER BY {order}) - 1 AS place, count(*) OVER () AS total FROM ONLY {}{sample}) AS q \
+            "SELECT {texts} FROM (SELECT {names}, row_number() OVER (ORDER BY {order}) - 1 AS place, count(*) OVER () AS total FROM ONLY {}{sample}) AS q \
              WHERE place > 0 AND place % {step} = 0 ORDER BY place",
-            sql::key_as_text(&columns),
             sql::qualified(&table.name),
         ))
     }

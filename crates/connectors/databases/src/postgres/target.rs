@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::SinkExt;
 use futures::stream::{BoxStream, StreamExt};
 use ports::databases::{Applied, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
-use ports::{ErrorKind, Result};
+use ports::{ConnectorError, ErrorKind, Result};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
@@ -87,13 +87,13 @@ impl Target {
             announced += block.rows;
             if let Err(broken) = sink.send(block.data).await {
                 // The server said why before it stopped listening; that is the better reason.
-                return Err(t.failed(sink.as_mut().finish().await.err().unwrap_or(broken)));
+                return Err(refused_row(t.failed(sink.as_mut().finish().await.err().unwrap_or(broken))));
             }
         }
         if binary {
             sink.send(Bytes::from_static(TRAILER)).await.map_err(|e| t.failed(e))?;
         }
-        let written = sink.as_mut().finish().await.map_err(|e| t.failed(e))?;
+        let written = sink.as_mut().finish().await.map_err(|e| refused_row(t.failed(e)))?;
         if written != announced {
             let words = format!("{announced} rows were sent and {written} arrived");
             return Err(t.error(ErrorKind::Corrupt, words));
@@ -101,6 +101,16 @@ impl Target {
         lease.client().batch_execute("COMMIT").await.map_err(|e| t.failed(e))?;
         Ok(written)
     }
+}
+
+/// A row that meets its twin in another range has moved at the source: once that range is replaced too, the same call succeeds.
+fn refused_row(mut error: ConnectorError) -> ConnectorError {
+    if error.reason.contains("[SQLSTATE 23505]") {
+        error.kind = ErrorKind::Changed;
+        error.temporary = true;
+        error.advice = "Another range still holds the value; replace that range too, then try again".to_owned();
+    }
+    error
 }
 
 #[async_trait::async_trait]

@@ -15,8 +15,9 @@ pub async fn gather(catalog: &Catalog<'_>) -> Result<Vec<Unmovable>> {
         )
     };
     let plain = |query: &str| query.to_owned();
-    let not_of_extension =
-        |class: u32, oid: &str| format!("NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = {class} AND e.objid = {oid} AND e.deptype = 'e')");
+    let not_of_extension = |class: u32, oid: &str| {
+        format!("NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = {class} AND e.objid = {oid} AND e.deptype IN ('e', 'i'))")
+    };
     let checks: Vec<(&str, &str, String)> = vec![
         ("foreign table", foreign, named("pg_class", "relname", "relnamespace", "pg_class", "c", " AND c.relkind = 'f'")),
         ("foreign server", by_hand, format!("SELECT srvname::text FROM pg_catalog.pg_foreign_server s WHERE {} ORDER BY 1", not_of_extension(1417, "s.oid"))),
