@@ -112,6 +112,11 @@ impl Reader<'_> {
     async fn routines(&mut self) -> Result<(), Error> {
         let sql = "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=DATABASE() ORDER BY ROUTINE_TYPE, ROUTINE_NAME";
         for (kind, name) in self.conn.query::<(String, String), _>(sql).await? {
+            if !matches!(kind.as_str(), "FUNCTION" | "PROCEDURE") {
+                let reason = format!("only functions and procedures are moved, this is a {}", kind.to_lowercase());
+                self.schema.unmovable.push(Unmovable { kind: kind.to_lowercase(), name, reason });
+                continue;
+            }
             let row = match self.shown(&format!("SHOW CREATE {kind} {}", ident(&name))).await {
                 Ok(row) => row,
                 // MariaDB packages, or a kind this server shows in its own way.

@@ -181,7 +181,7 @@ fn optional_settings(info: &ServerInfo, purpose: Use) -> Vec<&'static str> {
     if purpose == Use::Write {
         settings.extend(["innodb_lock_wait_timeout=120", "max_error_count=65535"]);
         if !info.mariadb {
-            settings.extend(["sql_require_primary_key=OFF", "restrict_fk_on_non_standard_key=OFF"]);
+            settings.extend(["sql_require_primary_key=OFF", "restrict_fk_on_non_standard_key=OFF", "innodb_ddl_buffer_size=134217728"]);
         }
     }
     settings

@@ -14,7 +14,7 @@ use ports::databases::{Key, KeyPart, KeyRange, Table};
 /// From this size on the bounds are interpolated.
 const LARGE: u64 = 2 << 30;
 /// How often a slice that turned out too full is halved again.
-const DEPTH: u32 = 12;
+const DEPTH: u32 = 64;
 
 pub(super) async fn split(conn: &mut Conn, table: &Table, rows: u64) -> Result<Vec<KeyRange>, Error> {
     let columns = splittable(table);
@@ -95,7 +95,7 @@ async fn interpolate(conn: &mut Conn, table: &Table, rows: u64) -> Result<Vec<Ke
 /// The optimiser's estimate for `from <= key < to`.
 async fn estimate(conn: &mut Conn, table: &Table, from: &Key, to: &Key) -> Result<u64, Error> {
     let range = KeyRange { lower: Some(from.clone()), upper: Some(to.clone()) };
-    let sql = format!("EXPLAIN SELECT 1 FROM {} WHERE {}", ident(&table.name.name), condition(table, &range));
+    let sql = format!("EXPLAIN FORMAT=TRADITIONAL SELECT 1 FROM {} WHERE {}", ident(&table.name.name), condition(table, &range));
     let row: Option<Row> = conn.query_first(sql).await?;
     let Some(row) = row else { return Ok(0) };
     let value = row.columns_ref().iter().position(|c| c.name_str() == "rows").and_then(|at| row.as_ref(at).cloned());

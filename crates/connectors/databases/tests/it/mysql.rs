@@ -296,6 +296,79 @@ async fn a_dropped_stream_does_not_cost_the_snapshot() {
     .await;
 }
 
+/// A copy that is given up in the middle changes nothing and holds nothing up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_given_up_in_the_middle_leaves_no_trace() {
+    each_server(|one| async move {
+        suite::run_all(&*one, &one.items(20)).await;
+        let database = one.open().await;
+        let view = database.read(View::Latest { connections: 1 }).await.expect("read");
+        let schema = view.schema().await.expect("schema");
+        let items = suite::table(&schema, "items");
+        let whole = KeyRange::default();
+        let before = view.fingerprint(items, &whole).await.expect("fingerprint");
+        let writer = database.write().await.expect("write");
+        let (sent, first_block_sent) = tokio::sync::oneshot::channel();
+        let first = view.rows(items, &whole).try_next().await.expect("rows");
+        let rows = futures::stream::unfold((first, Some(sent)), |(block, sent)| async move {
+            let Some(block) = block else {
+                sent.expect("asked only once more").send(()).expect("the test listens");
+                return futures::future::pending().await;
+            };
+            Some((Ok(block), (None, sent)))
+        });
+        tokio::select! {
+            outcome = writer.replace(items, &whole, Box::pin(rows)) => panic!("the rows never end: {outcome:?}"),
+            seen = first_block_sent => seen.expect("the first block was taken"),
+        }
+        assert_eq!(view.fingerprint(items, &whole).await.expect("fingerprint"), before);
+        let count = writer.replace(items, &whole, view.rows(items, &whole)).await.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((count, view.fingerprint(items, &whole).await.expect("fingerprint")), (20, before));
+    })
+    .await;
+}
+
+/// Large tables with a numeric key are cut by estimates; the ranges still follow each other without gap, and none is far too large.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_tables_are_cut_by_estimates() {
+    each_server(|one| async move {
+        one.run(&["CREATE TABLE big (id BIGINT PRIMARY KEY)"]).await;
+        // Dense, then a hole, then sparse.
+        let ids: Vec<_> = (0..3000_i64).map(|n| if n < 2000 { n - 500 } else { 1_000_000_000 + n * 1_000_003 }).map(|id| format!("({id})")).collect();
+        one.run(&[&format!("INSERT INTO big VALUES {}", ids.join(",")), "ANALYZE TABLE big"]).await;
+        let view = one.open().await.read(View::Latest { connections: 1 }).await.expect("read");
+        let schema = view.schema().await.expect("schema");
+        let mut big = suite::table(&schema, "big").clone();
+        big.bytes = 1 << 40;
+        big.rows = 3000;
+        let ranges = view.split(&big, 200).await.expect("split");
+        assert!((8..=40).contains(&ranges.len()), "{} ranges", ranges.len());
+        assert!(ranges[0].lower.is_none() && ranges.windows(2).all(|w| w[0].upper.is_some() && w[0].upper == w[1].lower));
+        let mut total = 0;
+        for range in &ranges {
+            let rows = view.fingerprint(&big, range).await.expect("fingerprint").rows;
+            assert!(rows <= 800, "{rows} rows in {range:?}");
+            total += rows;
+        }
+        assert_eq!(total, 3000);
+    })
+    .await;
+}
+
+/// The rig's real WordPress crosses from MariaDB to MySQL 9 whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_wordpress_crosses() {
+    let b = Throwaway::absent(rig::mysql());
+    let at = DatabaseAt { database: rig::wordpress().database, ..Throwaway::absent(rig::mariadb()).at() };
+    let source = databases::open(&at, 4).await.expect("open");
+    let destination = b.open().await;
+    let copied = suite::copy(&*source, &*destination, 200).await;
+    let refused: Vec<_> = copied.applied.iter().filter(|(_, a)| matches!(a, Applied::Refused(_))).collect();
+    assert!(refused.is_empty() && copied.schema.unmovable.is_empty(), "{refused:?}");
+    assert!(copied.rows > 100 && copied.schema.tables.len() >= 12, "{} rows", copied.rows);
+    b.remove().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_is_said() {
     let good = Throwaway::absent(rig::mysql());

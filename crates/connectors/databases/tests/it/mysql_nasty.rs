@@ -62,6 +62,9 @@ pub fn tables(mariadb: bool) -> Vec<String> {
         "INSERT INTO child VALUES (1,1),(2,2),(3,NULL)".to_owned(),
         "CREATE TABLE parts (id INT, y INT, PRIMARY KEY (id, y)) PARTITION BY RANGE (y) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)".to_owned(),
         "INSERT INTO parts VALUES (1,1),(1,10),(2,5),(2,500),(3,7)".to_owned(),
+        "CREATE TABLE choices (id INT PRIMARY KEY, e ENUM('a','b'), s SET('x'))".to_owned(),
+        // The value that ENUM keeps for what it did not know.
+        "INSERT INTO choices VALUES (1,'',''),(2,'a','x'),(3,'nonsense',NULL),(4,NULL,'x'),(5,'b','')".to_owned(),
         "CREATE TABLE empty_one (id INT PRIMARY KEY)".to_owned(),
         "CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, said VARCHAR(100))".to_owned(),
         "CREATE TABLE old_engine (id INT PRIMARY KEY, v VARCHAR(10)) ENGINE=MyISAM".to_owned(),
