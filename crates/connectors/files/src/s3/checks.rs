@@ -120,6 +120,9 @@ async fn names(store: &Store) -> CheckOutcome {
         };
         return CheckOutcome::Warning(finding);
     }
+    if store.manners.is_tree() {
+        return CheckOutcome::Passed("the store keeps objects in a directory tree: keys with '//' or '\\' cannot be held".to_owned());
+    }
     CheckOutcome::Passed(format!("keys may have {} bytes below the prefix", 1024 - store.prefix.len()))
 }
 

@@ -1,6 +1,7 @@
 //! The client: no retries, no metadata service, no checksum trailers (old servers choke on them), a connect limit.
 
 use super::credentials;
+use super::manners::Manners;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -13,7 +14,7 @@ use std::time::Duration;
 /// A dead host is known as such after this time.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(9);
 
-pub(super) fn build(at: &S3At, location: &str) -> Result<Client> {
+pub(super) fn build(at: &S3At, location: &str, manners: &Manners) -> Result<Client> {
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let mut config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -27,7 +28,8 @@ pub(super) fn build(at: &S3At, location: &str) -> Result<Client> {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .disable_s3_express_session_auth(true);
+        .disable_s3_express_session_auth(true)
+        .interceptor(manners.clone());
     if let Some(endpoint) = &at.endpoint {
         config = config.endpoint_url(endpoint);
     }

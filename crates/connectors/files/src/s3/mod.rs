@@ -12,7 +12,9 @@ mod client;
 mod credentials;
 mod error;
 mod keys;
+mod levels;
 mod list;
+mod manners;
 mod parts;
 mod read;
 mod website;
@@ -44,6 +46,7 @@ struct Store {
     region: String,
     endpoint: Option<String>,
     location: String,
+    manners: manners::Manners,
     /// False once an ETag was seen that is no MD5 (encrypted with a KMS key).
     plain_etags: AtomicBool,
 }
@@ -52,8 +55,10 @@ impl S3Files {
     /// Reads credentials; contacts nobody. `_parallel`: connections are made as calls need them.
     pub fn new(at: &S3At, _parallel: usize) -> Result<Self> {
         let location = format!("s3://{}/{}", at.bucket, at.prefix);
+        let manners = manners::Manners::default();
         let store = Store {
-            client: client::build(at, &location)?,
+            client: client::build(at, &location, &manners)?,
+            manners,
             bucket: at.bucket.clone(),
             prefix: at.prefix.clone(),
             region: at.region.clone(),
@@ -130,6 +135,10 @@ impl FileTarget for S3Files {
         }
         if path.as_bytes().contains(&0) {
             return refuse("it contains a NUL byte");
+        }
+        let tree_refuses = |s: &[u8]| s.is_empty() || s.contains(&b'\\') || s.len() > 255;
+        if self.store.manners.is_tree() && path.segments().any(tree_refuses) {
+            return refuse("this store keeps objects in a directory tree: no '//', no '\\', no '/' at the start or the end, no name above 255 bytes");
         }
         if path.segments().any(|s| s == b"." || s == b"..") {
             return refuse("stores and clients do not agree on what '.' and '..' mean in a key");

@@ -22,6 +22,8 @@ pub(super) async fn stat(store: &Store, path: &FilePath) -> Result<Option<Entry>
         return Ok(Some(described(path.clone(), EntryKind::File { size: size_of(&found) }, &found)));
     }
     match head(store, path, &format!("{key}/")).await? {
+        // SeaweedFS answers so for a directory that only objects have made.
+        Some(found) if found.e_tag().is_some_and(|tag| tag.trim_matches('"').ends_with("-0")) => Ok(None),
         Some(found) if size_of(&found) == 0 => Ok(Some(described(path.clone(), EntryKind::Directory, &found))),
         _ => Ok(None),
     }

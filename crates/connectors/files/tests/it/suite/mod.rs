@@ -44,7 +44,7 @@ macro_rules! suite {
             listing::impossible_names_are_refused,
             listing::empty_files_and_directories_are_kept,
             listing::a_deep_tree_is_walked,
-            listing::five_thousand_entries_are_all_there,
+            listing::thousands_of_entries_are_all_there,
             reading::ranges_are_exact,
             reading::a_missing_file_is_not_found,
             reading::an_edit_of_the_same_size_is_seen,
@@ -124,16 +124,10 @@ pub async fn read(target: &dyn FileTarget, path: impl Into<FilePath>) -> Result<
 /// Removes everything below the root, and the unfinished.
 pub async fn clear(target: &dyn FileTarget) {
     target.sweep(TAG).await.expect("sweep");
-    let all: Vec<FilePath> = target.list().filter_map(|e| async { e.ok().map(|e| e.path) }).collect().await;
-    let (directories, files): (Vec<_>, Vec<_>) = stream::iter(all)
-        .map(|path| async move { (target.stat(&path).await.expect("stat").is_some_and(|e| e.kind == EntryKind::Directory), path) })
-        .buffered(16)
-        .collect::<Vec<_>>()
-        .await
-        .into_iter()
-        .partition(|(directory, _)| *directory);
-    stream::iter(files).for_each_concurrent(16, |(_, path)| async move { target.remove(&path).await.expect("remove") }).await;
-    for (_, path) in directories.iter().rev() {
-        target.remove(path).await.expect("remove");
+    let all: Vec<Entry> = target.list().filter_map(|e| async { e.ok() }).collect().await;
+    let (directories, files): (Vec<_>, Vec<_>) = all.into_iter().partition(|e| e.kind == EntryKind::Directory);
+    stream::iter(files).for_each_concurrent(16, |entry| async move { target.remove(&entry.path).await.expect("remove") }).await;
+    for entry in directories.iter().rev() {
+        target.remove(&entry.path).await.expect("remove");
     }
 }
