@@ -78,18 +78,12 @@ fn to_save(mover: &FilesMover, backup: &dyn FileTarget, path: FilePath, stat: St
 }
 
 async fn plan(mover: &FilesMover, ledger: &dyn Ledger, backup: &dyn FileTarget, own: &dyn Ledger) -> Result<()> {
-    let mut builder = Builder::new(own, 0, [0; PHASES], backup.traits().single_put_limit, mover.options.chunk_size);
-    let nothing = FilesPlan::default();
-    let mut held = 0;
+    let builder = Builder::new(own, 0, [0; PHASES], backup.traits().single_put_limit, mover.options.chunk_size);
+    let mut shelf = Shelf { mover, backup, builder, held: 0 };
     let mut records = Records::of(&[ledger]).await?;
     while let Some(record) = records.next().await? {
-        let Word::Content { item, .. } = record.word else { continue };
-        let (None, Some(before)) = (item.same, item.before) else { continue };
-        let Some(item) = to_save(mover, backup, item.path, before) else { continue };
-        builder.item(item)?;
-        held += 1;
-        if held % STRETCH == 0 {
-            builder.commit(&[], &nothing).await?;
+        if let Word::Content { item: Item { path, same: None, before: Some(before), .. }, .. } = record.word {
+            shelf.add(path, before).await?;
         }
     }
     for phase in [Phase::Clear, Phase::Delete] {
@@ -99,18 +93,39 @@ async fn plan(mover: &FilesMover, ledger: &dyn Ledger, backup: &dyn FileTarget, 
             let page = ledger.all(after, 32).await?;
             for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
                 let Spec::Remove(list) = decode(&chunk.spec)? else { continue };
-                for item in list.into_iter().filter_map(|gone| to_save(mover, backup, gone.path, gone.before)) {
-                    builder.item(item)?;
+                for gone in list {
+                    shelf.add(gone.path, gone.before).await?;
                 }
             }
-            builder.commit(&[], &nothing).await?;
             match page.last() {
                 Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
                 _ => break,
             }
         }
     }
+    shelf.commit().await?;
     own.seal().await
+}
+
+/// What is to be saved, on its way into the backup's ledger.
+struct Shelf<'a> {
+    mover: &'a FilesMover,
+    backup: &'a dyn FileTarget,
+    builder: Builder<'a>,
+    held: usize,
+}
+
+impl Shelf<'_> {
+    async fn add(&mut self, path: FilePath, before: Stat) -> Result<()> {
+        let Some(item) = to_save(self.mover, self.backup, path, before) else { return Ok(()) };
+        self.builder.item(item)?;
+        self.held += 1;
+        if self.held.is_multiple_of(STRETCH) { self.commit().await } else { Ok(()) }
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        self.builder.commit(&[], &FilesPlan::default()).await
+    }
 }
 
 /// Saves a single file that a final pass is about to overwrite.

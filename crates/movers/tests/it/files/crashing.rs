@@ -65,7 +65,6 @@ async fn crash_after_crash_at_every_write_still_arrives() {
             ledger.crash_at(1, crashes.is_multiple_of(2));
         }
         let ended = world.move_all().await;
-        eprintln!("DBG {crashes} {:?} {} {} {}", ended.as_ref().err().map(|e| e.to_string()), world.bulk.writes(), world.last.writes(), world.own.writes());
         for ledger in [&world.bulk, &world.last, &world.own] {
             ledger.heal();
         }

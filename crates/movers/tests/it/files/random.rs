@@ -2,7 +2,6 @@
 
 use super::world::{World, pattern};
 use ports::ErrorKind;
-use ports::files::FileSource;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use testkit::memory_files::{Op, Rule};
@@ -50,8 +49,7 @@ fn build(files: &testkit::memory_files::MemoryFiles, things: &[Thing], seed: u8)
         match thing {
             Thing::File(path, size) => files.write_bytes(path, pattern(usize::from(*size), seed)),
             Thing::Directory(path) => files.directory_bytes(path, 0o750),
-            Thing::Link(path) if files.traits().symlinks => files.link_bytes(path, b"somewhere"),
-            Thing::Link(_) => {}
+            Thing::Link(path) => files.link_bytes(path, b"somewhere"),
         }
     }
 }
@@ -73,6 +71,9 @@ proptest! {
             let mut world = if objects { World::to_objects() } else { World::trees() };
             world.options.delete_extraneous = true;
             world.keeping = true;
+            // A link that the destination cannot hold stays behind, which is not the subject here.
+            let flat = |things: Vec<Thing>| things.into_iter().filter(|t| !objects || !matches!(t, Thing::Link(_))).collect::<Vec<_>>();
+            let (ours, theirs, later) = (flat(ours), flat(theirs), flat(later));
             build(&world.source, &ours, 1);
             build(&world.destination, &theirs, 2);
             if objects {
@@ -98,7 +99,7 @@ proptest! {
             assert!(verified.is_equal(), "{:?}", verified.mismatches);
             let (mut ours, mut theirs) = (world.source.contents(), world.destination.contents());
             if objects {
-                ours.retain(|path, content| !path.ends_with('/') && !content.starts_with("->"));
+                ours.retain(|path, _| !path.ends_with('/'));
                 theirs.retain(|path, _| !path.ends_with('/'));
                 assert_eq!(ours, theirs);
             } else {
