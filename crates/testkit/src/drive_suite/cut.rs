@@ -12,17 +12,17 @@ use tokio::sync::watch;
 /// See the module's comment.
 pub struct Cut {
     inner: Arc<dyn Journal>,
-    cut: AtomicBool,
+    broken: AtomicBool,
     refuse: AtomicBool,
 }
 
 impl Cut {
     pub fn new(inner: Arc<dyn Journal>) -> Self {
-        Self { inner, cut: AtomicBool::new(false), refuse: AtomicBool::new(false) }
+        Self { inner, broken: AtomicBool::new(false), refuse: AtomicBool::new(false) }
     }
 
     pub fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
+        self.broken.store(true, Ordering::SeqCst);
     }
 
     /// From now on the output of a step cannot be stored.
@@ -31,7 +31,7 @@ impl Cut {
     }
 
     fn line(&self) -> Result<&dyn Journal, EngineError> {
-        if self.cut.load(Ordering::SeqCst) { Err(EngineError::Unavailable("the line is cut".to_owned())) } else { Ok(self.inner.as_ref()) }
+        if self.broken.load(Ordering::SeqCst) { Err(EngineError::Unavailable("the line is cut".to_owned())) } else { Ok(self.inner.as_ref()) }
     }
 }
 
