@@ -7,6 +7,7 @@
 //! It only reads, but for the trial write of a `permissions` check, which leaves nothing behind. Rules that need no connection
 //! are [`MigrationSpec::decode`]'s.
 
+mod cascade;
 mod estimate;
 mod listing;
 mod pair;
@@ -49,6 +50,7 @@ pub async fn validate_within(spec: &MigrationSpec, connectors: &dyn Connectors, 
     let (doors, pairs) = tokio::join!(own_checks(&sides, limits.check), pair::checks(spec, &sides, limits));
     reports.extend(doors);
     reports.extend(pairs.reports);
+    cascade::settle(&mut reports);
     Validation::of(reports, pairs.estimate)
 }
 

@@ -86,6 +86,7 @@ impl Outcome {
             Self::Passed(seen) => Self::Passed(seen),
             Self::Warning(finding) => Self::Warning(put(finding)),
             Self::Failed(finding, kind) => Self::Failed(put(finding), kind),
+            Self::Skipped(why) => Self::Skipped(why),
         }
     }
 }

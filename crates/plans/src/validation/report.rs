@@ -10,6 +10,8 @@ pub enum Outcome {
     Passed(String),
     Warning(Finding),
     Failed(Finding, ErrorKind),
+    /// Could not be done, and why; its cause is a failed check of its own.
+    Skipped(String),
 }
 
 /// One check that ran.
@@ -24,10 +26,10 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
-    /// What is wrong and where; `None` for a passed check.
+    /// What is wrong and where; `None` for a passed or skipped check.
     pub fn finding(&self) -> Option<&Finding> {
         match &self.outcome {
-            Outcome::Passed(_) => None,
+            Outcome::Passed(_) | Outcome::Skipped(_) => None,
             Outcome::Warning(finding) | Outcome::Failed(finding, _) => Some(finding),
         }
     }
@@ -35,7 +37,7 @@ impl CheckReport {
     pub fn failed(&self) -> Option<(&Finding, ErrorKind)> {
         match &self.outcome {
             Outcome::Failed(finding, kind) => Some((finding, *kind)),
-            Outcome::Passed(_) | Outcome::Warning(_) => None,
+            Outcome::Passed(_) | Outcome::Warning(_) | Outcome::Skipped(_) => None,
         }
     }
 }
@@ -49,6 +51,7 @@ impl Serialize for CheckReport {
             Outcome::Passed(seen) => ("passed", Some(seen)),
             Outcome::Warning(_) => ("warning", None),
             Outcome::Failed(..) => ("failed", None),
+            Outcome::Skipped(why) => ("skipped", Some(why)),
         };
         map.serialize_entry("outcome", word)?;
         map.serialize_entry("seen", &seen)?;
@@ -87,7 +90,7 @@ impl Validation {
         let estimated_duration = estimate.as_ref().map_or_else(|| "unknown: the source could not be read".to_owned(), Estimate::words);
         Self {
             valid: failed == 0,
-            checks_performed: checks.len(),
+            checks_performed: checks.iter().filter(|c| !matches!(c.outcome, Outcome::Skipped(_))).count(),
             checks_passed: passed,
             checks_failed: failed,
             warnings,
