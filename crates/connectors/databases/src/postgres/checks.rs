@@ -49,8 +49,8 @@ fn warning(field: &str, issue: String, suggestion: &str) -> CheckOutcome {
     CheckOutcome::Warning(Finding { field: field.to_owned(), issue, suggestion: suggestion.to_owned() })
 }
 
-fn passed(text: impl Into<String>) -> Outcome {
-    Ok(CheckOutcome::Passed(text.into()))
+fn passed(text: impl Into<String>) -> CheckOutcome {
+    CheckOutcome::Passed(text.into())
 }
 
 impl Postgres {
@@ -69,9 +69,9 @@ impl Postgres {
     /// Only whether a PostgreSQL server answers: a refused password or a missing database is an answer.
     async fn connectivity(&self) -> Outcome {
         match self.server.open().await {
-            Ok(_) => passed(format!("{}:{} answers", self.server.at.host, self.server.at.port)),
+            Ok(_) => Ok(passed(format!("{}:{} answers", self.server.at.host, self.server.at.port))),
             Err(e) if matches!(e.kind, ErrorKind::Authentication | ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Throttled) => {
-                passed(format!("{}:{} answers", self.server.at.host, self.server.at.port))
+                Ok(passed(format!("{}:{} answers", self.server.at.host, self.server.at.port)))
             }
             Err(e) => Err(e),
         }
@@ -79,7 +79,7 @@ impl Postgres {
 
     async fn credentials(&self, role: Role) -> Outcome {
         self.enter(role).await?;
-        passed(format!("user {} is accepted", self.server.at.username))
+        Ok(passed(format!("user {} is accepted", self.server.at.username)))
     }
 
     async fn permissions(&self, role: Role) -> Outcome {
@@ -96,7 +96,7 @@ impl Postgres {
             AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT') ORDER BY 1 LIMIT 5";
         let rows = connection.client.query(query, &[]).await.map_err(|e| self.failure(e))?;
         if rows.is_empty() {
-            return passed("every table may be read");
+            return Ok(passed("every table may be read"));
         }
         let names: Vec<String> = rows.iter().map(|r| r.get(0)).collect();
         let user = &self.server.at.username;
@@ -118,7 +118,7 @@ impl Postgres {
         let query = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')";
         let schemas: bool = connection.client.query_one(query, &[]).await.map_err(|e| self.failure(e))?.get(0);
         if schemas {
-            return passed("tables can be made, written and dropped");
+            return Ok(passed("tables can be made, written and dropped"));
         }
         let issue = format!("user {} may not create schemas in this database", self.server.at.username);
         Ok(warning("database.username", issue, "GRANT CREATE ON DATABASE, if the source has schemas besides public"))
@@ -129,7 +129,7 @@ impl Postgres {
         let query = "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
         let may: bool = connection.client.query_one(query, &[]).await.map_err(|e| self.failure(e))?.get(0);
         if may {
-            return passed(format!("database {} is not there yet and can be made", self.server.at.database));
+            return Ok(passed(format!("database {} is not there yet and can be made", self.server.at.database)));
         }
         let issue = format!("database {} does not exist and user {} may not create databases", self.server.at.database, self.server.at.username);
         Ok(failed("database.database", issue, "Create the database, or ALTER ROLE … CREATEDB".to_owned(), ErrorKind::Permission))
@@ -141,7 +141,7 @@ impl Postgres {
         let row = connection.client.query_one(query, &[]).await.map_err(|e| self.failure(e))?;
         let (name, number): (String, i32) = (super::product(row.get(0)), row.get(1));
         if number >= OLDEST {
-            return passed(name);
+            return Ok(passed(name));
         }
         let advice = "Version 14 is the oldest that this program can read and write".to_owned();
         Ok(failed("database.host", format!("the server is {name}"), advice, ErrorKind::Unsupported))
@@ -158,7 +158,7 @@ impl Postgres {
                 let issue = "the database is SQL_ASCII: nobody knows the encoding of its text".to_owned();
                 Ok(warning("database.database", issue, "Text that is not valid UTF-8 will be refused by the destination"))
             }
-            ("UTF8", _) | (_, Role::Source) => passed(format!("{encoding}, sorted as {collation}")),
+            ("UTF8", _) | (_, Role::Source) => Ok(passed(format!("{encoding}, sorted as {collation}"))),
             _ => Ok(warning("database.database", format!("the database stores text as {encoding}"), "Characters outside of it will be refused; prefer UTF8")),
         }
     }
@@ -171,7 +171,7 @@ impl Postgres {
         // A snapshot is held by one more, and a second pool reads while the first writes.
         let wanted = 2 * self.parallel as i64 + 2;
         if free >= wanted {
-            return passed(format!("{free} connections are free"));
+            return Ok(passed(format!("{free} connections are free")));
         }
         let issue = format!("{free} connections are free and up to {wanted} may be used");
         Ok(warning("database.host", issue, "Lower the parallelism or raise max_connections"))
@@ -184,7 +184,7 @@ impl Postgres {
         let ours = SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_secs_f64()).unwrap_or_default();
         let apart = (theirs - ours).abs();
         if apart <= CLOCK_TOLERANCE {
-            return passed(format!("{apart:.1} s apart"));
+            return Ok(passed(format!("{apart:.1} s apart")));
         }
         Ok(warning("database.host", format!("the server's clock is {apart:.0} s away from ours"), "Set both clocks by NTP"))
     }

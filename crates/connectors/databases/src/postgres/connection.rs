@@ -60,7 +60,7 @@ impl Server {
         let mut config = Config::new();
         config.host(&self.at.host).port(self.at.port).user(&self.at.username).dbname(database);
         config.application_name("migration-assistant").connect_timeout(Duration::from_secs(8));
-        config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(60));
+        config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_mins(1));
         if let Some(password) = &self.at.password {
             config.password(password.expose());
         }

@@ -32,8 +32,9 @@ impl Tried<'_> {
 
 fn reason_of(db: &tokio_postgres::error::DbError) -> String {
     let mut text = db.message().to_owned();
-    for more in [db.detail(), db.hint(), db.where_()].into_iter().flatten() {
-        // The context of a COPY holds the row; its first line says which one.
+    // The context of a COPY says which line and column, and then shows the value: that is nobody's business here.
+    let place = db.where_().map(|w| w.split(": \"").next().unwrap_or_default());
+    for more in [db.detail(), db.hint(), place].into_iter().flatten() {
         text.push_str(" (");
         text.push_str(more.lines().next().unwrap_or_default());
         text.push(')');

@@ -15,8 +15,9 @@ use ports::{ConnectorError, ErrorKind, Result};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
-/// Writers do the DELETE of a range through the key's index, also before the planner knows the table.
-const OPENING: &str = "SET enable_seqscan = off; SET max_parallel_maintenance_workers = 2; SET maintenance_work_mem = '256MB'";
+/// Writers do the DELETE of a range through the key's index, also before the planner knows the table. They wait for somebody
+/// else's lock for a while, not for ever.
+const OPENING: &str = "SET enable_seqscan = off; SET lock_timeout = '2min'; SET max_parallel_maintenance_workers = 2; SET maintenance_work_mem = '256MB'";
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &[0xff, 0xff];
 
@@ -108,7 +109,7 @@ fn refused_row(mut error: ConnectorError) -> ConnectorError {
     if error.reason.contains("[SQLSTATE 23505]") {
         error.kind = ErrorKind::Changed;
         error.temporary = true;
-        error.advice = "Another range still holds the value; replace that range too, then try again".to_owned();
+        return error.advice("Another range still holds the value; replace that range too, then try again");
     }
     error
 }

@@ -25,8 +25,8 @@ fn settle(outcome: Result<CheckOutcome>) -> CheckOutcome {
     })
 }
 
-fn passed(text: impl Into<String>) -> Result<CheckOutcome> {
-    Ok(CheckOutcome::Passed(text.into()))
+fn passed(text: impl Into<String>) -> CheckOutcome {
+    CheckOutcome::Passed(text.into())
 }
 
 impl Sqlite {
@@ -36,11 +36,11 @@ impl Sqlite {
         blocking("open", &self.path, move || {
             if role == Role::Destination && !path.exists() {
                 directory(&path)?;
-                return passed("the file is not there yet and will be made");
+                return Ok(passed("the file is not there yet and will be made"));
             }
             let query = "SELECT count(*) FROM sqlite_schema";
             let objects: i64 = Reader::new(&path)?.open()?.query_row(query, [], |row| row.get(0)).map_err(failed("read", &super::location(&path)))?;
-            passed(format!("an SQLite file with {objects} objects"))
+            Ok(passed(format!("an SQLite file with {objects} objects")))
         })
         .await
     }
@@ -50,7 +50,7 @@ impl Sqlite {
         let path = self.path.clone();
         blocking("check", &self.path, move || {
             if role == Role::Source {
-                return std::fs::File::open(&path).map_err(|e| file::io_error("read", &path, e)).and_then(|_| passed("the file may be read"));
+                return std::fs::File::open(&path).map_err(|e| file::io_error("read", &path, e)).map(|_| passed("the file may be read"));
             }
             directory(&path)?;
             let trial = file::beside(&path, &format!("-trial-{:016x}", rand::random::<u64>()));
@@ -59,7 +59,7 @@ impl Sqlite {
             if path.exists() {
                 std::fs::OpenOptions::new().append(true).open(&path).map_err(|e| file::io_error("write", &path, e))?;
             }
-            passed("files can be made, written and deleted there")
+            Ok(passed("files can be made, written and deleted there"))
         })
         .await
     }
@@ -69,12 +69,12 @@ impl Sqlite {
         let path = self.path.clone();
         blocking("check", &self.path, move || {
             if role == Role::Destination && !path.exists() {
-                return passed("the file is not there yet");
+                return Ok(passed("the file is not there yet"));
             }
             let subject = super::location(&path);
             let answer: String = Reader::new(&path)?.open()?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("check", &subject))?;
             if answer == "ok" {
-                return passed("quick_check finds nothing wrong");
+                return Ok(passed("quick_check finds nothing wrong"));
             }
             let error = ConnectorError::new(ErrorKind::Corrupt, "check", subject, answer);
             Err(error.advice("Recover the file first (`sqlite3 … .recover`)"))

@@ -63,10 +63,10 @@ struct Transaction<'a>(&'a Connection);
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        if !self.0.is_autocommit() {
-            if let Err(error) = self.0.execute_batch("ROLLBACK") {
-                tracing::warn!(%error, "an SQLite transaction could not be rolled back");
-            }
+        if !self.0.is_autocommit()
+            && let Err(error) = self.0.execute_batch("ROLLBACK")
+        {
+            tracing::warn!(%error, "an SQLite transaction could not be rolled back");
         }
     }
 }
@@ -232,7 +232,7 @@ fn set(connection: &Connection, object: &SchemaObject, subject: &str) -> Result<
         connection.execute_batch(statement).map_err(f)?;
         let setting = statement.strip_prefix("PRAGMA ").and_then(|s| s.split_once(" = "));
         let Some((name, wanted)) = setting else { continue };
-        let now: String = connection.query_row(&format!("PRAGMA {name}"), [], |row| text_of(row)).map_err(f)?;
+        let now: String = connection.query_row(&format!("PRAGMA {name}"), [], text_of).map_err(f)?;
         if !now.eq_ignore_ascii_case(wanted.trim_matches('\'')) {
             kept.push(format!("{name} stays {now} (the source has {wanted})"));
         }

@@ -79,7 +79,9 @@ mod tests {
             ValueRef::Blob(&[0, 255]),
         ];
         let mut bytes = Vec::new();
-        cells.iter().for_each(|c| encode(*c, &mut bytes));
+        for cell in &cells {
+            encode(*cell, &mut bytes);
+        }
         let mut rest = bytes.as_slice();
         for cell in cells {
             assert_eq!(decode(&mut rest), Some(cell));

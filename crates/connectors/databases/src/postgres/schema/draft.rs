@@ -117,7 +117,9 @@ impl Draft {
         let mut waiting: Vec<usize> = self.needs.iter().map(BTreeSet::len).collect();
         let mut wanted_by: Vec<Vec<usize>> = vec![Vec::new(); count];
         for (place, needs) in self.needs.iter().enumerate() {
-            needs.iter().for_each(|other| wanted_by[*other].push(place));
+            for other in needs {
+                wanted_by[*other].push(place);
+            }
         }
         let rank = |place: usize| {
             let o = &self.objects[place];
