@@ -46,7 +46,7 @@ async fn product(dir: &Path) -> Product {
 /// Starting must be refused with 422 and a failed check that says `words`; the destination stays as it was.
 async fn refused(source: Value, destination: Value, to: &Path, words: &[&str]) {
     let dir = tempfile::tempdir().expect("a directory");
-    let product = Product::start(&dir.path().join("data"), &[dir.path(), to, Path::new("/")]).await;
+    let product = Product::start(&dir.path().join("data"), &[to.parent().expect("a parent"), &std::env::temp_dir()]).await;
     let before = tree::state(to);
     let (code, made) = product.post("/migrations/", spec("refused", source, destination)).await;
     assert_eq!(code, 201, "{made:#}");
@@ -115,24 +115,44 @@ impl Drop for Tiny {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_named_and_the_destination_is_as_before() {
+async fn too_little_space_is_seen_before_anything_is_written() {
     let dir = tempfile::tempdir().expect("a directory");
     let tiny = Tiny::new(dir.path(), 8);
     let source = dir.path().join("source");
     std::fs::create_dir_all(&source).expect("a directory");
     tree::make_large(&source.join("film.bin"), 24 << 20);
-    let to = tiny.0.join("site");
-    refused(local(&source), local(&to), &to, &["space"]).await;
-    // Without the check in front, the run itself meets the full disk.
     let product = product(dir.path()).await;
-    let (_, made) = product.post("/migrations/", spec("full disk", local(&source), local(&to))).await;
-    let id = made["session_id"].as_str().expect("an id").to_owned();
-    let (code, answer) = product.post(&format!("/migrations/{id}/start?skip_validation=true"), json!({"auto_rollback": true})).await;
-    assert_eq!(code, 200, "{answer:#}");
-    let status = product.settle(&id).await;
+    let to = tiny.0.join("site");
+    let (_, status) = product.run(spec("too small", local(&source), local(&to))).await;
     assert!(matches!(status["status"].as_str(), Some("failed" | "rolled_back")), "{status:#}");
+    assert_eq!(status["error"]["step"], "validate", "{status:#}");
     assert!(status["error"].to_string().contains("space"), "{status:#}");
-    assert!(!to.join("film.bin").exists(), "nothing half-written under its final name");
+    assert!(!to.exists(), "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_meanwhile_is_named_and_the_destination_is_as_before() {
+    let from = Remote::new("full-disk");
+    tree::make_large(&from.0.join("film.bin"), 48 << 20);
+    let proxy = Proxy::new(testkit::rig::ssh().port);
+    proxy.set(json!({"rate": 12 << 20})).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let tiny = Tiny::new(dir.path(), 64);
+    let product = product(dir.path()).await;
+    let to = tiny.0.join("site");
+    let mut source = sftp(&from.0);
+    source["port"] = json!(proxy.listen);
+    let id = product.begin(spec("full disk", source, local(&to))).await;
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while std::fs::read_dir(&to).map_or(0, Iterator::count) == 0 {
+        assert!(Instant::now() < deadline, "the copy never began");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tree::fill(&tiny.0.join("somebody-elses-file"));
+    let status = product.settle(&id).await;
+    assert_eq!(status["status"], "rolled_back", "{status:#}");
+    assert!(status["error"].to_string().contains("space"), "{status:#}");
+    assert!(!to.exists(), "the destination is as before");
 }
 
 /// A fault proxy in front of the rig's SSH server, stopped when dropped.

@@ -1,6 +1,8 @@
 //! The plan for applications in the two suites that every plan passes, and what is peculiar to it, with real connectors.
 
+mod drive;
 mod fingerprint;
+mod hold;
 mod shop;
 mod wordpress;
 

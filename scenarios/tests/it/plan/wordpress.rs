@@ -1,6 +1,9 @@
 //! A small WordPress on MariaDB, moved to MySQL 9 under a new address, over an older copy.
 
+use super::drive::{Driven, disturbed, output};
+use super::hold::{Hold, HoldingConnectors};
 use super::{fingerprint, settings, write};
+use engine::RunState;
 use futures::FutureExt;
 use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
@@ -123,4 +126,137 @@ impl Drop for World {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_plan_passes_both_suites_on_a_wordpress() {
     plan_suite::run(|| async { World::new().await.case() }.boxed()).await;
+}
+
+async fn rows(database: &str, sql: &str) -> Vec<String> {
+    connect(testkit::rig::mysql()).await.query(sql.replace("DB", database)).await.expect("rows")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_new_site_has_its_configuration_and_its_address_everywhere() {
+    let world = World::new().await;
+    let dir = world.dir.path();
+    let driven = Driven::open(dir, plans::registry(settings(dir))).await;
+    driven.start(world.document(), true).await;
+    let run = driven.completed().await;
+    let config = std::fs::read_to_string(dir.join("to/wp-config.php")).expect("the new configuration");
+    let server = testkit::rig::mysql();
+    let host = format!("define( 'DB_HOST', '{}:{}' ); // here", server.host, server.port);
+    assert!(config.contains(&format!("'DB_NAME', '{}'", world.to)) && config.contains(&host) && config.contains(&format!("'WP_HOME', '{NEW}'")), "{config}");
+    assert!(!dir.join("to/wp-content/cache").exists(), "caches stay behind");
+    let options = rows(&world.to, "SELECT option_value FROM DB.wp_options ORDER BY option_id").await;
+    assert_eq!(
+        options,
+        [
+            NEW,
+            NEW,
+            r#"a:2:{s:3:"url";s:26:"https://new.test/shop/wid/";s:1:"n";i:1;}"#,
+            r#"{"u":"https:\/\/new.test\/shop\/x"}"#,
+            r#"a:1:{s:3:"url";s:99:"http://old.test:8080/";}"#,
+            "http://old.test:80801/ http://old.test/",
+        ]
+    );
+    assert_eq!(rows(&world.to, "SELECT guid FROM DB.wp_posts ORDER BY ID").await, ["https://new.test/shop/?p=1", ""]);
+    assert_eq!(rows(&world.to, "SELECT url FROM DB.other_table").await, ["http://old.test:8080/not-ours"], "only the site's own tables");
+    let report = output(&run, "finish");
+    assert_eq!((&report["partial"], &report["leftovers_count"]), (&json!(true), &json!(1)), "{report:#}");
+    assert_eq!(report["leftovers"][0]["kind"], "old address");
+    assert_eq!((&report["addresses"]["rows"], &report["verification"]["rewritten_rows"]), (&json!(5), &json!(5)), "{report:#}");
+    assert!(report["summary"]["standstill_seconds"].as_f64().is_some_and(|s| s > 0.0), "{report:#}");
+    assert_eq!(report["backup"]["state"], "verified");
+    let told = run.steps.iter().map(|s| format!("{:?}", s.output)).collect::<String>() + &plans::report::html(report);
+    assert!(!told.contains(&format!("{:?}", server.password)), "no password in any output");
+    assert_eq!(plans::backups::list(&settings(dir), "default").await.expect("backups").len(), 1);
+    driven.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_restores_only_what_was_asked_for() {
+    let world = World::new().await;
+    let dir = world.dir.path();
+    let before = World::state(dir, &world.from, &world.to).await;
+    let driven = Driven::open(dir, plans::registry(settings(dir))).await;
+    driven.start(world.document(), true).await;
+    let run = driven.completed().await;
+    let backup = output(&run, "backup")["backup"]["id"].clone();
+    let run = driven
+        .rollback(json!({"backup_id": backup, "rollback_options": {"restore_files": true, "restore_database": false, "restore_configuration": true}}))
+        .await;
+    assert_eq!(run.state, RunState::RolledBack, "{:?}", run.error);
+    assert_eq!(std::fs::read_to_string(dir.join("to/index.php")).expect("restored"), "<?php // older");
+    assert_eq!(std::fs::read_to_string(dir.join("to/wp-config.php")).expect("restored"), "<?php // an older configuration");
+    assert_eq!(rows(&world.to, "SELECT option_value FROM DB.wp_options WHERE option_name = 'home'").await, [NEW], "the database stays");
+    let after = World::state(dir, &world.from, &world.to).await;
+    let files = |text: &str| text[text.find("== to").expect("a part")..].lines().take_while(|l| !l.starts_with("table")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(files(&before), files(&after));
+    driven.crash().await;
+}
+
+const OWN: &str = "<?php $upgrading = time(); // the site's own ?>";
+
+/// Brings a run to the middle of its last pass, where the site stands still.
+async fn in_the_last_pass(world: &World, hold: &Arc<Hold>) -> Driven {
+    let dir = world.dir.path();
+    let connectors = Arc::new(HoldingConnectors(hold.clone()));
+    let driven = Driven::open(dir, plans::registry(plans::Settings { connectors, ..settings(dir) })).await;
+    driven.start(world.document(), false).await;
+    hold.reached.notified().await;
+    let text = std::fs::read_to_string(dir.join("from/.maintenance")).expect("the site stands still");
+    assert!(text.contains("migration-assistant run"), "{text}");
+    driven
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_last_pass_leaves_the_site_as_it_was() {
+    let world = World::new().await;
+    let maintenance = world.dir.path().join("from/.maintenance");
+    std::fs::write(&maintenance, OWN).expect("the site's own maintenance file");
+    let driven = in_the_last_pass(&world, &Arc::default()).await;
+    driven.cancel().await;
+    assert_eq!(driven.ended().await.state, RunState::Cancelled);
+    assert_eq!(std::fs::read_to_string(&maintenance).expect("its own file is back"), OWN);
+    driven.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_the_last_pass_never_leaves_the_site_standing() {
+    let world = World::new().await;
+    let hold = Arc::new(Hold::default());
+    let driven = in_the_last_pass(&world, &hold).await;
+    let plans = driven.crash().await;
+    let maintenance = world.dir.path().join("from/.maintenance");
+    assert!(maintenance.exists(), "nobody was there to take it back");
+    hold.release();
+    let driven = Driven::open(world.dir.path(), plans).await;
+    let run = driven.completed().await;
+    assert!(!maintenance.exists(), "the one who took over has taken it back");
+    assert!(output(&run, "files")["standstill_seconds"].as_f64().is_some_and(|s| s > 0.0));
+    driven.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_changes_before_the_verification_is_named() {
+    let world = World::new().await;
+    let (file, database) = (world.dir.path().join("to/wp-content/uploads/a.txt"), world.to.clone());
+    let deed = Arc::new(move || {
+        let (file, database) = (file.clone(), database.clone());
+        async move {
+            std::fs::write(&file, "UPLOAD").expect("a same-size edit");
+            let sql =
+                format!("UPDATE {database}.wp_posts SET post_content = 'edited' WHERE ID = 1; UPDATE {database}.other_table SET url = 'edited' WHERE id = 1");
+            connect(testkit::rig::mysql()).await.query_drop(sql).await.expect("an edit");
+        }
+        .boxed()
+    });
+    let dir = world.dir.path();
+    let driven = Driven::open(dir, disturbed(plans::registry(settings(dir)), "verify", deed)).await;
+    driven.start(world.document(), false).await;
+    let run = driven.ended().await;
+    assert_eq!(run.state, RunState::Failed);
+    let error = run.error.expect("an error");
+    assert_eq!((error.kind.as_str(), error.temporary), ("verification_mismatch", false));
+    for named in ["wp-content/uploads/a.txt", "other_table", "wp_posts"] {
+        assert!(error.message.contains(named), "{named}: {}", error.message);
+    }
+    driven.crash().await;
 }
