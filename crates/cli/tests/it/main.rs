@@ -6,4 +6,5 @@ mod documents;
 mod embedded;
 mod exits;
 mod help;
+mod interrupted;
 mod program;
