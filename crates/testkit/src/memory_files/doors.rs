@@ -77,7 +77,7 @@ impl MemoryFiles {
         Ok(())
     }
 
-    fn target_of(&self, path: &FilePath, target: &[u8]) -> Option<FilePath> {
+    fn target_of(path: &FilePath, target: &[u8]) -> Option<FilePath> {
         let mut parts: Vec<&[u8]> = path.segments().collect();
         parts.pop();
         for part in target.split(|b| *b == b'/') {
@@ -102,7 +102,7 @@ impl MemoryFiles {
                 Node::Link { target } => {
                     let target = target.clone();
                     drop(state);
-                    at = self.target_of(&at, &target)?;
+                    at = Self::target_of(&at, &target)?;
                 }
                 _ => return Some(self.entry(&key, item)),
             }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use md5::Digest as _;
 use ports::files::{DigestKind, Entry, EntryKind, FilePath, FileTraits};
 use ports::{ConnectorError, ErrorKind};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One thing in memory.
@@ -281,8 +281,8 @@ impl State {
         if tree {
             for cut in path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at) {
                 let folder = path[..=cut].to_vec();
-                if !self.items.contains_key(&folder) {
-                    self.items.insert(folder, Item { node: Node::Directory, mode: 0o755, modified_ns: now, version: now as u64 });
+                if let btree_map::Entry::Vacant(place) = self.items.entry(folder) {
+                    place.insert(Item { node: Node::Directory, mode: 0o755, modified_ns: now, version: now as u64 });
                     self.touch_parent(&path[..cut], now);
                 }
             }
