@@ -56,18 +56,6 @@ impl Root {
         std::fs::create_dir_all(&self.path).map(|()| true).map_err(|e| from_io("make the directory", self.location(), e))
     }
 
-    /// The handle of the directory that holds `path`, with missing parents made.
-    pub(super) fn parent(&self, root: Dir, path: &FilePath) -> io::Result<Dir> {
-        let Some(parent) = path.parent() else { return Ok(root) };
-        match root.open_dir(native(&parent)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                root.create_dir_all(native(&parent))?;
-                root.open_dir(native(&parent))
-            }
-            other => other,
-        }
-    }
-
     /// A name that no tree can hold does not exist.
     pub(super) fn stat(&self, path: &FilePath) -> Result<Option<Entry>> {
         if !path.is_plain() {
@@ -175,6 +163,18 @@ impl Root {
     /// The root, or the nearest directory above it that exists.
     pub(super) fn nearest(&self) -> &Path {
         self.path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("/"))
+    }
+}
+
+/// The handle of the directory that holds `path`, with missing parents made.
+pub(super) fn parent(root: Dir, path: &FilePath) -> io::Result<Dir> {
+    let Some(parent) = path.parent() else { return Ok(root) };
+    match root.open_dir(native(&parent)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            root.create_dir_all(native(&parent))?;
+            root.open_dir(native(&parent))
+        }
+        other => other,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::LocalFiles;
 use super::error::from_io;
-use super::root::{Root, is_absent};
+use super::root::{Root, is_absent, parent};
 use super::walk::{each_name, open_directory, open_top};
 use crate::body::{collect, wrong_length};
 use crate::{staging, tree};
@@ -85,7 +85,7 @@ impl Staged {
     pub(super) fn create(root: &Root, path: &FilePath, name: String) -> Result<Self> {
         let handle = root.open()?;
         let subject = root.subject(path);
-        let directory = root.parent(handle, path).map_err(|e| from_io("make the directory of", &subject, e))?;
+        let directory = parent(handle, path).map_err(|e| from_io("make the directory of", &subject, e))?;
         Self::open_in(directory, name, OFlags::CREATE | OFlags::EXCL, &subject)
     }
 
@@ -168,7 +168,7 @@ pub(super) fn make(root: &Root, entry: &Entry) -> Result<()> {
         let subject = subject.clone();
         move |e: io::Error| from_io(operation, subject, e)
     };
-    let directory = root.parent(root.open()?, &entry.path).map_err(told("make the directory of"))?;
+    let directory = parent(root.open()?, &entry.path).map_err(told("make the directory of"))?;
     let leaf = tree::leaf(&entry.path);
     match &entry.kind {
         EntryKind::Directory => make_directory(&directory, leaf, entry).map_err(told("make the directory")),

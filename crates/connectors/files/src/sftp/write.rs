@@ -229,13 +229,9 @@ async fn dress(session: &Session, name: &[u8], entry: &Entry) -> Result<(), Faul
 
 pub(super) async fn remove(host: &Host, path: &FilePath) -> Result<()> {
     let is_root = path.as_bytes().is_empty();
-    let directory = match is_root {
-        true => true,
-        false => match stat(host, path).await?.map(|e| e.kind) {
-            None => return Ok(()),
-            Some(kind) => kind == EntryKind::Directory,
-        },
-    };
+    let kind = if is_root { Some(EntryKind::Directory) } else { stat(host, path).await?.map(|e| e.kind) };
+    let Some(kind) = kind else { return Ok(()) };
+    let directory = kind == EntryKind::Directory;
     let session = host.session().await?;
     let name = host.absolute(path);
     let removed = if directory { session.rmdir(&name).await } else { session.remove(&name).await };
