@@ -58,10 +58,21 @@ pub(super) fn key_literal(column: &Column, part: &KeyPart) -> String {
         KeyPart::Bytes(bytes) => hex(bytes),
         KeyPart::Text(value) => match form(column) {
             Form::Text | Form::Choice => format!("_utf8mb4 {}", hex(value.as_bytes())),
-            Form::Float => format!("{value}e0").replacen("e0", if value.contains('e') { "" } else { "e0" }, 1),
+            Form::Float if !value.contains('e') => format!("{value}e0"),
+            Form::Float => value.clone(),
+            // In quotes it would be compared as a double.
+            Form::Plain if is_decimal(column) && is_number(value) => value.clone(),
             _ => text(value),
         },
     }
+}
+
+fn is_decimal(column: &Column) -> bool {
+    ["decimal", "numeric", "fixed", "year"].iter().any(|name| column.type_name.to_ascii_lowercase().starts_with(name))
+}
+
+fn is_number(value: &str) -> bool {
+    !value.is_empty() && value.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 /// `WHERE` condition of a range. A bound may name only the first columns of the key.
@@ -140,5 +151,9 @@ mod tests {
             "(`a` >= -1 AND (`a` > -1 OR (`b``` >= _utf8mb4 X'c3a9'))) AND (`a` <= -1 AND (`a` < -1 OR (`b``` < _utf8mb4 X'c3a9')))"
         );
         assert_eq!(splittable(&two), 2);
+
+        let decimal = table(&[("d", "decimal(30,10)")]);
+        let exact = KeyPart::Text("12345678901234567890.0000000001".to_owned());
+        assert_eq!(equals(&decimal, &Key(vec![exact])), "`d` = 12345678901234567890.0000000001");
     }
 }
