@@ -183,6 +183,24 @@ async fn a_nasty_database_moves_whole() {
     .await;
 }
 
+/// The way back: MySQL's own collations find their like in MariaDB, and every change is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mysql_moves_to_mariadb() {
+    let (a, b) = (Throwaway::new(rig::mysql()).await, Throwaway::absent(rig::mariadb()));
+    suite::run_all(&a, &nasty::tables(false)).await;
+    suite::run_all(&a, &nasty::programs()).await;
+    let (source, destination) = (a.open().await, b.open().await);
+    let copied = suite::copy(&*source, &*destination, 1000).await;
+    for (object, applied) in &copied.applied {
+        assert!(!matches!(applied, Applied::Refused(_)), "{:?} {}: {applied:?}", object.kind, object.name);
+    }
+    let Applied::Adapted(change) = copied.applied(ObjectKind::Table, "parent") else { panic!("its collation is not known there") };
+    assert_eq!(change, "collation utf8mb4_0900_ai_ci → utf8mb4_uca1400_nopad_ai_ci");
+    suite::assert_equal(&*source, &*destination, &[]).await;
+    a.remove().await;
+    b.remove().await;
+}
+
 /// Doubles and floats over the whole range keep every bit, and fingerprint alike on both products.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floating_point_numbers_are_exact() {

@@ -73,6 +73,9 @@ pub(in super::super) fn table(mut table: TableDefinition, dialect: &Dialect) -> 
                     return Err("application-time and system-time periods exist only in MariaDB".to_owned());
                 }
                 *text = collations(text, dialect, &mut notes);
+                if dialect.mariadb {
+                    *text = without_introducers(text);
+                }
             }
         }
     }
@@ -179,7 +182,9 @@ fn column(name: &str, text: &str, dialect: &Dialect, notes: &mut Notes) -> Resul
     }
     foreign_comments(text, dialect, name, notes);
     let mut out = collations(text, dialect, notes);
-    if !dialect.mariadb {
+    if dialect.mariadb {
+        out = without_introducers(&out);
+    } else {
         let (plain, had) = remove_option(&out, "REF_SYSTEM_ID");
         if had {
             notes.push(format!("column {name}: REF_SYSTEM_ID left out"));
@@ -188,6 +193,14 @@ fn column(name: &str, text: &str, dialect: &Dialect, notes: &mut Notes) -> Resul
         out = default_expression(&out);
     }
     Ok(out)
+}
+
+/// Takes `_utf8mb4` away from before literals: our sessions speak UTF-8 anyway, and MariaDB stores such a literal inside an
+/// expression with its bytes escaped in a way that it does not read back.
+fn without_introducers(text: &str) -> String {
+    let all = tokens(text);
+    let introduces = |at: usize| all[at].is("_utf8mb4") && all.get(at + 1).is_some_and(|t| t.kind == Kind::Text);
+    (0..all.len()).filter(|at| !introduces(*at)).map(|at| all[at].text).collect()
 }
 
 /// Comments for another product are ignored by the server; the report must say what they held.
