@@ -98,9 +98,13 @@ async fn writable(store: &Store) -> CheckOutcome {
     let key = format!("{}{}", store.prefix, staging::name("check", &FilePath::default()));
     let subject = format!("s3://{}/{key}", store.bucket);
     let work = async {
+        // Asked first, because some stores make a missing bucket by the first write.
+        match store.client.head_bucket().bucket(&store.bucket).send().await {
+            Err(e) if super::error::code(&e).1 == 404 => return Ok("the bucket is still to be made".to_owned()),
+            _ => {}
+        }
         let written = store.client.put_object().bucket(&store.bucket).key(&key).body(ByteStream::from_static(b"trial")).send().await;
         match written {
-            Err(e) if super::error::code(&e).0 == "NoSuchBucket" => return Ok("the bucket is still to be made".to_owned()),
             Err(e) => return Err(tell("write a trial object", &subject, e)),
             Ok(_) => {}
         }
