@@ -149,6 +149,24 @@ fn short_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_that_tells_nothing_of_it() {
+        async fn defect() {
+            panic!("a detail of the inside");
+        }
+        let router = finish(Router::new().route("/", get(defect)));
+        let request = Request::get("/").header("x-request-id", "mine").body(axum::body::Body::empty()).expect("a request");
+        let answer = router.oneshot(request).await.expect("an answer");
+        assert_eq!((answer.status(), &answer.headers()[REQUEST_ID]), (StatusCode::INTERNAL_SERVER_ERROR, &HeaderValue::from_static("mine")));
+        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.expect("a body");
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["error"]["code"], "INTERNAL_ERROR");
+        assert!(body["error"]["details"]["error_id"].as_str().expect("an id").starts_with("err-"));
+        assert!(!body.to_string().contains("inside"));
+    }
 
     #[test]
     fn only_sane_request_ids_are_kept() {

@@ -7,4 +7,5 @@ mod kill;
 mod plan;
 mod product;
 mod tree;
+mod validation;
 mod wordpress;

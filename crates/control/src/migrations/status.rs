@@ -200,6 +200,6 @@ fn operation(sample: &Sample) -> Option<Operation> {
         kind: text("type")?,
         source: text("source").unwrap_or_default(),
         destination: text("destination").unwrap_or_default(),
-        progress: sample.operation.get("progress").and_then(Value::as_f64).unwrap_or(0.0),
+        progress: sample.operation.get("progress").and_then(Value::as_f64).map_or(0.0, |p| (p * 10.0).round() / 10.0),
     })
 }
