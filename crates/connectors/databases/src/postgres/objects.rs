@@ -82,13 +82,21 @@ fn routine(name: &ObjectName) -> String {
     format!("{}.{}", ident(&name.schema), name.name)
 }
 
-/// Drops one object and nothing that depends on it: what others built on it stays, and the error names it. A schema or an
-/// extension that others still use stays without an error.
+/// Drops one object and nothing that depends on it, but for foreign keys that point at a table: what others built on it stays,
+/// and the error names it. A schema or an extension that others still use stays without an error.
 pub async fn remove(lease: &Lease, location: &str, object: &SchemaObject) -> Result<()> {
     let subject = format!("{:?} {} of {location}", object.kind, object.name);
     let t = tried("drop", &subject);
     let Some(statement) = drop_statement(lease, t, object).await? else { return Ok(()) };
-    let Err(error) = lease.client().batch_execute(&statement).await else { return Ok(()) };
+    let Err(mut error) = lease.client().batch_execute(&statement).await else { return Ok(()) };
+    if object.kind == ObjectKind::Table && error.code().is_some_and(|c| c.code() == "2BP01") {
+        // One transaction: when something else holds the table too, the foreign keys stay.
+        let with_keys = format!("{}{statement}", foreign_keys_to(lease, t, object).await?);
+        match lease.client().batch_execute(&with_keys).await {
+            Ok(()) => return Ok(()),
+            Err(again) => error = again,
+        }
+    }
     let still_used = error.code().is_some_and(|c| c.code() == "2BP01");
     let error = t.failed(error);
     match object.kind {
@@ -98,6 +106,21 @@ pub async fn remove(lease: &Lease, location: &str, object: &SchemaObject) -> Res
         _ if still_used => Err(error.advice("Something that is not part of this migration uses it: drop that first, then try again")),
         _ => Err(error),
     }
+}
+
+/// Statements that drop the foreign keys of other tables that point at this one: they cannot outlive it.
+async fn foreign_keys_to(lease: &Lease, t: Tried<'_>, table: &SchemaObject) -> Result<String> {
+    let query = "WITH RECURSIVE up AS (SELECT oid, conparentid FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = pg_catalog.to_regclass($1) \
+        UNION SELECT p.oid, p.conparentid FROM pg_catalog.pg_constraint p JOIN up ON p.oid = up.conparentid) \
+        SELECT pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I; ', k.conrelid::regclass, k.conname), pg_catalog.pg_get_constraintdef(k.oid) \
+        FROM pg_catalog.pg_constraint k JOIN up USING (oid) WHERE k.conparentid = 0 AND k.conrelid <> pg_catalog.to_regclass($1)";
+    let mut statements = String::new();
+    for row in lease.client().query(query, &[&sql::qualified(&table.name)]).await.map_err(|e| t.failed(e))? {
+        let (statement, definition): (String, String) = (row.get(0), row.get(1));
+        tracing::info!(table = %table.name, %definition, "a foreign key goes with the table that it points at");
+        statements.push_str(&statement);
+    }
+    Ok(statements)
 }
 
 async fn drop_statement(lease: &Lease, t: Tried<'_>, object: &SchemaObject) -> Result<Option<String>> {

@@ -6,6 +6,7 @@
 use super::connection::{Lease, Pool, Server, text_of};
 use super::error::tried;
 use super::objects;
+use super::schema;
 use super::sql::{self, Text};
 use bytes::Bytes;
 use futures::SinkExt;
@@ -161,13 +162,16 @@ impl RowTarget for Target {
         Ok(written)
     }
 
-    /// Statistics for the planner, and every sequence that feeds a column at or after the highest value there.
+    /// Statistics for the planner, sequences where `schema` says they stand, and those that feed a column at least at the highest value there.
     async fn finish(&self, schema: &Schema) -> Result<()> {
         let lease = self.pool.lease().await?;
         for table in &schema.tables {
             let subject = format!("table {} of {}", table.name, self.server.location);
             let analyze = format!("ANALYZE {}", sql::qualified(&table.name));
             lease.client().batch_execute(&analyze).await.map_err(|e| tried("gather statistics of", &subject).failed(e))?;
+        }
+        for object in schema.objects.iter().filter(|o| schema::is_position(o)) {
+            objects::create(&lease, &self.server.location, object).await?;
         }
         let made = |o: &&SchemaObject| o.kind == ObjectKind::Table;
         for table in schema.objects.iter().filter(made) {

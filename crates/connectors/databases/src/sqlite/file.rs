@@ -102,7 +102,7 @@ pub fn open_writer(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Sees the latest state of a destination, and tidies up after itself as a read-only connection would not.
+/// Looks at a destination, and tidies up after itself as a read-only connection would not.
 pub fn open_observer(path: &Path) -> Result<Connection> {
     let connection = open_writer(path)?;
     connection.pragma_update(None, "query_only", true).map_err(failed("open", &super::location(path)))?;

@@ -114,6 +114,13 @@ fn object(connection: &Connection, word: &str, name: &str, kind: ObjectKind, pha
     }))
 }
 
+const POSITION: &str = "position of ";
+
+/// Whether the object says where a counter stands: such a word grows old while the source lives, and is said again at the end.
+pub fn is_position(object: &SchemaObject) -> bool {
+    object.kind == ObjectKind::Property && object.name.name.starts_with(POSITION)
+}
+
 /// The last numbers that AUTOINCREMENT gave.
 fn positions(connection: &Connection) -> rusqlite::Result<Vec<SchemaObject>> {
     let there = connection.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", [], |_| Ok(())).optional()?;
@@ -130,7 +137,7 @@ fn positions(connection: &Connection) -> rusqlite::Result<Vec<SchemaObject>> {
                 "INSERT INTO sqlite_sequence (name, seq) SELECT '{quoted}', {seq} WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = '{quoted}')"
             ),
         ];
-        property(Phase::AtTheEnd, &format!("position of {name}"), statements)
+        property(Phase::AtTheEnd, &format!("{POSITION}{name}"), statements)
     };
     rows.map(|row| row.map(position)).collect()
 }

@@ -2,9 +2,11 @@
 //!
 //! SQLite has no snapshot to hand over. The readers are opened one after another while a further connection watches whether
 //! anybody commits; if so, they are opened again. On a file that is written without pause one reader does all the work.
+//! While a snapshot of a file in rollback-journal mode is open, its writers wait: that mode knows one moment at a time.
+//! A view of the latest state opens the file anew for each call, since whether others have it open may change.
 
 use super::error::failed;
-use super::file::{self, Reader};
+use super::file::Reader;
 use super::{blocking, schema, sql, values};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -29,26 +31,25 @@ pub struct Source {
 
 struct Shared {
     path: PathBuf,
-    /// `None`: the latest state, through connections of a destination.
+    /// `None`: the latest state, decided for each call.
     reader: Option<Reader>,
+    /// The readers of a snapshot that are not at work.
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
 }
 
 impl Source {
     pub fn open(path: PathBuf, view: View) -> Result<Self> {
-        let (reader, connections) = match view {
-            View::Latest { connections } => {
-                let open = || file::open_observer(&path).or_else(|_| Reader::new(&path)?.open());
-                (None, (0..connections.clamp(1, READERS)).map(|_| open()).collect::<Result<Vec<_>>>()?)
-            }
+        let reader = Reader::new(&path)?;
+        let (reader, connections, permits) = match view {
+            View::Latest { connections } => (None, Vec::new(), connections.clamp(1, READERS)),
             View::Snapshot { connections } => {
-                let reader = Reader::new(&path)?;
                 let opened = one_moment(&reader, &path, connections.clamp(1, READERS))?;
-                (Some(reader), opened)
+                let permits = opened.len();
+                (Some(reader), opened, permits)
             }
         };
-        let permits = Arc::new(Semaphore::new(connections.len()));
+        let permits = Arc::new(Semaphore::new(permits));
         Ok(Self { shared: Arc::new(Shared { path, reader, idle: Mutex::new(connections), permits }) })
     }
 }
@@ -76,30 +77,34 @@ fn begin(reader: &Reader, subject: &str) -> Result<Connection> {
     Ok(connection)
 }
 
-/// The use of one of the connections; it comes back by itself.
+/// The right to use a connection.
 struct Lease {
     shared: Arc<Shared>,
-    connection: Option<Connection>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
     async fn take(shared: &Arc<Shared>) -> Result<Self> {
-        let closed = || ConnectorError::new(ErrorKind::Invalid, "read", super::location(&shared.path), "this view of the database has been closed");
-        let permit = shared.permits.clone().acquire_owned().await.map_err(|_| closed())?;
-        let connection = shared.idle().pop().ok_or_else(closed)?;
-        Ok(Self { shared: shared.clone(), connection: Some(connection), _permit: permit })
+        let permit = shared.permits.clone().acquire_owned().await.map_err(|_| shared.closed())?;
+        Ok(Self { shared: shared.clone(), _permit: permit })
     }
 
-    fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("a lease holds its connection until it is dropped")
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take().filter(|_| !self.shared.permits.is_closed()) {
-            self.shared.idle().push(connection);
+    /// Works on a connection of the view. Fails afterwards if a file that was read as resting has been written meanwhile.
+    fn work<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        match &self.shared.reader {
+            Some(reader) => {
+                let connection = self.shared.idle().pop().ok_or_else(|| self.shared.closed())?;
+                let result = work(&connection);
+                if !self.shared.permits.is_closed() {
+                    self.shared.idle().push(connection);
+                }
+                reader.unchanged().and(result)
+            }
+            None => {
+                let reader = Reader::new(&self.shared.path)?;
+                let result = work(&reader.open()?);
+                reader.unchanged().and(result)
+            }
         }
     }
 }
@@ -113,6 +118,10 @@ impl Shared {
         self.reader.as_ref().map_or(Ok(()), Reader::unchanged)
     }
 
+    fn closed(&self) -> ConnectorError {
+        ConnectorError::new(ErrorKind::Invalid, "read", super::location(&self.path), "this view of the database has been closed")
+    }
+
     fn subject(&self, table: &Table) -> String {
         format!("table {} of {}", table.name, super::location(&self.path))
     }
@@ -121,12 +130,7 @@ impl Shared {
 /// Runs work on one connection.
 async fn on_connection<T: Send + 'static>(shared: &Arc<Shared>, work: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
     let lease = Lease::take(shared).await?;
-    blocking("read", &shared.path, move || {
-        let result = work(lease.connection())?;
-        lease.shared.unchanged()?;
-        Ok(result)
-    })
-    .await
+    blocking("read", &shared.path, move || lease.work(work)).await
 }
 
 /// Runs work that hands out one item after another; the stream ends with an error if the work does.
@@ -138,13 +142,7 @@ fn streamed<T: Send + 'static>(
     let started = async move {
         let lease = Lease::take(&shared).await?;
         let (out, items) = mpsc::channel(IN_FLIGHT);
-        let task = tokio::spawn(async move {
-            blocking("read", &shared.path, move || {
-                work(lease.connection(), &|item| out.blocking_send(item).is_ok())?;
-                lease.shared.unchanged()
-            })
-            .await
-        });
+        let task = tokio::spawn(async move { blocking("read", &shared.path, move || lease.work(|c| work(c, &|item| out.blocking_send(item).is_ok()))).await });
         Ok(stream::try_unfold((items, Some(task)), |(mut items, mut task)| async move {
             if let Some(item) = items.recv().await {
                 return Ok(Some((item, (items, task))));

@@ -5,7 +5,7 @@
 
 use super::error::failed;
 use super::file;
-use super::{blocking, sql, values};
+use super::{blocking, schema, sql, values};
 use futures::stream::{BoxStream, StreamExt};
 use ports::databases::{Applied, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
 use ports::{ConnectorError, ErrorKind, Result};
@@ -160,10 +160,17 @@ impl RowTarget for Target {
         broken.map_or(written, Err)
     }
 
-    /// Statistics for the planner.
-    async fn finish(&self, _: &Schema) -> Result<()> {
+    /// Statistics for the planner, and counters where `schema` says they stand.
+    async fn finish(&self, schema: &Schema) -> Result<()> {
         let subject = super::location(&self.path);
-        self.write(move |c| c.execute_batch("PRAGMA analysis_limit = 1000; PRAGMA optimize = 0x10002").map_err(failed("gather statistics of", &subject))).await
+        let positions: Vec<SchemaObject> = schema.objects.iter().filter(|o| schema::is_position(o)).cloned().collect();
+        self.write(move |c| {
+            for position in &positions {
+                set(c, position, &subject)?;
+            }
+            c.execute_batch("PRAGMA analysis_limit = 1000; PRAGMA optimize = 0x10002").map_err(failed("gather statistics of", &subject))
+        })
+        .await
     }
 
     async fn close(&self) -> Result<()> {

@@ -245,6 +245,37 @@ async fn an_edit_is_found_and_named_in_every_kind_of_key() {
     assert_eq!(differing(&a, &b, table(&schema, "measure_old")).await, [Key(vec![text("2019-12-05"), KeyPart::Int(2)])]);
 }
 
+/// As a rollback does it: tables take their keys, indexes and properties along, in whatever order they point at each other.
+#[tokio::test]
+async fn tables_go_with_the_foreign_keys_that_point_at_them() {
+    let source = Throwaway::new(rig::postgres15()).await;
+    source.run(&[NASTY]).await;
+    let database = source.open().await;
+    let schema = latest(&database).await.schema().await.unwrap();
+    let target = database.write().await.unwrap();
+    let with_table = [ObjectKind::Index, ObjectKind::ForeignKey, ObjectKind::Constraint, ObjectKind::Property, ObjectKind::Extension];
+    for object in schema.objects.iter().rev().filter(|o| !with_table.contains(&o.kind)) {
+        target.remove(object).await.unwrap_or_else(|e| panic!("{e}"));
+    }
+    let left = latest(&database).await.schema().await.unwrap();
+    let left: Vec<String> = left.objects.iter().map(|o| o.name.to_string()).collect();
+    assert_eq!(left, ["shop", "pg_trgm", "comment on schema shop"], "the extension keeps its schema");
+}
+
+/// A sequence that nobody owns moves on while the source lives: the end puts it where it stands then.
+#[tokio::test]
+async fn positions_are_set_to_where_the_source_stands_at_the_end() {
+    let (source, destination) = (Throwaway::new(rig::postgres15()).await, Throwaway::absent(rig::postgres18()));
+    source.run(&["CREATE SEQUENCE lonely; SELECT nextval('lonely'); CREATE TABLE t (id serial PRIMARY KEY); INSERT INTO t VALUES (70)"]).await;
+    let (a, b) = (source.open().await, destination.open().await);
+    copy(&*a, &*b, 10).await;
+    assert_eq!(destination.value("SELECT nextval('lonely') || '/' || nextval('t_id_seq')").await, "2/71");
+    source.run(&["SELECT setval('lonely', 500)"]).await;
+    let now = latest(&a).await.schema().await.unwrap();
+    b.write().await.unwrap().finish(&now).await.unwrap();
+    assert_eq!(destination.value("SELECT nextval('lonely') || '/' || nextval('t_id_seq')").await, "501/71");
+}
+
 /// Differences that compare as equal in SQL are differences all the same.
 #[tokio::test]
 async fn a_fingerprint_sees_what_equality_does_not() {

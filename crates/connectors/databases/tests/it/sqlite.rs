@@ -242,6 +242,7 @@ async fn a_resting_file_gets_no_companions_and_a_writer_that_wakes_is_noticed() 
     let source = from.read(View::Snapshot { connections: 2 }).await.unwrap();
     let schema = source.schema().await.unwrap();
     let names = || std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(latest(&from).await.fingerprint(table(&schema, "t"), &KeyRange::default()).await.unwrap().rows, 1);
     assert_eq!(names(), 1, "no -wal and no -shm beside the source");
     drop(make(&path, "INSERT INTO t VALUES (2, 2); PRAGMA wal_checkpoint(TRUNCATE)"));
     let rows: Result<Vec<_>, _> = source.rows(table(&schema, "t"), &KeyRange::default()).try_collect().await;

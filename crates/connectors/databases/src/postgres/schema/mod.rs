@@ -23,6 +23,7 @@ use super::error::tried;
 use draft::Draft;
 use ports::Result;
 use ports::databases::Schema;
+pub use properties::is_position;
 use tokio_postgres::{Client, Row};
 
 /// The catalogs of one database, asked through one connection.

@@ -37,6 +37,13 @@ async fn owners_of_sequences(catalog: &Catalog<'_>, draft: &mut Draft) -> Result
     Ok(())
 }
 
+const POSITION: &str = "position of sequence ";
+
+/// Whether the object says where a sequence stands: such a word grows old while the source lives, and is said again at the end.
+pub fn is_position(object: &SchemaObject) -> bool {
+    object.kind == ObjectKind::Property && object.name.name.starts_with(POSITION)
+}
+
 /// Where the sequences stand in this view.
 async fn positions(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
     let query = format!(
@@ -51,7 +58,7 @@ async fn positions(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
             let name = &some[row.get::<_, i32>(0) as usize];
             let (last, called): (i64, bool) = (row.get(1), row.get(2));
             let statement = format!("SELECT pg_catalog.setval({}::regclass, {last}, {called})", literal(&qualified(name)));
-            draft.add(None, property(Phase::AtTheEnd, &name.schema, format!("position of sequence {}", name.name), vec![statement]));
+            draft.add(None, property(Phase::AtTheEnd, &name.schema, format!("{POSITION}{}", name.name), vec![statement]));
         }
     }
     Ok(())
@@ -62,7 +69,9 @@ async fn comments(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
     let query = "SELECT i.type, i.identity, COALESCE(i.schema, ''), d.description, d.classoid, d.objoid FROM pg_catalog.pg_description d, \
         LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i WHERE d.objoid >= 16384 AND d.classoid IN \
         (1247, 1255, 1259, 2606, 2615, 2618, 2620, 3079, 3256, 3381, 3456, 3466) AND COALESCE(i.schema, '') !~ '^pg_(toast|temp)' \
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = d.classoid AND e.objid = d.objoid AND e.deptype = 'e')";
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = d.classoid AND e.objid = d.objoid AND e.deptype = 'e') \
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_available_extensions v ON v.name = x.extname \
+        WHERE d.classoid = 3079 AND x.oid = d.objoid AND v.comment = d.description)";
     for row in catalog.rows(query).await? {
         let (kind, identity, schema, text): (String, String, String, String) = (row.get(0), row.get(1), row.get(2), row.get(3));
         let Some(maker) = draft.maker((row.get(4), row.get(5))).or_else(|| (kind.ends_with("column") || kind.contains("index")).then_some(usize::MAX)) else {
