@@ -2,13 +2,13 @@
 
 use super::Throwaway;
 use crate::suite::Fixture;
-use ports::databases::{Applied, ObjectKind, SchemaObject};
+use ports::databases::{Applied, SchemaObject};
 
 const LONG: &str = "a_name_of_64_letters_which_is_all_that_mysql_allows_for_tables_x";
 
 /// The tables. `mariadb`: with what only MariaDB has.
 pub fn tables(mariadb: bool) -> Vec<String> {
-    let all_bytes: String = (0..=255).map(|b| format!("{b:02x}")).collect();
+    let all_bytes = hex::encode((0..=255).collect::<Vec<u8>>());
     let mut sql = vec![
         "CREATE TABLE numbers_of_all_kinds (id INT PRIMARY KEY, t TINYINT, tu TINYINT UNSIGNED, s SMALLINT, m MEDIUMINT, i INT, b BIGINT, bu BIGINT UNSIGNED, z INT(8) ZEROFILL, \
          d DECIMAL(65,30), d0 DECIMAL(10,0), f FLOAT, f2 FLOAT(10,3), g DOUBLE, g2 DOUBLE(20,4), y YEAR, bo BOOL)"
