@@ -44,6 +44,10 @@ impl Step for TransferFiles {
         let left = maintenance::leave(cx, source.as_ref(), &observer).await;
         let mut output = last?;
         let state = left?;
+        // What a crash left half-written goes, and what was written is on the disk, before anything is called transferred.
+        if let Some(destination) = &self.job.destination(cx).await?.files {
+            destination.sweep(cx.run_id()).await.map_err(step_error)?;
+        }
         output["bulk"] = value(&bulk);
         output["standstill_seconds"] = json!(state.stood_still_ms as f64 / 1000.0);
         output["maintenance"] = json!({"used": standing, "unavailable": state.unavailable});
