@@ -67,14 +67,15 @@ async fn good_systems_pass_every_check() {
 #[tokio::test]
 async fn each_fault_is_named_once_with_its_field() {
     let (_dir, product) = product().await;
-    let unknown_key = with(ssh(), json!({"host_key": null}));
+    let plain = rig::ssh().home.join(format!("validation-{}", std::process::id()));
+    std::fs::create_dir_all(&plain).expect("a directory that is no WordPress");
     let wrong = [
         (with(ssh(), json!({"password": "wrong"})), "source_credentials", "source.password", "authentication"),
-        (unknown_key, "source_connectivity", "source.host_key", "host_key"),
+        (unknown_key(), "source_connectivity", "source.host_key", "host_key"),
         (with(ssh(), json!({"host": "no-such-host.invalid"})), "source_connectivity", "source.host", "unreachable"),
         (with(ssh(), json!({"port": 1})), "source_connectivity", "source.host", "unreachable"),
         (with(ssh(), json!({"paths": {"web_root": "/no/such/directory"}})), "source_permissions", "source.paths.web_root", "not_found"),
-        (with(ssh(), json!({"type": "wordpress", "paths": {"web_root": "/usr"}})), "wordpress", "source.paths.web_root", "not_found"),
+        (with(ssh(), json!({"type": "wordpress", "paths": {"web_root": plain}})), "wordpress", "source.paths.web_root", "not_found"),
     ];
     for (source, check, field, kind) in wrong {
         let found = validate(&product, &source, &s3()).await;
@@ -82,13 +83,14 @@ async fn each_fault_is_named_once_with_its_field() {
         assert_eq!(named, [(check.to_owned(), field.to_owned(), kind.to_owned())], "{found:#}");
         assert!(!found.to_string().contains(&rig::ssh().password), "the password came back");
     }
-    let found = validate(&product, &unknown_key_source(), &s3()).await;
+    std::fs::remove_dir(&plain).expect("nothing was left in it");
+    let found = validate(&product, &unknown_key(), &s3()).await;
     assert!(found["errors"][0].as_str().expect("text").contains("SHA256:"), "the fingerprint to confirm is named: {found:#}");
     let bad_key = with(s3(), json!({"secret_access_key": "wrong"}));
     assert_eq!(failures(&validate(&product, &ssh(), &bad_key).await)[0].0, "destination_credentials");
 }
 
-fn unknown_key_source() -> Value {
+fn unknown_key() -> Value {
     with(ssh(), json!({"host_key": null}))
 }
 
