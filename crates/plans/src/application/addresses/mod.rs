@@ -8,44 +8,34 @@
 //! ```
 //! All hashes are planned before the first change, from rows that the last pass proved equal to the source's.
 
+mod batch;
+mod find;
+
+pub use batch::edited;
+pub use find::rewriter;
+
 use super::job::{Job, ledger, ledgers, recall, value};
 use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
-use crate::wordpress::address::{Address, Rewriter};
+use crate::wordpress::address::Rewriter;
+use batch::{Batch, Row, hash, read_batch, write_batch};
 use engine::{StepContext, StepError};
 use futures::TryStreamExt;
-use movers::databases::{DatabaseMover, DatabasePlan, Edited};
-use ports::databases::{CellEditor, Cells, Key, ObjectName, Table};
-use ports::ledger::{Chunk, ChunkDone, NewChunk};
+use movers::databases::{DatabaseMover, DatabasePlan};
+use ports::databases::{CellEditor, Cells, Key, Table};
+use ports::ledger::{Chunk, ChunkDone};
 use ports::observe::Operation;
 use ports::{ErrorKind, Ledger, Observer};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Rows of one chunk.
 const BATCH: usize = 100;
 const PAGE: usize = 64;
-/// Note: the pairs of addresses, as they were found before the first change.
-const PAIRS: &str = "addresses.pairs";
 /// Note: what planning found that cannot be rewritten.
 const LEFT: &str = "addresses.left";
 /// Values that stay as they are are named up to this number.
 const NAMED: usize = 100;
-
-/// One chunk: rows of one table that will change.
-#[derive(Serialize, Deserialize)]
-struct Batch {
-    table: ObjectName,
-    columns: Vec<String>,
-    rows: Vec<Row>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Row {
-    key: Key,
-    before: String,
-    after: String,
-}
 
 /// A value with an old address that stays as it is, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,62 +71,6 @@ pub struct Addresses<'a> {
     editor: Arc<dyn CellEditor>,
     rewriter: Rewriter,
     prefix: String,
-}
-
-/// The old addresses and the new one; `None` when the address stays. Found once, before the first change, then remembered.
-pub async fn rewriter(job: &Job, cx: &StepContext, plan: Option<&DatabasePlan>) -> StepResult<Option<Rewriter>> {
-    let Some(to) = job.spec.destination.url.as_deref().and_then(Address::parse) else { return Ok(None) };
-    let from = match recall::<Vec<String>>(cx, PAIRS).await? {
-        Some(from) => from,
-        None => {
-            let from = old_addresses(job, plan).await?;
-            cx.remember(PAIRS, Some(value(&from))).await?;
-            from
-        }
-    };
-    let pairs = from.iter().filter_map(|text| Address::parse(text)).map(|from| (from, to.clone())).collect();
-    Ok(Rewriter::new(pairs))
-}
-
-/// `source.url`, and what the site itself says: the options `home` and `siteurl`.
-async fn old_addresses(job: &Job, plan: Option<&DatabasePlan>) -> StepResult<Vec<String>> {
-    let mut found: Vec<String> = job.spec.source.url.iter().cloned().collect();
-    let site = job.site().await?;
-    if let (Some(wordpress), Some(database), Some(plan)) = (&site.wordpress, &site.destination.database, plan)
-        && let Some(editor) = database.cells()
-    {
-        let name = format!("{}options", wordpress.prefix);
-        let table = plan.schema.tables.iter().find(|t| t.name.name == name).ok_or_else(|| {
-            failed(
-                ErrorKind::NotFound,
-                format!("The source's database has no table '{name}'"),
-                "Check $table_prefix in wp-config.php, and that source.database is the site's",
-            )
-        })?;
-        let columns = ["option_name".to_owned(), "option_value".to_owned()];
-        let mut rows = editor.containing(table, &columns[..1], &["home".to_owned(), "siteurl".to_owned()]);
-        while let Some(row) = rows.try_next().await.map_err(step_error)? {
-            let full = editor.fetch(table, &columns, std::slice::from_ref(&row.key)).await.map_err(step_error)?;
-            for cells in full {
-                if let [Some(name), Some(address)] = cells.values.as_slice()
-                    && matches!(name.as_slice(), b"home" | b"siteurl")
-                {
-                    found.push(String::from_utf8_lossy(address).into_owned());
-                }
-            }
-        }
-    }
-    let mut addresses: Vec<Address> = found.iter().filter_map(|text| Address::parse(text)).collect();
-    addresses.sort_by_key(|a| a.path.len());
-    let mut kept: Vec<Address> = Vec::new();
-    for address in addresses {
-        // `https://host/wp` is rewritten by `https://host` already, and keeps its `/wp`.
-        let covered = kept.iter().any(|k| k.host == address.host && k.port == address.port && address.path.starts_with(&k.path));
-        if !covered {
-            kept.push(address);
-        }
-    }
-    Ok(kept.iter().map(ToString::to_string).collect())
 }
 
 impl<'a> Addresses<'a> {
@@ -331,40 +265,6 @@ impl Leftovers {
     }
 }
 
-/// The keys of all rows that were or will be changed.
-pub async fn edited(own: &RunLedger) -> StepResult<Edited> {
-    let mut out: BTreeMap<ObjectName, HashSet<Key>> = BTreeMap::new();
-    let mut after = None;
-    loop {
-        let page = own.all(after, PAGE).await.map_err(step_error)?;
-        let Some(last) = page.last() else { return Ok(out) };
-        after = Some(last.seq);
-        for chunk in &page {
-            let batch: Batch = serde_json::from_slice(&chunk.spec).map_err(|e| unreadable(chunk, &e))?;
-            out.entry(batch.table).or_default().extend(batch.rows.into_iter().map(|r| r.key));
-        }
-    }
-}
-
-async fn write_batch(own: &RunLedger, table: &Table, columns: &[String], rows: &mut Vec<Row>, seq: &mut u64) -> StepResult<()> {
-    let items = rows.len() as u64;
-    let batch = Batch { table: table.name.clone(), columns: columns.to_vec(), rows: std::mem::take(rows) };
-    *seq += 1;
-    let spec = serde_json::to_vec(&batch).unwrap_or_default();
-    own.plan(vec![NewChunk { seq: *seq, spec, items, bytes: 0 }]).await.map_err(step_error)
-}
-
-fn read_batch<'p>(plan: &'p DatabasePlan, chunk: &Chunk) -> StepResult<(Batch, &'p Table)> {
-    let batch: Batch = serde_json::from_slice(&chunk.spec).map_err(|e| unreadable(chunk, &e))?;
-    let table = plan.schema.tables.iter().find(|t| t.name == batch.table);
-    let table = table.ok_or_else(|| StepError::permanent("internal", format!("Chunk {} names a table that the plan does not have", chunk.seq)))?;
-    Ok((batch, table))
-}
-
-fn unreadable(chunk: &Chunk, error: &serde_json::Error) -> StepError {
-    StepError::permanent("internal", format!("Chunk {} of the address ledger cannot be read: {error}", chunk.seq))
-}
-
 fn disturbed(table: &Table, key: &Key) -> StepError {
     let message = format!("A row of {} changed at the destination while the site's address was rewritten (key {key:?})", table.name);
     failed(ErrorKind::Changed, message, "Somebody else writes to the destination database; stop it, roll back and start again")
@@ -385,16 +285,4 @@ fn too_long(table: &Table, column: &str, text: &[u8]) -> Option<usize> {
     let open = kind.find("char(")? + "char(".len();
     let limit: usize = kind[open..].split(')').next()?.trim().parse().ok()?;
     (String::from_utf8_lossy(text).chars().count() > limit).then_some(limit)
-}
-
-/// 128 bits over the values, each with its length, so that no two rows read alike.
-fn hash(values: &[Option<Vec<u8>>]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for value in values {
-        match value {
-            None => hasher.update(&[0]),
-            Some(bytes) => hasher.update(&[1]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes),
-        };
-    }
-    hasher.finalize().to_hex()[..32].to_owned()
 }
