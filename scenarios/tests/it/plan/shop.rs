@@ -1,7 +1,11 @@
 //! A static site with a SQLite database, moved over an older copy of itself.
 
-use super::{fingerprint, settings, write};
+use super::drive::{Driven, output};
+use super::{Connectors, fingerprint, settings, write};
+use engine::RunState;
 use futures::FutureExt;
+use ports::Connectors as _;
+use ports::files::FilePath;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,4 +92,48 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     let spec = domain::spec::MigrationSpec::decode(&bare).expect("a valid document");
     let found = plans::survey(&spec, &settings(dir.path()), &CancellationToken::new()).await.expect("a dry run");
     assert_eq!(found.refusals.len(), 1, "{:?}", found.refusals);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_moves_alone_and_goes_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    lay_out(dir.path());
+    let new = dir.path().join("new/shop.db");
+    std::fs::create_dir_all(dir.path().join("new")).expect("a directory");
+    let document = json!({"name": "Database alone", "source": {"type": "sqlite", "database": dir.path().join("from.db")}, "destination": {"type": "sqlite", "database": new}});
+    let driven = Driven::open(dir.path(), plans::registry(settings(dir.path()))).await;
+    driven.start(document, true).await;
+    let run = driven.completed().await;
+    assert_eq!(run.steps_completed(), 8, "steps without work run too");
+    assert_eq!(fingerprint::sqlite(&new), fingerprint::sqlite(&dir.path().join("from.db")));
+    let report = output(&run, "finish");
+    assert_eq!((&report["partial"], &report["backup"], &report["summary"]["rows"]), (&json!(false), &Value::Null, &json!(4)), "{report:#}");
+    assert_eq!(driven.rollback(Value::Null).await.state, RunState::RolledBack);
+    assert_eq!(fingerprint::tree(&dir.path().join("new"), &[]), "");
+    driven.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_site_moves_to_an_object_store_and_goes_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    lay_out(dir.path());
+    let s3 = testkit::rig::s3();
+    let bucket = format!("plan-static-{}", std::process::id());
+    let destination =
+        json!({"type": "aws-s3", "bucket": bucket, "endpoint": s3.endpoint, "access_key_id": s3.access_key_id, "secret_access_key": s3.secret_access_key});
+    let document = json!({"name": "To a bucket", "source": {"type": "static", "paths": {"web_root": dir.path().join("from")}}, "destination": destination});
+    let at = domain::spec::MigrationSpec::decode(&document).expect("a valid document").destination.files.expect("files");
+    let driven = Driven::open(dir.path(), plans::registry(settings(dir.path()))).await;
+    driven.start(document, true).await;
+    let run = driven.completed().await;
+    let store = Connectors.files(&at, 2).await.expect("the bucket");
+    let page = store.stat(&FilePath::from("index.html")).await.expect("ask").expect("the page is there");
+    assert_eq!(page.content_type.as_deref(), Some("text/html"));
+    let report = output(&run, "finish");
+    assert!(report["leftovers"].to_string().contains("start"), "the link that a bucket cannot hold is named: {report:#}");
+    assert_eq!(output(&run, "prepare")["website"]["index_document"], "index.html");
+    let run = driven.rollback(Value::Null).await;
+    assert_eq!(run.state, RunState::RolledBack, "{:?}", run.error);
+    assert_eq!(store.stat(&FilePath::from("index.html")).await.ok().flatten(), None);
+    driven.crash().await;
 }

@@ -137,7 +137,10 @@ async fn the_new_site_has_its_configuration_and_its_address_everywhere() {
     let world = World::new().await;
     let dir = world.dir.path();
     let driven = Driven::open(dir, plans::registry(settings(dir))).await;
-    driven.start(world.document(), true).await;
+    let before = fingerprint::mysql(&mut connect(testkit::rig::mysql()).await, &world.to).await;
+    let mut document = world.document();
+    document["safety"] = json!({"backup_source_database": true});
+    driven.start(document, true).await;
     let run = driven.completed().await;
     let config = std::fs::read_to_string(dir.join("to/wp-config.php")).expect("the new configuration");
     let server = testkit::rig::mysql();
@@ -164,9 +167,21 @@ async fn the_new_site_has_its_configuration_and_its_address_everywhere() {
     assert_eq!((&report["addresses"]["rows"], &report["verification"]["rewritten_rows"]), (&json!(5), &json!(5)), "{report:#}");
     assert!(report["summary"]["standstill_seconds"].as_f64().is_some_and(|s| s > 0.0), "{report:#}");
     assert_eq!(report["backup"]["state"], "verified");
+    let parts: Vec<_> = report["backup"]["parts"].as_array().expect("parts").iter().map(|p| p["kind"].clone()).collect();
+    assert_eq!(parts, ["files", "database", "configuration", "source_database"]);
     let told = run.steps.iter().map(|s| format!("{:?}", s.output)).collect::<String>() + &plans::report::html(report);
     assert!(!told.contains(&format!("{:?}", server.password)), "no password in any output");
     assert_eq!(plans::backups::list(&settings(dir), "default").await.expect("backups").len(), 1);
+
+    // Taking back needs no source: it may be gone by then.
+    connect(testkit::rig::mariadb()).await.query_drop(format!("DROP DATABASE {}", world.from)).await.expect("drop the source");
+    std::fs::remove_dir_all(dir.join("from")).expect("remove the source");
+    let plans = driven.crash().await;
+    let driven = Driven::open(dir, plans).await;
+    let run = driven.rollback(Value::Null).await;
+    assert_eq!(run.state, RunState::RolledBack, "{:?}", run.error);
+    assert_eq!(fingerprint::mysql(&mut connect(testkit::rig::mysql()).await, &world.to).await, before);
+    assert_eq!(std::fs::read_to_string(dir.join("to/index.php")).expect("restored"), "<?php // older");
     driven.crash().await;
 }
 
