@@ -1,8 +1,8 @@
 //! What a chunk of the tables' ledger holds.
 
 use super::DatabasePlan;
-use ports::databases::{Fingerprint, KeyRange, Table};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use ports::databases::{Fingerprint, KeyRange, Table};
 use ports::ledger::{Chunk, ChunkDone};
 use ports::{ConnectorError, ErrorKind, Ledger, Result};
 use serde::{Deserialize, Serialize};

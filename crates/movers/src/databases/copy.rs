@@ -4,7 +4,7 @@ use super::chunk::{self, RangeResult, RangeSpec};
 use super::retry::with_retries;
 use super::{AppliedObject, DatabaseMover, DatabasePlan};
 use futures::{StreamExt, TryStreamExt};
-use ports::databases::{Phase, RowSource, RowTarget, Table, View};
+use ports::databases::{RowSource, RowTarget, Table, View};
 use ports::ledger::{Chunk, NewChunk};
 use ports::observe::Operation;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
@@ -66,13 +66,20 @@ impl DatabaseMover {
                 ledger.remember(FINAL, Some(json!(true))).await?;
             }
         }
-        let applied = self.create_phase(plan, Phase::AfterRows, target, observer, stop).await?;
+        let applied = self.create_after_rows(plan, target, observer, stop).await?;
         let totals = ledger.totals().await?;
         Ok(TablesCopied { tables: plan.tables, ranges: totals.chunks_done, rows: totals.items_done, bytes: totals.bytes_done, applied })
     }
 
     /// Cuts the tables, the largest first. One table's chunks are written in one transaction, so a table is planned wholly or not at all.
-    async fn plan_ranges(&self, plan: &DatabasePlan, ledger: &dyn Ledger, source: &dyn RowSource, observer: &dyn Observer, stop: &CancellationToken) -> Result<()> {
+    async fn plan_ranges(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        source: &dyn RowSource,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         if ledger.totals().await?.sealed {
             return Ok(());
         }
@@ -116,9 +123,7 @@ impl DatabaseMover {
         stop: &CancellationToken,
     ) -> Result<()> {
         let chunks = chunk::pages(ledger, true);
-        chunks
-            .try_for_each_concurrent(self.options.parallel, |chunk| self.copy_range(plan, ledger, source, target, chunk, record, observer, stop))
-            .await
+        chunks.try_for_each_concurrent(self.options.parallel, |chunk| self.copy_range(plan, ledger, source, target, chunk, record, observer, stop)).await
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -50,7 +50,14 @@ impl DatabaseMover {
         Ok(pass)
     }
 
-    async fn pass(&self, plan: &DatabasePlan, ledger: &dyn Ledger, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<FinalPass> {
+    async fn pass(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        target: &dyn RowTarget,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<FinalPass> {
         let counts = Counts::default();
         let complete = ledger.recall(FINAL).await?.is_some();
         let mut positions = plan.schema.clone();

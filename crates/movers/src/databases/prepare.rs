@@ -1,11 +1,13 @@
 //! Making room at the destination, making the objects of a phase, and taking all of it back.
 
 use super::{DatabaseMover, DatabasePlan};
+use futures::{StreamExt, TryStreamExt};
 use ports::databases::{Applied, ObjectKind, ObjectName, Phase, RowTarget, SchemaObject};
 use ports::observe::Level;
 use ports::{ConnectorError, Ledger, Observer, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 /// What became of one object at the destination.
@@ -59,21 +61,30 @@ impl DatabaseMover {
     ) -> Result<Vec<AppliedObject>> {
         let mut out = Vec::new();
         for object in plan.schema.objects.iter().filter(|o| o.phase == phase) {
-            if stop.is_cancelled() {
-                return Err(ConnectorError::stopped("create", describe(object)));
-            }
-            let applied = target.create(object).await?;
-            match &applied {
-                Applied::AsIs => {}
-                Applied::Adapted(change) => observer.log(Level::Warning, "database", format!("Adapted {}: {change}", describe(object)), json!({})),
-                Applied::Refused(reason) if object.kind == ObjectKind::Table => {
-                    return Err(ConnectorError::new(ports::ErrorKind::Unsupported, "create", describe(object), reason.clone()).permanent());
-                }
-                Applied::Refused(reason) => observer.log(Level::Warning, "database", format!("Could not make {}: {reason}", describe(object)), json!({})),
-            }
-            out.push(AppliedObject { kind: object.kind, name: object.name.clone(), applied });
+            out.push(create_one(object, target, observer, stop).await?);
         }
         Ok(out)
+    }
+
+    /// Makes the indexes: the tables' side by side where the target allows it, those of one table one after the other.
+    pub(super) async fn create_after_rows(
+        &self,
+        plan: &DatabasePlan,
+        target: &dyn RowTarget,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<Vec<AppliedObject>> {
+        if !target.tables_apart() {
+            return self.create_phase(plan, Phase::AfterRows, target, observer, stop).await;
+        }
+        let mut lanes: BTreeMap<&ObjectName, Vec<&SchemaObject>> = BTreeMap::new();
+        for object in plan.schema.objects.iter().filter(|o| o.phase == Phase::AfterRows) {
+            lanes.entry(object.table.as_ref().unwrap_or(&object.name)).or_default().push(object);
+        }
+        // The futures are made before the first await: they borrow the same things and nothing of each other.
+        let lanes: Vec<_> = lanes.into_values().map(|lane| create_lane(lane, target, observer, stop)).collect();
+        let made: Vec<Vec<AppliedObject>> = futures::stream::iter(lanes).buffered(self.options.parallel).try_collect().await?;
+        Ok(made.into_iter().flatten().collect())
     }
 
     /// Drops all that we made: the database when it was absent before, otherwise our objects in reverse order. Repeatable. What was
@@ -104,6 +115,30 @@ impl DatabaseMover {
             statements: Vec::new(),
         }
     }
+}
+
+async fn create_lane(lane: Vec<&SchemaObject>, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<Vec<AppliedObject>> {
+    let mut out = Vec::with_capacity(lane.len());
+    for object in lane {
+        out.push(create_one(object, target, observer, stop).await?);
+    }
+    Ok(out)
+}
+
+async fn create_one(object: &SchemaObject, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<AppliedObject> {
+    if stop.is_cancelled() {
+        return Err(ConnectorError::stopped("create", describe(object)));
+    }
+    let applied = target.create(object).await?;
+    match &applied {
+        Applied::AsIs => {}
+        Applied::Adapted(change) => observer.log(Level::Warning, "database", format!("Adapted {}: {change}", describe(object)), json!({})),
+        Applied::Refused(reason) if object.kind == ObjectKind::Table => {
+            return Err(ConnectorError::new(ports::ErrorKind::Unsupported, "create", describe(object), reason.clone()).permanent());
+        }
+        Applied::Refused(reason) => observer.log(Level::Warning, "database", format!("Could not make {}: {reason}", describe(object)), json!({})),
+    }
+    Ok(AppliedObject { kind: object.kind, name: object.name.clone(), applied })
 }
 
 async fn drop_all(plan: &DatabasePlan, target: &dyn RowTarget) -> Result<()> {

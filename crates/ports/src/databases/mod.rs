@@ -144,6 +144,12 @@ pub trait RowTarget: Send + Sync {
     /// indexes and foreign keys are objects of their own, so that they come after the rows). Already there with our definition: `AsIs`. Repeatable.
     async fn create(&self, object: &SchemaObject) -> Result<Applied>;
 
+    /// Whether objects of different tables that follow the rows ([`Phase::AfterRows`]) may be made side by side, with nothing to win
+    /// or to lose by their order. Objects of one table never are.
+    fn tables_apart(&self) -> bool {
+        false
+    }
+
     /// Drops an object. Absent is fine.
     async fn remove(&self, object: &SchemaObject) -> Result<()>;
 

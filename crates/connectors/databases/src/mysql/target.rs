@@ -104,6 +104,10 @@ impl RowTarget for MySqlTarget {
         create::create(self, object).await
     }
 
+    fn tables_apart(&self) -> bool {
+        true
+    }
+
     async fn remove(&self, object: &SchemaObject) -> Result<()> {
         create::remove(self.server(), object).await
     }

@@ -43,7 +43,10 @@ async fn load(schema: &Schema, contents: &Contents, dir: &Path, target: &dyn Row
     }
     target.prepare().await?;
     for object in schema.objects.iter().rev() {
-        if !matches!(object.kind, ObjectKind::Index | ObjectKind::ForeignKey | ObjectKind::Constraint | ObjectKind::Property | ObjectKind::Schema | ObjectKind::Extension) {
+        if !matches!(
+            object.kind,
+            ObjectKind::Index | ObjectKind::ForeignKey | ObjectKind::Constraint | ObjectKind::Property | ObjectKind::Schema | ObjectKind::Extension
+        ) {
             target.remove(object).await?;
         }
     }
