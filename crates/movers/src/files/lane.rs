@@ -255,6 +255,21 @@ impl Lane {
         Ok(digest)
     }
 
+    /// Whether `system` stores exactly this at a path now; otherwise what it stores. What a system reports may be a hash of another
+    /// form (written whole instead of in parts, encrypted), so before a difference is claimed the content itself decides.
+    pub(super) async fn differing(system: &dyn FileTarget, path: &FilePath, size: u64, digest: &Digest, part_size: Option<u64>) -> Result<Option<Digest>> {
+        let (reported, read) = Self::stored(system, path, digest.kind, part_size).await?;
+        if reported == *digest && read.is_none_or(|bytes| bytes == size) {
+            return Ok(None);
+        }
+        if read.is_some() {
+            return Ok(Some(reported));
+        }
+        let opened = system.open(path, None).await?;
+        let (found, bytes) = digest::of_body(opened.body, digest.kind, part_size).await?;
+        Ok((found != *digest || bytes != size).then_some(found))
+    }
+
     /// The hash of what is stored at a path of `system` now: as it reports it, or read back.
     pub(super) async fn stored(system: &dyn FileTarget, path: &FilePath, kind: DigestKind, part_size: Option<u64>) -> Result<(Digest, Option<u64>)> {
         if let Some(digest) = system.stored_digest(path, part_size).await?

@@ -139,7 +139,8 @@ impl FilesMover {
     }
 
     /// Takes the copy back: removes what we made unless somebody changed it since, puts back from `backup` what we replaced or
-    /// deleted, and sweeps unfinished writes. Repeatable; what is already as before is left alone.
+    /// deleted, and sweeps unfinished writes. Repeatable; what is already as before is left alone. The source is asked only about
+    /// files that were in flight when we were interrupted; the destination may stand in for it.
     pub async fn undo(
         &self,
         ledgers: &[&dyn Ledger],

@@ -1,6 +1,7 @@
 //! Taking a copy back. Every decision is made from the ledgers and from what the destination holds now, so undo can be repeated
 //! and goes on after a crash.
 
+use super::FilesMover;
 use super::backup::name_in;
 use super::digest;
 use super::item::{Item, Outcome, Phase, Spec, Stat, What, decode, span};
@@ -10,7 +11,6 @@ use super::records::{Records, Word, just_before, rounds};
 use super::report::{FilesUndone, ProblemKind};
 use super::sides::Fault;
 use super::told::{Teller, Told};
-use super::FilesMover;
 use futures::{StreamExt, TryStreamExt};
 use ports::files::{EntryKind, FilePath, FileTarget};
 use ports::observe::Level;
@@ -177,7 +177,7 @@ impl Undo<'_> {
     async fn restore(&self, path: &FilePath, original: &Stat) -> Result<Fate> {
         if !matches!(original.kind, EntryKind::File { .. }) {
             let now = self.mover.destination.stat(path).await?;
-            if now.as_ref().is_some_and(|n| n.kind == original.kind) {
+            if now.as_ref().is_some_and(|n| n.kind == original.kind && n.modified_ns == original.modified_ns) {
                 return Ok(Fate::AsBefore);
             }
             if now.is_some_and(|n| matches!(n.kind, EntryKind::File { .. })) {
@@ -217,10 +217,9 @@ impl Undo<'_> {
         }
         match ours.outcome.as_ref().and_then(|o| o.digest.as_ref().map(|d| (d, o.part_size))) {
             Some(_) if now.kind != written.kind => Ok(false),
-            Some((digest, part_size)) => {
-                let (stored, _) = Lane::stored(self.mover.destination.as_ref(), &item.path, digest.kind, part_size).await?;
-                Ok(stored == *digest)
-            }
+            Some((digest, part_size)) => Ok(Lane::differing(self.mover.destination.as_ref(), &item.path, size, digest, part_size).await?.is_none()),
+            // Without a source to compare with: it was not there when we planned, and it is as long as what we were writing.
+            None if self.mover.source.location() == self.mover.destination.location() => Ok(now.kind == item.stat.kind),
             None => self.equals_source(item, size).await,
         }
     }
