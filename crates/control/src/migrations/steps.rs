@@ -34,7 +34,10 @@ fn one(step: &StepView, view: &RunView) -> Step {
         attempts: step.attempts,
         start_time: time::maybe(step.started_at),
         end_time: time::maybe(step.ended_at),
-        duration: step.started_at.filter(|_| step.state != StepState::Undone).map(|from| time::seconds(from, step.ended_at.unwrap_or(view.ended_at.unwrap_or(view.now)))),
+        duration: step
+            .started_at
+            .filter(|_| step.state != StepState::Undone)
+            .map(|from| time::seconds(from, step.ended_at.unwrap_or(view.ended_at.unwrap_or(view.now)))),
     }
 }
 

@@ -4,7 +4,7 @@ use super::Limits;
 use super::estimate::Estimate;
 use super::listing::{self, Listing};
 use super::report::{CheckReport, Outcome};
-use super::sides::{self, Sides, outcome};
+use super::sides::{self, Sides, finding, outcome};
 use domain::spec::{DatabaseEngine, MigrationSpec, SystemKind};
 use domain::units;
 use ports::databases::{Database, Schema, View};
@@ -193,33 +193,26 @@ async fn wordpress(source: &dyn FileTarget, limit: Duration) -> CheckReport {
 async fn databases(sides: &Sides, limit: Duration) -> (Option<Schema>, Vec<CheckReport>) {
     let Some(source) = &sides.source.database else { return (None, Vec::new()) };
     let began = Instant::now();
-    let at = if sides.source.database_only { "source.database" } else { "source.database.database" };
-    let schema = within(limit, schema_of(source)).await;
-    let mut reports = Vec::new();
-    let schema = match schema {
-        Ok(schema) => {
-            reports.push(made("source_database_contents", "source", began, contents(&schema, at)));
-            Some(schema)
-        }
-        Err(error) => {
-            reports.push(made("source_database_contents", "source", began, outcome(Err(error), at)));
-            None
-        }
+    let field = if sides.source.database_only { "source.database" } else { "source.database.database" };
+    let (schema, version, destination) = tokio::join!(within(limit, schema_of(source)), within(limit, source.version()), async {
+        let door = sides.destination.database.as_ref()?;
+        Some(tokio::join!(within(limit, schema_of(door)), within(limit, door.version())))
+    });
+    let contents = match &schema {
+        Ok(schema) => contents(schema, field),
+        Err(error) => Outcome::Failed(finding(error, field), error.kind),
     };
-    if let Some(destination) = &sides.destination.database {
+    let mut reports = vec![made("source_database_contents", "source", began, contents)];
+    if let Some((there, there_version)) = destination {
         let field = if sides.destination.database_only { "destination" } else { "destination.database" };
-        let began = Instant::now();
-        let versions = tokio::join!(within(limit, source.version()), within(limit, destination.version()));
-        if let (Ok(from), Ok(to)) = versions {
-            reports.push(made("database_versions", "both", began, versions_fit(source.engine(), &from, &to, field)));
+        if let (Ok(from), Ok(to)) = (&version, &there_version) {
+            reports.push(made("database_versions", "both", began, versions_fit(source.engine(), from, to, field)));
         }
-        if let Some(from) = &schema
-            && let Ok(to) = within(limit, schema_of(destination)).await
-        {
-            reports.push(made("character_sets", "both", began, charsets_fit(from, &to, field)));
+        if let (Ok(from), Ok(to)) = (&schema, &there) {
+            reports.push(made("character_sets", "both", began, charsets_fit(from, to, field)));
         }
     }
-    (schema, reports)
+    (schema.ok(), reports)
 }
 
 async fn within<T>(limit: Duration, asked: impl Future<Output = ports::Result<T>>) -> ports::Result<T> {
