@@ -22,8 +22,14 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// Below the range for outgoing connections: a client that knocks while the server is down could otherwise get its own port and talk to itself.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its number").port()
+    static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 9_000) as u16;
+    (0..2_000)
+        .map(|_| first + NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2_000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 pub fn http_client() -> reqwest::Client {
