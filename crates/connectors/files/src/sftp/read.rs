@@ -102,6 +102,7 @@ pub(super) async fn open(host: &Host, path: &FilePath, range: Option<Range<u64>>
     host.guard(&session, path).await?;
     let subject = host.subject(path);
     let name = host.absolute(path);
+    // Both at once: the answer to the first tells whether the second may be used. (The mover never opens a FIFO, which would wait.)
     let looking = session.send_path(wire::LSTAT, &name).await;
     let opening = session.send_open(&name, wire::OPEN_READ, None).await;
     let looked = looking.wait().await.and_then(super::verbs::attrs);

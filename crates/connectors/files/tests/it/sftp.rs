@@ -91,7 +91,12 @@ async fn a_key_with_a_passphrase_wants_it() {
     let locked = directory.path().join("key");
     std::fs::copy(&rig.key_file, &locked).expect("copy");
     std::fs::set_permissions(&locked, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("chmod");
-    let done = std::process::Command::new("ssh-keygen").args(["-q", "-p", "-P", "", "-N", "open sesame", "-f"]).arg(&locked).status().expect("ssh-keygen");
+    let done = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-p", "-P", "", "-N", "open sesame", "-f"])
+        .arg(&locked)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .expect("ssh-keygen");
     assert!(done.success());
     let mut at = at();
     at.login.password = None;
@@ -140,7 +145,7 @@ async fn known_hosts_files_are_read_plain_and_hashed() {
     assert!(refused(&at).await.reason.contains("unknown"));
     std::fs::write(&file, host_key()).expect("write");
     works(&at).await;
-    let hashed = std::process::Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&file).status().expect("ssh-keygen");
+    let hashed = std::process::Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&file).stdout(std::process::Stdio::null()).status().expect("ssh-keygen");
     assert!(hashed.success() && std::fs::read_to_string(&file).expect("read").starts_with("|1|"));
     works(&at).await;
 }
