@@ -37,7 +37,7 @@ pub(super) async fn run_round(
 ) -> Result<()> {
     let (mut lane, told) = mover.lane();
     lane.look_again = care == Care::Final;
-    let mut done = Round { mover, ledger, round, observer, lane: Arc::new(lane), told };
+    let mut done = Round { mover, ledger, number: round, observer, lane: Arc::new(lane), told };
     let what = || mover.destination.location();
     or_stop(stop, "clear the way at", what(), done.removals(Phase::Clear)).await?;
     let (lane, told) = (done.lane.clone(), std::mem::replace(&mut done.told, tokio::sync::mpsc::unbounded_channel().1));
@@ -50,7 +50,7 @@ pub(super) async fn run_round(
 struct Round<'a> {
     mover: &'a FilesMover,
     ledger: &'a dyn Ledger,
-    round: u64,
+    number: u64,
     observer: &'a dyn Observer,
     lane: Arc<Lane>,
     told: UnboundedReceiver<Told>,
@@ -64,16 +64,16 @@ impl Round<'_> {
     }
 
     async fn count(&self, phase: Phase) -> Result<u64> {
-        Ok(last_marker(self.ledger, self.round).await?.map_or([0; PHASES], |m| m.next)[phase as usize])
+        Ok(last_marker(self.ledger, self.number).await?.map_or([0; PHASES], |m| m.next)[phase as usize])
     }
 
     /// Pending chunks of a phase, by pages of numbers.
     async fn page(&self, phase: Phase, page: u64) -> Result<Vec<Chunk>> {
-        let range = span(self.round, phase);
+        let range = span(self.number, phase);
         let from = range.start + page * PAGE as u64;
         let to = from + PAGE as u64;
         let chunks = self.ledger.pending(just_before(from), PAGE).await?;
-        Ok(chunks.into_iter().filter(|c| c.seq < to && round_of(c.seq) == self.round && range.contains(&c.seq)).collect())
+        Ok(chunks.into_iter().filter(|c| c.seq < to && round_of(c.seq) == self.number && range.contains(&c.seq)).collect())
     }
 
     /// Removals are planned children first.

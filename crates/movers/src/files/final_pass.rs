@@ -160,7 +160,6 @@ impl Planner<'_> {
     }
 
     /// What stood at the destination before the migration; `None` when it must not be overwritten.
-    #[expect(clippy::option_option, reason = "outer: may it be written; inner: was there something")]
     async fn before(&mut self, path: &FilePath, stat: &Stat, word: Option<Record>) -> Result<Option<Option<Stat>>> {
         let saved = match word {
             Some(Record { word: Word::Content { outcome, .. }, original, .. }) => {

@@ -26,7 +26,7 @@ const FLUSH_CHUNKS: usize = 64;
 const PAGE: usize = 32;
 
 enum Job {
-    File { seq: u64, place: usize, item: Item },
+    File { seq: u64, place: usize, item: Box<Item> },
     Part { seq: u64, large: Box<Large>, number: u32 },
     Place { seq: u64, large: Box<Large> },
 }
@@ -188,7 +188,7 @@ impl<'a> Pump<'a> {
         match decode::<Spec>(&chunk.spec)? {
             Spec::Batch(items) => {
                 self.open.insert(seq, Open::of(&items));
-                self.jobs.extend(items.into_iter().enumerate().map(|(place, item)| Job::File { seq, place, item }));
+                self.jobs.extend(items.into_iter().enumerate().map(|(place, item)| Job::File { seq, place, item: Box::new(item) }));
             }
             Spec::Part { large, number } => {
                 self.uploads.entry(large.first).or_default().unfinished += 1;

@@ -52,6 +52,7 @@ pub(super) async fn rounds(ledger: &dyn Ledger) -> Result<Vec<u64>> {
 
 /// What the ledgers say last about one path.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all words are about content")]
 pub(super) enum Word {
     Content {
         item: Item,

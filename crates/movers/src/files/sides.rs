@@ -76,6 +76,7 @@ impl Watch {
     }
 
     /// The hash, when the body was read to its promised end; otherwise the destination took less than it was given.
+    #[expect(clippy::result_large_err, reason = "a fault is a connector's error, which is as large")]
     pub(super) fn digest(self, size: u64, what: &str) -> Result<Digest, Fault> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fault) = seen.fault.take() {
