@@ -75,7 +75,7 @@ fn note_without_issue(line: &str) -> bool {
 
 /// A directory that exists on the builder's machine alone.
 fn names_a_machine(line: &str) -> bool {
-    let places = [concat!("/wo", "rk/main"), concat!("/wo", "rk/shared"), concat!("/wo", "rk/."), concat!("/ro", "ot/.")];
+    let places = [concat!("/wo", "rk/main"), concat!("/wo", "rk/shared"), concat!("/wo", "rk/.")];
     places.iter().any(|p| line.contains(p))
 }
 
