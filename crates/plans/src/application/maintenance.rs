@@ -118,3 +118,7 @@ pub async fn stand_down(job: &Job, cx: &StepContext) -> StepResult<()> {
     let files = job.settings.connectors.files(at, 1).await.map_err(step_error)?;
     leave(cx, files.as_ref(), &RunObserver::new(cx)).await.map(|_| ())
 }
+
+#[cfg(test)]
+#[path = "maintenance_tests.rs"]
+mod tests;
