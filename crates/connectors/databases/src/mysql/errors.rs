@@ -23,6 +23,12 @@ pub(super) fn failure(operation: impl Into<String>, subject: impl Into<String>, 
         Error::Driver(DriverError::PacketTooLarge) => {
             (ErrorKind::Invalid, "a row is larger than the packets that the server allows".to_owned(), "Raise max_allowed_packet at the server")
         }
+        // MySQL 9 answers like this also to a user that it does not know, so as not to tell who exists.
+        Error::Driver(DriverError::UnknownAuthPlugin { name }) => (
+            ErrorKind::Authentication,
+            format!("the server asks for the log-in method '{name}', which this client does not speak"),
+            "Check the user name first: some servers ask unknown users for a method that nobody has. Otherwise let the user log in with caching_sha2_password",
+        ),
         Error::Driver(e) => (ErrorKind::Protocol, format!("the server answered something unexpected: {e}"), ""),
         Error::Other(e) => (ErrorKind::Protocol, e.to_string(), ""),
         Error::Url(e) => (ErrorKind::Invalid, e.to_string(), ""),
