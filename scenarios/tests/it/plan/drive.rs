@@ -29,7 +29,7 @@ impl Driven {
         let options = WorkerOptions { poll: Duration::from_millis(20), backoff: Duration::from_millis(5), attempts: 2, ..WorkerOptions::default() };
         let work = Worker::new(store.clone(), plans.clone(), options).run(CancellationToken::new());
         let worker = tokio::spawn(async move {
-            work.await;
+            work.await.expect("the worker ends well");
         });
         Self { store: Some(store), engine, plans, worker }
     }

@@ -28,7 +28,7 @@ fn walk(root: &Path, dir: &Path, names: &[&str], out: &mut String) {
         } else if meta.is_dir() {
             writeln!(out, "{name}/ {:o}", meta.permissions().mode() & 0o7777).expect("text");
             walk(root, &path, names, out);
-        } else if name.ends_with(".db") {
+        } else if path.extension().is_some_and(|e| e == "db") {
             writeln!(out, "{name}").expect("text");
         } else {
             let content = String::from_utf8_lossy(&std::fs::read(&path).expect("its bytes")).into_owned();
