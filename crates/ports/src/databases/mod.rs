@@ -24,7 +24,8 @@ pub enum RowFormat {
     MySqlText,
     /// PostgreSQL `COPY … (FORMAT text)`.
     PostgresText,
-    /// PostgreSQL `COPY … (FORMAT binary)` without header and trailer.
+    /// PostgreSQL `COPY … (FORMAT binary)` without header and trailer. A table with a type whose binary form may differ between
+    /// servers travels as `COPY … (FORMAT text)` instead; both ends see that from its [`Table`].
     PostgresBinary,
     /// SQLite's values: per cell a type byte (0 NULL, 1 i64, 2 f64, 3 text, 4 blob) and, for text and blob, a u32 length; little-endian.
     SqliteCells,

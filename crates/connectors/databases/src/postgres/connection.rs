@@ -32,7 +32,7 @@ pub struct Server {
     pub location: String,
 }
 
-/// An open connection; dropping it cuts it.
+/// An open connection; dropping it cuts it, and the server rolls back what was open on it.
 pub struct Connection {
     pub client: Client,
     driver: AbortHandle,
@@ -41,13 +41,6 @@ pub struct Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
-    }
-}
-
-impl Connection {
-    /// Says goodbye properly: the server frees the session before this returns or shortly after.
-    pub fn close(self) {
-        drop(self);
     }
 }
 
@@ -170,7 +163,7 @@ impl Pool {
 
     /// Closes idle connections; new ones may be opened.
     pub fn forget_idle(&self) {
-        self.idle().drain(..).for_each(Connection::close);
+        self.idle().clear();
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {

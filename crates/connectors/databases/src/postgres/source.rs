@@ -188,9 +188,7 @@ impl RowSource for Source {
 
     async fn close(&self) -> Result<()> {
         self.pool.close();
-        if let Some(exporter) = self.exporter.lock().await.take() {
-            exporter.close();
-        }
+        drop(self.exporter.lock().await.take());
         Ok(())
     }
 }
