@@ -3,6 +3,7 @@
 mod api;
 mod database_mover;
 mod faults;
+mod files_mover;
 mod kill;
 mod plan;
 mod product;

@@ -253,6 +253,8 @@ impl Undo<'_> {
             }
             match self.lane.retry(&path, 0, || async { self.mover.destination.remove(&path).await.map_err(Fault::target) }).await {
                 Ok(()) => self.note(&path, Fate::Removed),
+                // In an object store a directory is but a shadow of the keys below it.
+                Err(f) if f.error.kind == ErrorKind::AlreadyExists && !self.mover.destination.traits().modes => {}
                 Err(f) if f.error.kind == ErrorKind::AlreadyExists => {
                     self.note(&path, Fate::Kept("the directory holds something that is not of the migration".to_owned()));
                 }
