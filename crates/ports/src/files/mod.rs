@@ -142,6 +142,12 @@ pub trait FileTarget: FileSource {
     /// `part_size`: the part size the file was written with, if in parts; the digest is then over the parts, as [`part_digest`] computes it.
     async fn stored_digest(&self, path: &FilePath, part_size: Option<u64>) -> Result<Option<Digest>>;
 
+    /// The same, as far as an entry of [`FileSource::list`] tells it already (an ETag that is an MD5): saves a call per file. Only
+    /// equality proves anything; where it differs, ask [`Self::stored_digest`] or read back.
+    fn listed_digest(&self, _entry: &Entry) -> Option<Digest> {
+        None
+    }
+
     /// Bytes that can still be written; `None` where the system has no such limit or does not tell.
     async fn free_space(&self) -> Result<Option<u64>>;
 

@@ -235,6 +235,11 @@ impl FileTarget for MemoryFiles {
         }
     }
 
+    fn listed_digest(&self, entry: &Entry) -> Option<Digest> {
+        let hex = entry.version.clone().filter(|_| self.traits.stored_digest.is_some())?;
+        Some(Digest { kind: DigestKind::Md5, hex })
+    }
+
     async fn free_space(&self) -> Result<Option<u64>> {
         Ok(None)
     }

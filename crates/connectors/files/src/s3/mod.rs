@@ -178,6 +178,10 @@ impl FileTarget for S3Files {
         read::stored_digest(&self.store, path, part_size).await
     }
 
+    fn listed_digest(&self, entry: &Entry) -> Option<Digest> {
+        entry.version.clone().map(|hex| Digest { kind: DigestKind::Md5, hex })
+    }
+
     async fn free_space(&self) -> Result<Option<u64>> {
         Ok(None)
     }

@@ -39,8 +39,11 @@ async fn verification_survives_temporary_errors_and_reports_lasting_ones() {
     let world = World::to_objects();
     furnish(&world.source);
     world.move_all().await.expect("the move");
-    world.destination.fault(Rule::fail(Op::StoredDigest, ErrorKind::TimedOut).times(2));
     assert!(world.verify().await.expect("verification").is_equal());
+    assert_eq!(world.destination.calls(Op::StoredDigest), 0, "the listing tells all hashes");
+    world.destination.edit_secretly("z", "LAST");
+    world.destination.fault(Rule::fail(Op::StoredDigest, ErrorKind::TimedOut).times(2));
+    assert_eq!(world.verify().await.expect("verification").mismatched, 1);
     world.destination.fault(Rule::fail(Op::StoredDigest, ErrorKind::Authentication).always());
     assert_eq!(world.verify().await.expect_err("no access").kind, ErrorKind::Authentication);
 }
