@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +27,12 @@ pub struct Plane {
     plans: engine::PlanRegistry,
     stop: CancellationToken,
     alive: Arc<AtomicBool>,
-    worker: Option<JoinHandle<()>>,
+    control: control::Control,
+    tasks: Vec<JoinHandle<()>>,
 }
+
+/// How often a server removes the backups whose retention is over.
+const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
 impl Plane {
     /// Opens the journal (making it at the first start) and joins the rooms. Starts no worker.
@@ -48,7 +53,7 @@ impl Plane {
             ..control::Options::new(setup.data_dir)
         };
         let control = control::Control::new(engine::Engine::new(journal.clone(), plans.clone()), settings, options);
-        Ok(Self { router: api::router(control), journal, plans, stop: CancellationToken::new(), alive, worker: None })
+        Ok(Self { router: api::router(control.clone()), journal, plans, stop: CancellationToken::new(), alive, control, tasks: Vec::new() })
     }
 
     /// Starts a worker that drives up to `concurrency` migrations side by side.
@@ -57,7 +62,7 @@ impl Plane {
         let worker = engine::Worker::new(self.journal.clone(), self.plans.clone(), options);
         let (stop, alive) = (self.stop.clone(), self.alive.clone());
         alive.store(true, Ordering::Relaxed);
-        self.worker = Some(tokio::spawn(async move {
+        self.tasks.push(tokio::spawn(async move {
             if let Err(error) = worker.run(stop).await {
                 tracing::error!(%error, "the worker ended");
             }
@@ -65,13 +70,32 @@ impl Plane {
         }));
     }
 
-    /// Stops the worker: its migrations stand down and give their leases back, and go on with the next start.
+    /// Removes expired backups at once and then once an hour, as long as the control plane is open.
+    pub fn enforce_retention(&mut self) {
+        let (control, stop) = (self.control.clone(), self.stop.clone());
+        self.tasks.push(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(RETENTION_EVERY);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = tick.tick() => {}
+                }
+                match control.enforce_retention().await {
+                    Ok(removed) if removed.is_empty() => {}
+                    Ok(removed) => tracing::info!(?removed, "removed backups whose retention is over"),
+                    Err(error) => tracing::warn!(%error, "expired backups could not be removed; tried again in an hour"),
+                }
+            }
+        }));
+    }
+
+    /// Stops worker and housekeeping: the migrations stand down and give their leases back, and go on with the next start.
     pub async fn close(self) {
         self.stop.cancel();
-        if let Some(worker) = self.worker
-            && let Err(error) = worker.await
-        {
-            tracing::error!(%error, "the worker did not end well");
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task did not end well");
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     let shown = setup.data_dir.clone();
     let mut plane = Plane::open(setup).await?;
     plane.work(usize::from(serve.workers));
+    plane.enforce_retention();
     greet(output, address, &shown);
 
     let stop = CancellationToken::new();
