@@ -21,7 +21,7 @@ const USAGE: &str = "cargo xtask COMMAND
   rig start|stop [FAMILY…]
                         the real servers on fixed ports, for development (data in .rig)
   demo [--keep]         a site and its database move, are verified, and move back
-  bench [CASE…] [--runs N]
+  bench [CASE…] [--runs N] [--no-build]
                         our speed beside rclone, s5cmd, rsync, mariadb-dump and pg_dump";
 
 fn main() {

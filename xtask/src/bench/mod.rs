@@ -40,25 +40,28 @@ struct Bench {
 /// One way of doing a case's work.
 struct Contender<'a> {
     name: String,
-    /// Its part of the aim: how many times faster we want to be. `None` for ourselves.
+    /// How many times as fast as it we want to be, where there is such an aim.
     aim: Option<f64>,
     /// Makes the command of one run, after clearing what the run before left.
     command: Box<dyn Fn() -> Result<Command> + 'a>,
 }
 
 pub fn run(args: &[String]) -> Result<()> {
-    let (mut runs, mut named) = (3, Vec::new());
+    let (mut runs, mut build, mut named) = (3, true, Vec::new());
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         match arg.as_str() {
             "--runs" => runs = rest.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).context("--runs needs a number")?,
+            "--no-build" => build = false,
             name if CASES.iter().any(|(n, ..)| *n == name) => named.push(name),
             other => bail!("unknown case '{other}'; there are: {}", CASES.map(|(n, ..)| n).join(", ")),
         }
     }
     let cases: Vec<&Case> = CASES.iter().filter(|(n, ..)| named.is_empty() || named.contains(n)).collect();
-    println!("Building the release binary …");
-    workspace::run(workspace::cargo().args(["build", "--quiet", "--release", "--package", "migration-assistant"]))?;
+    if build {
+        println!("Building the release binary …");
+        workspace::run(workspace::cargo().args(["build", "--quiet", "--release", "--package", "migration-assistant"]))?;
+    }
     let mut families: Vec<&'static str> = cases.iter().flat_map(|(_, f, _)| *f).copied().collect();
     families.sort_unstable();
     families.dedup();
@@ -84,11 +87,10 @@ impl Bench {
             }
         }
         let medians: Vec<Measured> = found.iter().map(|runs| measure::median(runs)).collect();
-        for (contender, median) in contenders.iter().zip(&medians) {
-            let verdict = contender.aim.map_or(String::new(), |aim| {
-                let ratio = median.seconds / medians[0].seconds;
-                format!("   we are {ratio:.2}× as fast (aim {aim:.1}×{})", if ratio >= aim { "" } else { ", MISSED" })
-            });
+        for (n, (contender, median)) in contenders.iter().zip(&medians).enumerate() {
+            let ratio = median.seconds / medians[0].seconds;
+            let aim = contender.aim.map(|aim| format!(" (aim {aim:.1}×{})", if ratio >= aim { "" } else { ", MISSED" })).unwrap_or_default();
+            let verdict = if n == 0 { String::new() } else { format!("   we are {ratio:.2}× as fast{aim}") };
             println!("  {:<44} {:>8.2} s  {:>6} MiB{verdict}", contender.name, median.seconds, median.peak_bytes / MIB);
         }
         Ok(())
