@@ -104,9 +104,8 @@ async fn writable(store: &Store) -> CheckOutcome {
             _ => {}
         }
         let written = store.client.put_object().bucket(&store.bucket).key(&key).body(ByteStream::from_static(b"trial")).send().await;
-        match written {
-            Err(e) => return Err(tell("write a trial object", &subject, e)),
-            Ok(_) => {}
+        if let Err(e) = written {
+            return Err(tell("write a trial object", &subject, e));
         }
         let read = store.client.get_object().bucket(&store.bucket).key(&key).send().await.map_err(|e| tell("read a trial object", &subject, e));
         super::write::remove_object(store, &key, &subject).await?;

@@ -145,7 +145,13 @@ async fn known_hosts_files_are_read_plain_and_hashed() {
     assert!(refused(&at).await.reason.contains("unknown"));
     std::fs::write(&file, host_key()).expect("write");
     works(&at).await;
-    let hashed = std::process::Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&file).stdout(std::process::Stdio::null()).status().expect("ssh-keygen");
+    let hashed = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-H", "-f"])
+        .arg(&file)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .expect("ssh-keygen");
     assert!(hashed.success() && std::fs::read_to_string(&file).expect("read").starts_with("|1|"));
     works(&at).await;
 }
