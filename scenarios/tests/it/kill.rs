@@ -45,7 +45,7 @@ async fn one_migration(product: &mut Product, dir: &Path, round: u32, budget: u3
         let last = last_event(product, &id).await;
         product.kill();
         kills += 1;
-        resent += note_inodes(&to, &to, &mut seen);
+        resent += note_inodes(&to, &mut seen);
         product.restart().await;
         if !works_again(product, &id, last).await {
             break;
@@ -53,7 +53,7 @@ async fn one_migration(product: &mut Product, dir: &Path, round: u32, budget: u3
     }
     let status = product.settle(&id).await;
     assert_eq!(status["status"], "completed", "after {kills} kills: {status:#}");
-    resent += note_inodes(&to, &to, &mut seen);
+    resent += note_inodes(&to, &mut seen);
     assert!(resent <= u64::from(kills) * IN_FLIGHT_BYTES, "{resent} bytes were sent again after {kills} kills");
     assert_eq!(differences(&source, &to), "", "the destination equals the source");
     assert_eq!(rows(&dir.join("shop.db")), rows(&dir.join(format!("shop-{round}.db"))), "the database equals the source's");
@@ -95,14 +95,14 @@ async fn works_again(product: &Product, id: &str, last: u64) -> bool {
 }
 
 /// Remembers every finished file's inode; gives the bytes of files whose inode changed since the last look.
-fn note_inodes(root: &Path, dir: &Path, seen: &mut HashMap<std::path::PathBuf, u64>) -> u64 {
+fn note_inodes(dir: &Path, seen: &mut HashMap<std::path::PathBuf, u64>) -> u64 {
     let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
     let mut resent = 0;
     for entry in entries.flatten() {
         let path = entry.path();
         let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
         if meta.is_dir() {
-            resent += note_inodes(root, &path, seen);
+            resent += note_inodes(&path, seen);
         } else if !entry.file_name().as_encoded_bytes().starts_with(b".") {
             let before = seen.insert(path, meta.ino());
             resent += if before.is_some_and(|ino| ino != meta.ino()) { meta.len() } else { 0 };

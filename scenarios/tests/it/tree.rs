@@ -25,7 +25,7 @@ pub fn make_large(path: &Path, size: u64) {
 /// Writes into a new file until its file system is full.
 pub fn fill(path: &Path) {
     let mut file = std::fs::File::create(path).expect("a file");
-    while std::io::Write::write_all(&mut file, &[0; 1 << 16]).is_ok() {}
+    while std::io::Write::write_all(&mut file, &[0; 1 << 14]).is_ok() {}
 }
 
 /// One hash over names, kinds, modes, link targets and contents of everything below `root`. An absent root has its own hash.

@@ -192,7 +192,7 @@ fn one_gravatar(page: &str) -> String {
 }
 
 fn images(page: &str, url: &str) -> Vec<String> {
-    page.split(['"', '\'', ' ']).filter(|word| word.starts_with(url) && word.ends_with(".png")).map(ToOwned::to_owned).collect()
+    page.split(['"', '\'', ' ']).filter(|word| word.strip_suffix(".png").is_some_and(|rest| rest.starts_with(url))).map(ToOwned::to_owned).collect()
 }
 
 fn serialised_option_is_whole(root: &Path, url: &str) {
