@@ -165,7 +165,7 @@ pub fn file_options(spec: &MigrationSpec, wordpress: bool, run: &str) -> FileOpt
 /// A database that moves alone, or beside static files, has one consistent snapshot and needs no second pass.
 pub fn database_options(spec: &MigrationSpec) -> DatabaseOptions {
     DatabaseOptions {
-        parallel: spec.transfer.parallel_transfers.clamp(1, 8),
+        parallel: spec.transfer.parallel_transfers.clamp(1, 4),
         retries: RETRIES,
         single_pass: spec.source.files.is_none() || spec.source.kind == SystemKind::Static,
         ..DatabaseOptions::default()
