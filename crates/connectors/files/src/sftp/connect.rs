@@ -2,7 +2,7 @@
 
 use super::hostkey::{Gate, Trust};
 use super::login;
-use super::session::Session;
+use super::session::{Fault, Session};
 use domain::spec::SshAt;
 use ports::{ConnectorError, ErrorKind, Result};
 use russh::client::{self, Handle};
@@ -40,9 +40,12 @@ async fn connect_and_start(at: &SshAt, subject: &str) -> Result<Session> {
     let last = handles.last().ok_or_else(|| ConnectorError::new(ErrorKind::Internal, "connect to", subject, "there is no connection"))?;
     let channel = last.channel_open_session().await.map_err(told)?;
     channel.request_subsystem(true, "sftp").await.map_err(told)?;
-    Session::start(Connection { _handles: handles }, channel).await.map_err(|_| {
-        ConnectorError::new(ErrorKind::Unsupported, "start SFTP on", subject, "the server lets the user in but offers no SFTP")
-            .advice("Switch on the SFTP subsystem in its sshd_config")
+    Session::start(Connection { _handles: handles }, channel).await.map_err(|fault| match fault {
+        Fault::Lost => fault.tell("start SFTP on", subject),
+        Fault::Odd | Fault::Status { .. } => {
+            ConnectorError::new(ErrorKind::Unsupported, "start SFTP on", subject, "the server lets the user in but offers no SFTP")
+                .advice("Switch on the SFTP subsystem in its sshd_config")
+        }
     })
 }
 

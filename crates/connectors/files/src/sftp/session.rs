@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use ports::{ConnectorError, ErrorKind};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -30,11 +30,15 @@ pub(super) enum Fault {
 type Waiting = HashMap<u32, oneshot::Sender<Reply>>;
 
 /// Those who wait for an answer; `None` when the session is dead.
-struct Pending(Mutex<Option<Waiting>>);
+struct Pending {
+    waiting: Mutex<Option<Waiting>>,
+    /// The server itself ended or refused the channel; the line did not break.
+    hung_up: AtomicBool,
+}
 
 impl Pending {
     fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,11 +77,11 @@ impl Answer {
 }
 
 impl Session {
-    /// Starts the conversation on a fresh channel.
+    /// Starts the conversation on a fresh channel. [`Fault::Lost`] when the line broke, [`Fault::Odd`] when the server speaks no SFTP.
     pub(super) async fn start(connection: Connection, channel: russh::Channel<client::Msg>) -> Result<Self, Fault> {
         let (read, write) = channel.split();
         let (requests, queue) = mpsc::channel(256);
-        let pending = Arc::new(Pending(Mutex::new(Some(HashMap::new()))));
+        let pending = Arc::new(Pending { waiting: Mutex::new(Some(HashMap::new())), hung_up: AtomicBool::new(false) });
         let tasks = [tokio::spawn(send_all(write, queue)), tokio::spawn(receive_all(read, pending.clone()))];
         let mut session =
             Self { requests, pending, next: AtomicU32::new(1), tasks, features: Features::default(), users: AtomicUsize::new(0), _connection: connection };
@@ -99,8 +103,9 @@ impl Session {
     async fn greet(&self) -> Result<Vec<(Bytes, Bytes)>, Fault> {
         let answer = self.expect(0);
         self.requests.send(Packet::new(INIT, 0).u32(3).finish()).await.map_err(|_| Fault::Lost)?;
-        match answer.wait().await? {
-            Reply::Version(extensions) => Ok(extensions),
+        match answer.wait().await {
+            Ok(Reply::Version(extensions)) => Ok(extensions),
+            Err(Fault::Lost) if !self.pending.hung_up.load(Ordering::Acquire) => Err(Fault::Lost),
             _ => Err(Fault::Odd),
         }
     }
@@ -177,10 +182,14 @@ async fn receive_all(mut channel: ChannelReadHalf, pending: Arc<Pending>) {
             ChannelMsg::Data { data } => {
                 buffer.extend_from_slice(&data);
                 if !deliver(&mut buffer, &pending) {
+                    pending.hung_up.store(true, Ordering::Release);
                     break;
                 }
             }
-            ChannelMsg::Eof | ChannelMsg::Close => break,
+            ChannelMsg::Eof | ChannelMsg::Close | ChannelMsg::Failure => {
+                pending.hung_up.store(true, Ordering::Release);
+                break;
+            }
             _ => {}
         }
     }
