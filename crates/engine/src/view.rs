@@ -19,6 +19,8 @@ pub struct NewRun {
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
     pub states: Vec<RunState>,
+    /// Of those that were rolled back only the ones that did it by themselves (true) or on somebody's wish (false).
+    pub rolled_back_by_itself: Option<bool>,
     pub kind: Option<String>,
     pub limit: u32,
     pub offset: u32,
@@ -77,6 +79,8 @@ pub struct RunView {
     pub labels: Value,
     pub steps: Vec<StepView>,
     pub error: Option<StepError>,
+    /// The rollback, under way or done, followed a failure by itself; nobody asked for it.
+    pub rolls_back_by_itself: bool,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,

@@ -4,7 +4,7 @@ use crate::sql::{Conn, params};
 use engine::EngineError;
 
 /// In order; never changed once released, only added to.
-const STEPS: [&str; 1] = [include_str!("schema/0001.sql")];
+const STEPS: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0003.sql")];
 
 /// Any number that only we use: serialises starters of PostgreSQL.
 const STARTER: &str = "SELECT pg_advisory_xact_lock(7214051386)";

@@ -67,7 +67,7 @@ impl Control {
         let limit = query.number("limit", 1..=1000, 100) as u32;
         let offset = query.number("offset", 0..=u64::from(u32::MAX), 0) as u32;
         query.done()?;
-        let filter = RunFilter { states: chosen, kind: None, limit, offset };
+        let filter = RunFilter { states: chosen, rolled_back_by_itself: None, kind: None, limit, offset };
         let views = self.engine().list(tenant, &filter).await.map_err(|e| Error::of_engine(e, "", "list"))?;
         Ok(views.iter().map(summary).collect())
     }

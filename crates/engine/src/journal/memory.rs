@@ -33,6 +33,7 @@ struct Run {
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     error: Option<StepError>,
+    by_itself: bool,
     steps: Vec<StepView>,
     sample: Option<Sample>,
     events: Vec<Event>,
@@ -146,6 +147,7 @@ impl Run {
             }
             Change::State { to, error } => {
                 self.error = error.or_else(|| self.error.take());
+                self.by_itself |= to == RunState::RollingBack;
                 self.enter(to);
             }
             Change::Sample(sample) => self.sample = Some(sample),
@@ -168,6 +170,7 @@ impl Run {
             labels: self.new.labels.clone(),
             steps: self.steps.clone(),
             error: self.error.clone(),
+            rolls_back_by_itself: self.by_itself,
             created_at: self.created_at,
             started_at: self.started_at,
             ended_at: self.ended_at,

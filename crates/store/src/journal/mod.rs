@@ -6,12 +6,11 @@ mod leases;
 mod record;
 mod runs;
 
+use crate::records::{json, time};
 use crate::sql::{Conn, Param, Row, marks, params, values};
 use engine::journal::{NewEvent, Token};
 use engine::view::{Sample, StepState};
 use engine::{EngineError, LedgerTotals, RunState, RunView, StepError, StepView};
-use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -33,23 +32,36 @@ async fn append(conn: &mut Conn, run: &str, events: Vec<NewEvent>) -> Result<(),
     if events.is_empty() {
         return Ok(());
     }
-    let raised = conn.row("UPDATE run SET last_event = last_event + $2 WHERE id = $1 RETURNING last_event, {now}", params![run, events.len() as u64]).await?;
+    let raised = conn.row("UPDATE run SET last_event = last_event + $2 WHERE id = $1 RETURNING last_event, {now}, tenant", params![run, events.len() as u64]).await?;
     let raised = raised.ok_or_else(|| EngineError::NotFound(run.to_owned()))?;
-    let (mut seq, now) = (raised.count(0)? - events.len() as u64, raised.int(1)?);
+    let (mut seq, now, tenant) = (raised.count(0)? - events.len() as u64, raised.int(1)?, raised.text(2)?);
+    let mut outgoing = Vec::new();
     for batch in events.chunks(ROWS) {
         let mut row = Vec::with_capacity(batch.len() * 8);
         for event in batch {
             seq += 1;
+            if goes_out(&event.kind) {
+                outgoing.extend(params![&tenant, run, seq, &event.kind]);
+            }
             row.extend(params![run, seq, now, &event.kind, event.level as u32, &event.component, clean(&event.message), event.details.to_string()]);
         }
         let sql = format!("INSERT INTO event (run, seq, at, kind, level, component, message, details) VALUES {}", values(batch.len(), 8));
         conn.run(&sql, row).await?;
+    }
+    for batch in outgoing.chunks(ROWS * 4) {
+        let sql = format!("INSERT INTO outbox (tenant, run, seq, kind) VALUES {}", values(batch.len() / 4, 4));
+        conn.run(&sql, batch.to_vec()).await?;
     }
     if conn.is_postgres() {
         conn.rows("SELECT pg_notify($1, $2)", params![crate::postgres::CHANNEL, run]).await?;
     }
     conn.told = true;
     Ok(())
+}
+
+/// Whether people outside may want to be told of such an event: the life of a run and its steps, and how far it is.
+fn goes_out(kind: &str) -> bool {
+    kind.starts_with("run.") || kind.starts_with("step.") || kind == "progress"
 }
 
 /// PostgreSQL's text knows no NUL.
@@ -70,7 +82,7 @@ async fn enter(conn: &mut Conn, run: &str, state: RunState) -> Result<(), Engine
     Ok(())
 }
 
-const RUN: &str = "id, tenant, kind, state, labels, error, created_at, started_at, ended_at, {now}, owner, epoch, sample, last_event, options, wanted";
+const RUN: &str = "id, tenant, kind, state, labels, error, created_at, started_at, ended_at, {now}, owner, epoch, sample, last_event, options, wanted, by_itself";
 
 /// One run with its steps and ledger totals.
 async fn view(conn: &mut Conn, tenant: &str, id: &str) -> Result<RunView, EngineError> {
@@ -139,6 +151,7 @@ fn run_of(row: &Row) -> Result<RunView, EngineError> {
         ledgers: Vec::new(),
         sample: row.maybe_text(12)?.map(|t| json::<Sample>(&t)).transpose()?,
         last_event: row.count(13)?,
+        rolls_back_by_itself: row.int(16)? != 0,
     })
 }
 
@@ -163,14 +176,6 @@ fn state_of(word: &str) -> Result<RunState, EngineError> {
 
 fn step_state_of(word: &str) -> Result<StepState, EngineError> {
     StepState::parse(word).ok_or_else(|| EngineError::Internal(format!("the database holds a step in the unknown state '{word}'")))
-}
-
-fn json<T: DeserializeOwned>(text: &str) -> Result<T, EngineError> {
-    serde_json::from_str(text).map_err(|e| EngineError::Internal(format!("the database holds JSON that cannot be read: {e}")))
-}
-
-fn time(micros: i64) -> Result<Timestamp, EngineError> {
-    Timestamp::from_microsecond(micros).map_err(|e| EngineError::Internal(format!("the database holds a time that cannot be: {e}")))
 }
 
 /// Text of an error for a column.

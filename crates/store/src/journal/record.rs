@@ -5,7 +5,7 @@ use crate::Store;
 use crate::keys::Keyring;
 use crate::sql::{Conn, params};
 use engine::journal::{Change, NewEvent, Record, Token};
-use engine::{EngineError, RunView};
+use engine::{EngineError, RunState, RunView};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -66,6 +66,9 @@ async fn apply(conn: &mut Conn, keys: &Keyring, token: &Token, change: Change) -
         Change::State { to, error } => {
             if let Some(error) = error {
                 conn.run("UPDATE run SET error = $2 WHERE id = $1", params![run, error_text(&error)?]).await?;
+            }
+            if to == RunState::RollingBack {
+                conn.run("UPDATE run SET by_itself = 1 WHERE id = $1", params![run]).await?;
             }
             return enter(conn, run, to).await;
         }

@@ -75,6 +75,10 @@ fn filtered(tenant: &str, filter: &RunFilter) -> (String, Vec<Param>) {
         wheres.push_str(&format!(" AND state IN ({marks})"));
         values.extend(filter.states.iter().map(|s| Param::from(s.word())));
     }
+    if let Some(by_itself) = filter.rolled_back_by_itself {
+        wheres.push_str(&format!(" AND (state <> 'rolled_back' OR by_itself = ${})", values.len() + 1));
+        values.push(by_itself.into());
+    }
     if let Some(kind) = &filter.kind {
         wheres.push_str(&format!(" AND kind = ${}", values.len() + 1));
         values.push(kind.into());
@@ -111,9 +115,11 @@ async fn apply(conn: &mut Conn, tenant: &str, id: &str, request: &Request) -> Re
     let touched = conn.row("SELECT idx FROM step WHERE run = $1 AND state <> 'pending' LIMIT 1", params![id]).await?.is_some();
     let next = state::request(now, request, held || touched).map_err(|refusal| words::refused(id, now, refusal))?;
     match request {
-        Request::Rollback { options } if options.is_null() => {}
+        Request::Rollback { options } if options.is_null() => {
+            conn.run("UPDATE run SET by_itself = 0 WHERE id = $1", params![id]).await?;
+        }
         Request::Start { options } | Request::Rollback { options } => {
-            conn.run("UPDATE run SET options = $2 WHERE id = $1", params![id, options.to_string()]).await?;
+            conn.run("UPDATE run SET options = $2, by_itself = 0 WHERE id = $1", params![id, options.to_string()]).await?;
         }
         Request::Schedule { at, options } => {
             conn.run("UPDATE run SET options = $2, start_at = $3 WHERE id = $1", params![id, options.to_string(), at.as_microsecond()]).await?;

@@ -92,6 +92,7 @@ pub async fn automatic_rollback(s: Stage) {
     let fails = s.step("three").runs(|_| async { Err(StepError::permanent("verification_mismatch", "it differs")) });
     let (engine, _hand, view) = s.play(vec![s.step("one"), s.step("two"), fails, s.step("four")], json!({})).await;
     let view = until_state(&engine, &view.id, RunState::RolledBack).await;
+    assert!(view.rolls_back_by_itself, "nobody asked for it");
     assert_eq!(view.error.map(|e| e.kind), Some("verification_mismatch".to_owned()), "the reason stays");
     assert_eq!(s.diary.of("undo"), ["undo three None", "undo two Some", "undo one Some"]);
     let lines = s.diary.lines();
@@ -128,6 +129,7 @@ pub async fn stuck_and_resolve(s: Stage) {
     let view = until_state(&engine, &view.id, RunState::RolledBack).await;
     assert_eq!(s.diary.of("undo"), ["undo three Some", "undo two Some", "undo two Some", "undo one Some"]);
     assert!(view.steps.iter().all(|s| s.state == StepState::Undone));
+    assert!(!view.rolls_back_by_itself, "somebody asked for it");
 }
 
 pub async fn samples(s: Stage) {

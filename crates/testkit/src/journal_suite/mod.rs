@@ -22,6 +22,7 @@ pub async fn run(journal: Arc<dyn Journal>) {
     runs::tenants_are_apart(bench("tenants")).await;
     runs::lists(bench("lists")).await;
     runs::requests_and_their_refusals(bench("requests")).await;
+    runs::who_wanted_the_rollback(bench("by_itself")).await;
     runs::deletes(bench("deletes")).await;
     leases::one_claim_among_many_workers(bench("claims")).await;
     leases::claims_only_what_fits(bench("fits")).await;

@@ -91,6 +91,34 @@ pub async fn requests_and_their_refusals(b: Bench) {
     assert!(b.options(&id, Request::Resolve).await.is_err());
 }
 
+pub async fn who_wanted_the_rollback(b: Bench) {
+    let to = |to| vec![Change::State { to, error: None }];
+    let itself = b.claimed("a", "w").await;
+    b.journal.write(&itself.token, to(RunState::RollingBack), vec![]).await.unwrap();
+    b.journal.write(&itself.token, to(RunState::RolledBack), vec![]).await.unwrap();
+    let asked = b.claimed("b", "w").await;
+    b.journal.write(&asked.token, to(RunState::Failed), vec![]).await.unwrap();
+    let failed = b.claimed("c", "w").await;
+    b.journal.write(&failed.token, to(RunState::Failed), vec![]).await.unwrap();
+    b.options(&asked.token.run, Request::Rollback { options: null() }).await.unwrap();
+    let claim = b.claim("w").await.unwrap();
+    b.journal.write(&claim.token, to(RunState::RolledBack), vec![]).await.unwrap();
+    let said = [b.journal.view(&b.tenant, &itself.token.run).await.unwrap(), b.journal.view(&b.tenant, &asked.token.run).await.unwrap()];
+    assert_eq!(said.map(|v| v.rolls_back_by_itself), [true, false]);
+    let of = async |states: &[RunState], by_itself| {
+        let filter = RunFilter { states: states.to_vec(), rolled_back_by_itself: by_itself, ..RunFilter::default() };
+        let mut found: Vec<String> = b.journal.list(&b.tenant, &filter).await.unwrap().into_iter().map(|v| v.id).collect();
+        assert_eq!(b.journal.count(&b.tenant, &filter).await.unwrap(), found.len() as u64);
+        found.sort();
+        found
+    };
+    let mut wanted = vec![itself.token.run.clone(), failed.token.run.clone()];
+    wanted.sort();
+    assert_eq!(of(&[RunState::Failed, RunState::RolledBack], Some(true)).await, wanted);
+    assert_eq!(of(&[RunState::RolledBack], Some(false)).await, [asked.token.run.clone()]);
+    assert_eq!(of(&[RunState::RolledBack], None).await.len(), 2);
+}
+
 pub async fn deletes(b: Bench) {
     let claim = b.claimed("a", "w").await;
     let (token, id) = (&claim.token, &claim.token.run);

@@ -30,6 +30,7 @@ impl Runs for MemoryJournal {
             started_at: None,
             ended_at: None,
             error: None,
+            by_itself: false,
             steps: steps.iter().cloned().enumerate().map(|(i, pin)| pinned(i, pin)).collect(),
             sample: None,
             events: Vec::new(),
@@ -67,6 +68,7 @@ impl Runs for MemoryJournal {
         let view = self.with(tenant, id, |run| {
             let begun = run.owner.is_some() || run.steps.iter().any(|s| s.state != StepState::Pending);
             let next = state::request(run.state, request, begun).map_err(|refusal| words::refused(id, run.state, refusal))?;
+            run.by_itself &= !matches!(request, Request::Rollback { .. });
             match request {
                 Request::Start { options } => run.options = options.clone(),
                 Request::Schedule { at, options } => (run.options, run.start_at) = (options.clone(), Some(*at)),
@@ -95,6 +97,7 @@ impl Runs for MemoryJournal {
 fn wanted(run: &Run, tenant: &str, filter: &RunFilter) -> bool {
     run.new.tenant == tenant
         && (filter.states.is_empty() || filter.states.contains(&run.state))
+        && filter.rolled_back_by_itself.is_none_or(|by_itself| run.state != RunState::RolledBack || run.by_itself == by_itself)
         && filter.kind.as_ref().is_none_or(|kind| *kind == run.new.kind)
 }
 
