@@ -11,6 +11,7 @@ pub mod error;
 pub mod files;
 pub mod ledger;
 pub mod observe;
+pub mod records;
 
 pub use check::{Check, CheckOutcome, Examine, Finding, Role};
 pub use connect::Connectors;

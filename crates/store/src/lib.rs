@@ -1,19 +1,22 @@
-//! Where runs are stored: SQLite (embedded) and PostgreSQL (several machines), both behind the engine's [`engine::Journal`].
+//! Where runs and records are stored: SQLite (embedded) and PostgreSQL (several machines), behind the engine's [`engine::Journal`] and
+//! [`ports::records::Records`].
 //!
 //! ```text
 //! open ─► sqlite | postgres ─► schema up to date ─► Store: writers (group commit) + readers (pool)
 //! ```
 //! The statements are written once, in `journal`; what differs between the databases is in `sql`.
 
+mod audit;
 mod journal;
 mod keys;
 mod postgres;
+mod records;
 mod schema;
 mod sql;
 mod sqlite;
 mod writer;
 
-use engine::{EngineError, Journal};
+use engine::EngineError;
 use keys::Keyring;
 use sql::Conn;
 use std::os::unix::fs::DirBuilderExt;
@@ -41,7 +44,7 @@ pub struct Store {
 ///
 /// A newer schema, a key file that others may read, and a SQLite database that another process holds are refused, each with what to do.
 /// Leases of a SQLite database are cleared: whoever held them is gone, so that work goes on at once.
-pub async fn open(url: &str, data_dir: &Path) -> Result<Arc<dyn Journal>, EngineError> {
+pub async fn open(url: &str, data_dir: &Path) -> Result<Arc<Store>, EngineError> {
     Ok(Arc::new(Store::open(url, data_dir).await?))
 }
 
@@ -78,13 +81,28 @@ impl Store {
         self.write.close().await;
     }
 
-    /// Writes in a transaction of its own, or of a group.
+    /// Writes in a transaction of its own, or of a group; the audit entry of the attempt that it is part of comes along.
     async fn commit<T, F>(&self, run: &str, act: F) -> Result<T, EngineError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send + 'static,
     {
-        self.writers.write(run, act).await
+        let owed = ports::records::audit::owed();
+        let entry = owed.as_ref().map(|o| o.entry().clone());
+        let answer = self.writers.write(run, move |conn| {
+            Box::pin(async move {
+                let done = act(&mut *conn).await?;
+                if let Some(entry) = entry {
+                    audit::append(conn, &entry).await?;
+                }
+                Ok(done)
+            })
+        });
+        let answer = answer.await;
+        if let (Some(owed), true) = (owed, answer.is_ok()) {
+            owed.kept();
+        }
+        answer
     }
 
     /// Reads in one consistent view of the database.

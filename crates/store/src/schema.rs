@@ -4,7 +4,22 @@ use crate::sql::{Conn, params};
 use engine::EngineError;
 
 /// In order; never changed once released, only added to.
-const STEPS: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0003.sql")];
+const STEPS: [Step; 3] = [
+    Step { both: include_str!("schema/0001.sql"), sqlite: "", postgres: "" },
+    Step {
+        both: include_str!("schema/0002.sql"),
+        sqlite: include_str!("schema/0002_append_only_sqlite.sql"),
+        postgres: include_str!("schema/0002_append_only_postgres.sql"),
+    },
+    Step { both: include_str!("schema/0003.sql"), sqlite: "", postgres: "" },
+];
+
+/// What both databases do, and what only one does.
+struct Step {
+    both: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
 
 /// Any number that only we use: serialises starters of PostgreSQL.
 const STARTER: &str = "SELECT pg_advisory_xact_lock(7214051386)";
@@ -40,7 +55,11 @@ async fn steps(conn: &mut Conn) -> Result<(), EngineError> {
         )));
     }
     for step in &STEPS[seen..] {
-        conn.script(step).await?;
+        conn.script(step.both).await?;
+        let own = if conn.is_postgres() { step.postgres } else { step.sqlite };
+        if !own.is_empty() {
+            conn.script(own).await?;
+        }
     }
     conn.run("UPDATE schema_version SET version = $1", params![STEPS.len() as u64]).await?;
     Ok(())

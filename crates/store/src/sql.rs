@@ -168,6 +168,15 @@ impl Row {
     column!(blob, Vec<u8>);
     column!(maybe_blob, Option<Vec<u8>>);
 
+    /// A number that is 0 or 1, whatever size the database gives it.
+    pub fn flag(&self, index: usize) -> Result<bool, EngineError> {
+        match self {
+            Self::Sqlite(row) => row.try_get::<i64, _>(index).map(|n| n != 0),
+            Self::Postgres(row) => row.try_get::<i32, _>(index).map(|n| n != 0),
+        }
+        .map_err(failed)
+    }
+
     pub fn count(&self, index: usize) -> Result<u64, EngineError> {
         Ok(self.int(index)?.try_into().unwrap_or_default())
     }

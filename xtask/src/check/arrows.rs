@@ -8,7 +8,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     ("engine", &[]),
-    ("store", &["engine", "domain"]),
+    ("store", &["engine", "ports", "domain"]),
     ("movers", &["ports", "domain"]),
     ("connectors-files", &["ports", "domain"]),
     ("connectors-databases", &["ports", "domain"]),

@@ -32,7 +32,8 @@ async fn append(conn: &mut Conn, run: &str, events: Vec<NewEvent>) -> Result<(),
     if events.is_empty() {
         return Ok(());
     }
-    let raised = conn.row("UPDATE run SET last_event = last_event + $2 WHERE id = $1 RETURNING last_event, {now}, tenant", params![run, events.len() as u64]).await?;
+    let raised =
+        conn.row("UPDATE run SET last_event = last_event + $2 WHERE id = $1 RETURNING last_event, {now}, tenant", params![run, events.len() as u64]).await?;
     let raised = raised.ok_or_else(|| EngineError::NotFound(run.to_owned()))?;
     let (mut seq, now, tenant) = (raised.count(0)? - events.len() as u64, raised.int(1)?, raised.text(2)?);
     let mut outgoing = Vec::new();
@@ -82,7 +83,8 @@ async fn enter(conn: &mut Conn, run: &str, state: RunState) -> Result<(), Engine
     Ok(())
 }
 
-const RUN: &str = "id, tenant, kind, state, labels, error, created_at, started_at, ended_at, {now}, owner, epoch, sample, last_event, options, wanted, by_itself";
+const RUN: &str =
+    "id, tenant, kind, state, labels, error, created_at, started_at, ended_at, {now}, owner, epoch, sample, last_event, options, wanted, by_itself";
 
 /// One run with its steps and ledger totals.
 async fn view(conn: &mut Conn, tenant: &str, id: &str) -> Result<RunView, EngineError> {
