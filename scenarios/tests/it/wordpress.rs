@@ -110,7 +110,7 @@ async fn moves_to_another_server_and_is_served_there() {
     let (code, answer) = product.post(&format!("/migrations/{id}/rollback"), json!({})).await;
     assert_eq!(code, 200, "{answer:#}");
     let status = product.settle(&id).await;
-    assert_eq!(status["status"], "rolled_back", "{status:#}");
+    assert_eq!((&status["status"], &status["rolled_back"]), (&json!("rolled_back"), &json!(true)), "{status:#}");
     assert!(!to.exists(), "the directory that the migration made is gone");
     let left: Option<String> = mysql().await.query_first(format!("SHOW DATABASES LIKE '{name}'")).await.expect("ask");
     assert_eq!(left, None, "the database that the migration made is gone");

@@ -8,6 +8,7 @@ const make = (tag, props = {}, ...children) => {
   return element;
 };
 const words = (status) => status.replace("_", " ");
+const told = (m) => words(m.status) + (m.rolled_back && m.status === "failed" ? ", rolled back" : "");
 const clock = (text) => (text ? new Date(text + "Z").toLocaleString() : "–");
 const seconds = (n) => {
   if (n == null) return "–";
@@ -57,7 +58,7 @@ function paintRows(all) {
     open.dataset.id = m.id;
     const bar = make("progress", { max: 100, value: m.progress });
     bar.setAttribute("aria-label", `${m.name}: ${m.progress}%`);
-    const status = make("span", { className: `status ${m.status}`, textContent: words(m.status) });
+    const status = make("span", { className: `status ${m.status}`, textContent: told(m) });
     const cells = [open, m.source_type, m.destination_type, status, make("span", {}, bar, ` ${m.progress.toFixed(1)}%`), clock(m.created_at)];
     return make("tr", { className: m.id === chosen ? "chosen" : "" }, ...cells.map((c) => make("td", {}, c)));
   }));
@@ -110,10 +111,10 @@ function follow(id) {
 }
 
 function paint(s) {
-  const changed = $("detail-status").textContent !== words(s.status);
-  $("detail-status").textContent = words(s.status);
+  const changed = $("detail-status").textContent !== told(s);
+  $("detail-status").textContent = told(s);
   $("detail-status").className = `status ${s.status}`;
-  if (changed) tell(`Migration ${words(s.status)}`);
+  if (changed) tell(`Migration ${told(s)}`);
   $("progress").value = s.progress;
   $("percent").textContent = `${s.progress.toFixed(1)}%`;
   const at = s.current_operation;
@@ -141,10 +142,10 @@ const ACTIONS = [
 ];
 
 function paintActions(s) {
-  const key = `${s.id} ${s.status}`;
+  const key = `${s.id} ${told(s)}`;
   if ($("actions").dataset.key === key) return;
   $("actions").dataset.key = key;
-  const buttons = ACTIONS.filter((a) => a.when.includes(s.status)).map((a) =>
+  const buttons = ACTIONS.filter((a) => !s.rolled_back && a.when.includes(s.status)).map((a) =>
     make("button", { type: "button", textContent: a.word, className: a.strong ? "strong" : a.danger ? "danger" : "", onclick: (event) => act(a, s.id, event.target) }));
   if (["completed", "rolled_back"].includes(s.status)) buttons.push(make("a", { href: `/migrations/${s.id}/report?format=html`, target: "_blank", textContent: "Report" }));
   $("actions").replaceChildren(...buttons);

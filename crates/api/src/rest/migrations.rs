@@ -23,7 +23,7 @@ fn collection() -> Vec<Endpoint> {
             .fails(Code::InvalidConfiguration, "Bad, missing or unknown fields, all named at once"),
         Endpoint::get("/migrations", "list_migrations", |call| Box::pin(list(call)))
             .says("List migrations", "Newest first.")
-            .query("status_filter", json!({"type": "string", "enum": ["pending", "created", "scheduled", "running", "paused", "completed", "failed", "cancelled", "rolling_back", "rolled_back", "stuck"]}), "Only migrations with this status; `pending` are those not started yet")
+            .query("status_filter", json!({"type": "string", "enum": ["pending", "created", "scheduled", "running", "paused", "completed", "failed", "cancelled", "rolling_back", "rolled_back", "stuck"]}), "Only migrations that show this status: `pending` are those not started yet, `failed` includes those that rolled themselves back, `rolled_back` are those that somebody had rolled back")
             .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
             .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Results to pass over")
             .answers_list("Summary", "The migrations"),

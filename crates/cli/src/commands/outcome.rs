@@ -16,7 +16,8 @@ impl Session<'_> {
         let id = status.id().to_owned();
         match status.word() {
             "completed" => Ok(self.completed(&status).await),
-            "rolled_back" => Err(self.letter(&status, "The migration failed, and everything was taken back")),
+            "rolled_back" => Err(self.letter(&status, "The migration was taken back because somebody asked for it")),
+            "failed" if status.is_rolled_back() => Err(self.letter(&status, "The migration failed, and everything was taken back")),
             "paused" => {
                 Err(Failure::new(Exit::Failed, "PAUSED", format!("Migration {id} was paused"))
                     .advice(format!("Go on: {}", self.command(&format!("resume {id}")))))
@@ -91,7 +92,7 @@ impl Session<'_> {
             Ended::AtRest(status) => status,
             Ended::Cancelled(status) | Ended::Left(status) => return Ok(self.left(&status)),
         };
-        if status.word() != "rolled_back" {
+        if !status.is_rolled_back() {
             let again = self.command(&format!("rollback {}", status.id()));
             return Err(self
                 .letter(&status, "The migration could not be taken back wholly")

@@ -20,7 +20,8 @@ impl Session<'_> {
     }
 
     fn tell(&self, status: &Status) -> Exit {
-        self.output.say(&format!("Migration {}: {}, {:.1}%", status.id(), status.word().replace('_', " "), status.percent()));
+        let back = if status.is_rolled_back() && status.word() != "rolled_back" { " and was rolled back" } else { "" };
+        self.output.say(&format!("Migration {}: {}{back}, {:.1}%", status.id(), status.word().replace('_', " "), status.percent()));
         if !status.step().is_empty() {
             self.output.say(&format!("  step:     {}", status.step()));
         }

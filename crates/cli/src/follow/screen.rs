@@ -67,7 +67,7 @@ impl<'a> Screen<'a> {
 
 /// Taking back has no percentage of its own.
 fn percent(status: &Status) -> String {
-    if matches!(status.word(), "rolling_back" | "rolled_back" | "stuck") { String::new() } else { format!("{:.1}%", status.percent()) }
+    if status.goes_back() { String::new() } else { format!("{:.1}%", status.percent()) }
 }
 
 fn title(status: &Status) -> String {

@@ -33,9 +33,19 @@ impl Status {
         matches!(self.word(), "completed" | "failed" | "cancelled" | "rolled_back" | "stuck" | "paused" | "created")
     }
 
+    /// Everything was taken back: on somebody's wish, or by itself after the failure that the status tells of.
+    pub fn is_rolled_back(&self) -> bool {
+        self.word() == "rolled_back" || self.0["rolled_back"] == true
+    }
+
+    /// It goes back, or has gone back: what was moved forward is no measure any more.
+    pub fn goes_back(&self) -> bool {
+        self.is_rolled_back() || matches!(self.word(), "rolling_back" | "stuck")
+    }
+
     /// `step 3 of 8, 1204 of 4000 files, 12.1 MB of 15.5 MB, 2.3 MB/s`, as far as it is known.
     pub fn figures(&self) -> String {
-        if matches!(self.word(), "rolling_back" | "rolled_back" | "stuck") {
+        if self.goes_back() {
             return self.taken_back();
         }
         let m = &self.0["performance_metrics"];

@@ -13,6 +13,12 @@ fn failed(kind: &str, retryable: bool) -> Value {
     status("failed", &json!({"code": kind, "message": "could not write part 3 of /b/x: why", "step": "transfer_files", "retryable": retryable}))
 }
 
+/// As it is after an automatic rollback.
+fn taken_back(mut status: Value) -> Value {
+    status["rolled_back"] = json!(true);
+    status
+}
+
 #[test]
 fn every_ending_has_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
@@ -23,6 +29,7 @@ fn every_ending_has_its_exit_code() {
         (failed("verification_mismatch", false), 5),
         (failed("authentication", false), 6),
         (failed("not_found", false), 7),
+        (taken_back(failed("host_key", false)), 6),
         (status("rolled_back", &json!({"code": "host_key", "message": "m", "retryable": false})), 6),
         (status("cancelled", &Value::Null), 1),
         (status("stuck", &json!({"code": "permission", "message": "m", "retryable": false})), 1),

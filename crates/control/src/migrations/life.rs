@@ -125,20 +125,20 @@ impl Control {
 
     /// The worker stops at its next safe point; `paused` follows.
     pub async fn pause(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
-        let view = self.engine().pause(tenant, id).await.map_err(|e| Error::of_engine(e, id, "pause"))?;
+        let view = self.steered(tenant, id, "pause", self.engine().pause(tenant, id).await).await?;
         let status = if view.state == RunState::Paused { "paused" } else { "pausing" };
         Ok(Acknowledged::new(id, status, "Migration pause initiated; it keeps what it has done and goes on with resume"))
     }
 
     /// Goes on with a paused migration, or tries a failed one again from the step that failed.
     pub async fn resume(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
-        self.engine().resume(tenant, id).await.map_err(|e| Error::of_engine(e, id, "resume"))?;
+        self.steered(tenant, id, "resume", self.engine().resume(tenant, id).await).await?;
         Ok(Acknowledged::new(id, "started", "Migration execution resumed in background"))
     }
 
     /// The worker stops at its next safe point; `cancelled` follows. Nothing is undone by this.
     pub async fn cancel(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
-        self.engine().cancel(tenant, id).await.map_err(|e| Error::of_engine(e, id, "cancel"))?;
+        self.steered(tenant, id, "cancel", self.engine().cancel(tenant, id).await).await?;
         Ok(Acknowledged::new(id, "cancelled", "Migration cancellation initiated"))
     }
 
@@ -149,13 +149,13 @@ impl Control {
         if let Some(backup) = &asked.backup_id {
             self.backup_of_migration(tenant, id, backup).await?;
         }
-        self.engine().rollback(tenant, id, asked.for_engine()).await.map_err(|e| Error::of_engine(e, id, "roll back"))?;
+        self.steered(tenant, id, "roll back", self.engine().rollback(tenant, id, asked.for_engine()).await).await?;
         Ok(Acknowledged::new(id, "rollback_started", "Migration rollback started in background"))
     }
 
     /// Tries the rollback of a stuck migration again, after its cause was removed.
     pub async fn resolve(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
-        self.engine().resolve(tenant, id).await.map_err(|e| Error::of_engine(e, id, "resolve"))?;
+        self.steered(tenant, id, "resolve", self.engine().resolve(tenant, id).await).await?;
         Ok(Acknowledged::new(id, "rollback_started", "Migration rollback is tried again in background"))
     }
 
@@ -163,6 +163,22 @@ impl Control {
     pub async fn delete(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
         self.engine().delete(tenant, id).await.map_err(|e| Error::of_engine(e, id, "delete"))?;
         Ok(Acknowledged::new(id, "deleted", "Migration session deleted"))
+    }
+}
+
+impl Control {
+    /// The engine's answer to a wish; a refusal names the status that callers see.
+    async fn steered(&self, tenant: &str, id: &str, doing: &str, answer: Result<RunView, EngineError>) -> Result<RunView, Error> {
+        let refused = match answer {
+            Ok(view) => return Ok(view),
+            Err(refused) => refused,
+        };
+        let ended = matches!(refused, EngineError::Conflict { state: RunState::RolledBack, .. });
+        let mut told = Error::of_engine(refused, id, doing);
+        if ended {
+            told.details["current_status"] = json!(super::status::word(&self.view(tenant, id, doing).await?));
+        }
+        Err(told)
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Summary {
     pub name: String,
     #[schema(example = "running")]
     pub status: &'static str,
+    /// Everything was taken back, by itself or because somebody asked.
+    #[schema(example = false)]
+    pub rolled_back: bool,
     /// What it moves: `application`.
     pub kind: String,
     #[schema(example = "2024-08-26T14:30:22.123456")]
@@ -50,12 +53,16 @@ pub struct Detail {
     pub configuration: Value,
 }
 
-/// The filter words and the states they mean; `pending` is document 3's word for what was not started yet.
-fn states(word: &str) -> Option<Vec<RunState>> {
-    if word == "pending" {
-        return Some(vec![RunState::Created, RunState::Scheduled]);
-    }
-    RunState::parse(word).map(|state| vec![state])
+/// The filter that finds exactly what shows this word as its status; `pending` is document 3's word for what was not started yet.
+fn showing(word: &str) -> RunFilter {
+    let (states, rolled_back_by_itself) = match RunState::parse(word) {
+        None if word == "pending" => (vec![RunState::Created, RunState::Scheduled], None),
+        None => (Vec::new(), None),
+        Some(RunState::Failed) => (vec![RunState::Failed, RunState::RolledBack], Some(true)),
+        Some(RunState::RolledBack) => (vec![RunState::RolledBack], Some(false)),
+        Some(state) => (vec![state], None),
+    };
+    RunFilter { states, rolled_back_by_itself, ..RunFilter::default() }
 }
 
 impl Control {
@@ -63,11 +70,11 @@ impl Control {
     pub async fn list(&self, tenant: &str, mut query: Filter) -> Result<Vec<Summary>, Error> {
         let words: Vec<&str> = std::iter::once("pending").chain(RunState::ALL.iter().map(|s| s.word())).collect();
         let choices: Vec<(&str, usize)> = words.iter().enumerate().map(|(i, w)| (*w, i)).collect();
-        let chosen = query.choice("status_filter", &choices).and_then(|i| states(words[i])).unwrap_or_default();
+        let chosen = query.choice("status_filter", &choices).map(|i| showing(words[i])).unwrap_or_default();
         let limit = query.number("limit", 1..=1000, 100) as u32;
         let offset = query.number("offset", 0..=u64::from(u32::MAX), 0) as u32;
         query.done()?;
-        let filter = RunFilter { states: chosen, rolled_back_by_itself: None, kind: None, limit, offset };
+        let filter = RunFilter { limit, offset, ..chosen };
         let views = self.engine().list(tenant, &filter).await.map_err(|e| Error::of_engine(e, "", "list"))?;
         Ok(views.iter().map(summary).collect())
     }
@@ -93,7 +100,8 @@ fn summary(view: &RunView) -> Summary {
         session_id: view.id.clone(),
         id: view.id.clone(),
         name: label(view, "name").to_owned(),
-        status: view.state.word(),
+        status: status::word(view),
+        rolled_back: view.state == RunState::RolledBack,
         kind: view.kind.clone(),
         created_at: time::text(view.created_at),
         start_time: time::maybe(view.started_at),

@@ -1,5 +1,6 @@
 //! The log of a migration (newest first, as document 3 shows it) and its event stream (oldest first, resumable).
 
+use super::status;
 use crate::{Control, Error, Filter, events, time};
 use engine::{Event, EventFilter, Level};
 use serde::Serialize;
@@ -116,7 +117,7 @@ impl Control {
         query.done()?;
         let mut found = self.wait_events(tenant, id, after, Duration::from_secs(wait)).await?;
         found.truncate(limit);
-        let status = self.view(tenant, id, "follow").await?.state.word();
+        let status = status::word(&self.view(tenant, id, "follow").await?);
         let last_event = found.last().map_or(after, |e| e.seq);
         Ok(Events { session_id: id.to_owned(), status, events: found.iter().map(StreamEvent::from).collect(), last_event })
     }

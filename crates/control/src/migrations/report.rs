@@ -1,8 +1,9 @@
 //! The report of a migration, as data and as a page.
 
+use super::status;
 use crate::error::{Code, Kind};
 use crate::{Control, Error};
-use engine::{RunView, StepState};
+use engine::{RunState, RunView, StepState};
 use serde_json::{Value, json};
 
 /// The plan's last step; its output is the report.
@@ -37,7 +38,8 @@ impl Control {
 fn with_status(stored: &Value, view: &RunView) -> Value {
     let mut report = stored.clone();
     if let Value::Object(map) = &mut report {
-        map.insert("status".to_owned(), json!(view.state.word()));
+        map.insert("status".to_owned(), json!(status::word(view)));
+        map.insert("rolled_back".to_owned(), json!(view.state == RunState::RolledBack));
     }
     report
 }
@@ -47,7 +49,7 @@ fn stored(view: &RunView) -> Option<&Value> {
 }
 
 fn not_ready(view: &RunView) -> Error {
-    let word = view.state.word().replace('_', " ");
+    let word = status::word(view).replace('_', " ");
     Error::new(Kind::Conflict, Code::ReportNotReady, format!("There is no report yet: the migration is {word}. Its status and logs tell what happened so far"))
-        .details(json!({"session_id": view.id, "current_status": view.state.word()}))
+        .details(json!({"session_id": view.id, "current_status": status::word(view)}))
 }

@@ -21,8 +21,12 @@ pub struct Status {
     pub id: String,
     pub name: String,
     /// `created`, `scheduled`, `running`, `paused`, `completed`, `failed`, `cancelled`, `rolling_back`, `rolled_back` or `stuck`.
+    /// A migration that failed and was taken back by itself is `failed`; `rolled_back` is one that somebody had taken back.
     #[schema(example = "running")]
     pub status: &'static str,
+    /// Everything was taken back, by itself or because somebody asked.
+    #[schema(example = false)]
+    pub rolled_back: bool,
     /// Percent, from real totals.
     #[schema(example = 65.5)]
     pub progress: f64,
@@ -118,7 +122,8 @@ pub(super) fn of(view: &RunView) -> Status {
         session_id: view.id.clone(),
         id: view.id.clone(),
         name: super::label(view, "name").to_owned(),
-        status: view.state.word(),
+        status: word(view),
+        rolled_back: view.state == RunState::RolledBack,
         progress: totals::progress(view),
         current_step: current_step(view),
         start_time: time::maybe(view.started_at),
@@ -134,6 +139,13 @@ pub(super) fn of(view: &RunView) -> Status {
         backup_id: view.steps.iter().find_map(|s| s.output.as_ref()?.pointer("/backup/id")?.as_str().map(str::to_owned)),
         last_event: view.last_event,
     }
+}
+
+/// The word that callers see. Document 3's clients wait for `completed`, `failed` or `cancelled`: a failure that took itself back has
+/// ended as one.
+pub(crate) fn word(view: &RunView) -> &'static str {
+    let state = if view.state == RunState::RolledBack && view.rolls_back_by_itself { RunState::Failed } else { view.state };
+    state.word()
 }
 
 fn flag(output: Option<&Value>, name: &str) -> bool {

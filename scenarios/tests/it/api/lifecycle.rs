@@ -108,3 +108,26 @@ async fn a_failure_is_told_with_its_step_and_its_words() {
     assert_eq!((&status["status"], &status["error"]), (&json!("failed"), &wanted));
     assert_timestamp(&status["end_time"]);
 }
+
+#[tokio::test]
+async fn a_failure_that_took_itself_back_has_failed_and_says_so() {
+    let bench = Bench::new();
+    let hands = bench.running().await;
+    hands.begin(0).await;
+    let id = hands.id.clone();
+    let error = engine::StepError::permanent("no_space", "the disk is full");
+    let to = |to, error| engine::journal::Change::State { to, error };
+    let failed = engine::journal::Change::Failed { index: 0, error: error.clone() };
+    hands.write(vec![failed, to(RunState::RollingBack, Some(error))], Vec::new()).await;
+    let status = bench.get(&format!("/migrations/{id}/status")).await.json;
+    assert_eq!((&status["status"], &status["rolled_back"]), (&json!("rolling_back"), &json!(false)));
+    hands.write(vec![engine::journal::Change::Undone { index: 0 }, to(RunState::RolledBack, None)], Vec::new()).await;
+    let status = bench.get(&format!("/migrations/{id}/status")).await.json;
+    assert_eq!((&status["status"], &status["rolled_back"], &status["error"]["code"]), (&json!("failed"), &json!(true), &json!("no_space")));
+    for (word, found) in [("failed", 1), ("rolled_back", 0), ("rolling_back", 0)] {
+        let list = bench.get(&format!("/migrations/?status_filter={word}")).await.json;
+        assert_eq!(list.as_array().map(Vec::len), Some(found), "{word}: {list}");
+    }
+    let refused = bench.call(Method::POST, &format!("/migrations/{id}/resume"), None).await;
+    assert_eq!((refused.status, &refused.json["error"]["details"]["current_status"]), (StatusCode::CONFLICT, &json!("failed")), "{}", refused.text);
+}
