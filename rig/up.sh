@@ -1,16 +1,16 @@
 #!/bin/bash
 # up.sh start|stop [family...]   starts the real servers that the tests use and writes their addresses to $RIG/env (read by crates/testkit/src/rig.rs)
-# Ports come from the environment (RIG_…_PORT) or default to fixed ones. Families: postgres mariadb mysql s3 ssh wordpress.
+# Ports come from the environment (RIG_…_PORT) or default to fixed ones. Families: postgres mariadb mysql s3 rgw ssh wordpress.
 cd "$(dirname "$0")" || exit 1
 export RIG=${RIG:-$(dirname "$PWD")/.rig}
 . ./lib.sh
 set +e
 export RIG_PG15_PORT=${RIG_PG15_PORT:-15432} RIG_PG18_PORT=${RIG_PG18_PORT:-18432} RIG_MARIADB_PORT=${RIG_MARIADB_PORT:-13306} RIG_MYSQL_PORT=${RIG_MYSQL_PORT:-23306}
-export RIG_S3_PORT=${RIG_S3_PORT:-18333} RIG_SSH_PORT=${RIG_SSH_PORT:-12222} RIG_WP_PORT=${RIG_WP_PORT:-18080}
-export PG15_PORT=$RIG_PG15_PORT PG18_PORT=$RIG_PG18_PORT MARIADB_PORTS=$RIG_MARIADB_PORT MYSQL_PORTS=$RIG_MYSQL_PORT S3_PORT=$RIG_S3_PORT SSH_PORT=$RIG_SSH_PORT WP_PORT=$RIG_WP_PORT WP_DB_PORT=$RIG_MARIADB_PORT
+export RIG_S3_PORT=${RIG_S3_PORT:-18333} RIG_SSH_PORT=${RIG_SSH_PORT:-12222} RIG_WP_PORT=${RIG_WP_PORT:-18080} RIG_RGW_PORT=${RIG_RGW_PORT:-18480}
+export PG15_PORT=$RIG_PG15_PORT PG18_PORT=$RIG_PG18_PORT MARIADB_PORTS=$RIG_MARIADB_PORT MYSQL_PORTS=$RIG_MYSQL_PORT S3_PORT=$RIG_S3_PORT RGW_PORT=$RIG_RGW_PORT SSH_PORT=$RIG_SSH_PORT WP_PORT=$RIG_WP_PORT WP_DB_PORT=$RIG_MARIADB_PORT
 verb=${1:-start}; shift || :
-families=("$@"); [ ${#families[@]} -gt 0 ] || families=(postgres mariadb mysql s3 ssh wordpress)
-one() { case $1 in s3) ./s3-seaweedfs.sh "$verb";; *) "./$1.sh" "$verb";; esac; }
+families=("$@"); [ ${#families[@]} -gt 0 ] || families=(postgres mariadb mysql s3 rgw ssh wordpress)
+one() { case $1 in s3) ./s3-seaweedfs.sh "$verb";; rgw) ./ceph-rgw.sh "$verb";; *) "./$1.sh" "$verb";; esac; }
 rc=0
 for f in "${families[@]}"; do
   t=$(date +%s%N); one "$f" >>"$RIG/log/up-$f.log" 2>&1 || { echo "rig: $f FAILED, see $RIG/log/up-$f.log" >&2; tail -n 5 "$RIG/log/up-$f.log" >&2; rc=1; }
@@ -23,6 +23,7 @@ RIG_PG18_PORT=$RIG_PG18_PORT
 RIG_MARIADB_PORT=$RIG_MARIADB_PORT
 RIG_MYSQL_PORT=$RIG_MYSQL_PORT
 RIG_S3_PORT=$RIG_S3_PORT
+RIG_RGW_PORT=$RIG_RGW_PORT
 RIG_S3_KEY=AKIARIGRIGRIGRIG0001
 RIG_S3_SECRET=rigsecretrigsecretrigsecretrigsecret0001
 RIG_SSH_PORT=$RIG_SSH_PORT

@@ -61,7 +61,7 @@ pub fn postgres18() -> Server {
     server("RIG_PG18_PORT", "postgres")
 }
 
-/// SeaweedFS' S3 interface.
+/// An S3 interface.
 #[derive(Debug, Clone)]
 pub struct S3 {
     pub endpoint: String,
@@ -69,8 +69,18 @@ pub struct S3 {
     pub secret_access_key: String,
 }
 
+/// SeaweedFS: keeps objects in a directory tree, serves no sites.
 pub fn s3() -> S3 {
-    S3 { endpoint: format!("http://127.0.0.1:{}", port("RIG_S3_PORT")), access_key_id: setting("RIG_S3_KEY"), secret_access_key: setting("RIG_S3_SECRET") }
+    s3_on(port("RIG_S3_PORT"))
+}
+
+/// Ceph's RADOS Gateway: keys are plain bytes, websites are served.
+pub fn rgw() -> S3 {
+    s3_on(port("RIG_RGW_PORT"))
+}
+
+fn s3_on(port: u16) -> S3 {
+    S3 { endpoint: format!("http://127.0.0.1:{port}"), access_key_id: setting("RIG_S3_KEY"), secret_access_key: setting("RIG_S3_SECRET") }
 }
 
 /// OpenSSH with SFTP: a real user, with password and key.
