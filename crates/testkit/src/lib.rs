@@ -6,5 +6,6 @@ pub mod memory_files;
 pub mod memory_ledger;
 pub mod memory_observer;
 pub mod plan_suite;
+pub mod records_suite;
 pub mod rig;
 pub mod scripted;

@@ -84,7 +84,7 @@ pub async fn attempt<F: Future>(entry: AuditEntry, work: F) -> (F::Output, bool)
 /// For stores: the entry that the transaction being made has to carry; given once per attempt.
 pub fn owed() -> Option<Owed> {
     let attempt = ATTEMPT.try_with(Arc::clone).ok()?;
-    (!attempt.written.swap(true, Ordering::AcqRel)).then_some(Owed { attempt, kept: false })
+    (!attempt.written.swap(true, Ordering::AcqRel)).then(|| Owed { attempt, kept: false })
 }
 
 /// An entry on its way into a transaction. Dropped without [`Owed::kept`], it is owed again.

@@ -42,6 +42,28 @@ async fn passes_the_journal_suite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn passes_the_records_suite() {
+    let (database, dir) = (Database::make().await, tempfile::tempdir().unwrap());
+    testkit::records_suite::run(store::open(&database.url, dir.path()).await.expect("the store opens")).await;
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_log_can_not_be_changed() {
+    let (database, dir) = (Database::make().await, tempfile::tempdir().unwrap());
+    let store = Store::open(&database.url, dir.path()).await.unwrap();
+    ports::records::Audit::note(&store, ports::records::AuditEntry::default()).await.unwrap();
+    store.close().await;
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    for sql in ["UPDATE audit SET actor = 'x'", "DELETE FROM audit", "TRUNCATE audit"] {
+        let refused = sqlx::query(sql).execute(&pool).await.unwrap_err().to_string();
+        assert!(refused.contains("append-only"), "{sql}: {refused}");
+    }
+    pool.close().await;
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn passes_the_drive_suite() {
     let (database, dir) = (Database::make().await, tempfile::tempdir().unwrap());
     testkit::drive_suite::run(store::open(&database.url, dir.path()).await.expect("the store opens")).await;

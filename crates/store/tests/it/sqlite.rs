@@ -20,6 +20,27 @@ async fn passes_the_journal_suite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn passes_the_records_suite() {
+    let dir = tempfile::tempdir().unwrap();
+    testkit::records_suite::run(store::open("sqlite:", dir.path()).await.expect("the store opens")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_log_can_not_be_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open("sqlite:", dir.path()).await.unwrap();
+    ports::records::Audit::note(&store, ports::records::AuditEntry::default()).await.unwrap();
+    store.close().await;
+    let url = format!("sqlite://{}", dir.path().join("migration-assistant.db").display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    for sql in ["UPDATE audit SET actor = 'x'", "DELETE FROM audit"] {
+        let refused = sqlx::query(sql).execute(&pool).await.unwrap_err().to_string();
+        assert!(refused.contains("append-only"), "{sql}: {refused}");
+    }
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn passes_the_drive_suite() {
     let dir = tempfile::tempdir().unwrap();
     testkit::drive_suite::run(journal(dir.path()).await).await;
