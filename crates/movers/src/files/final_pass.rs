@@ -177,6 +177,9 @@ impl Planner<'_> {
             return Ok(Some(Some(standing)));
         }
         let Some(keeping) = &self.mover.backup else {
+            if self.mover.overwriting {
+                return Ok(Some(Some(standing)));
+            }
             self.window.problem(path, ProblemKind::Occupied, "it changed during the migration, and what the destination holds there was not backed up");
             return Ok(None);
         };

@@ -70,11 +70,12 @@ pub struct FilesMover {
     options: FileOptions,
     retry_delay: Duration,
     backup: Option<Arc<dyn FileTarget>>,
+    overwriting: bool,
 }
 
 impl FilesMover {
     pub fn new(source: Arc<dyn FileTarget>, destination: Arc<dyn FileTarget>, options: FileOptions) -> Self {
-        Self { source, destination, options, retry_delay: Duration::from_millis(250), backup: None }
+        Self { source, destination, options, retry_delay: Duration::from_millis(250), backup: None, overwriting: false }
     }
 
     /// The pause before the second try; it doubles with each further one, up to 15 seconds, and is jittered.
@@ -89,6 +90,13 @@ impl FilesMover {
     #[must_use]
     pub fn backing_up_into(mut self, backup: Arc<dyn FileTarget>) -> Self {
         self.backup = Some(backup);
+        self
+    }
+
+    /// Lets the final pass overwrite what the plan did not know of without saving it.
+    #[must_use]
+    pub fn overwriting(mut self) -> Self {
+        self.overwriting = true;
         self
     }
 

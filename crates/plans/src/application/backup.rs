@@ -51,7 +51,7 @@ impl Step for BackUp {
             observer.info("backup", format!("No backup is needed: {why}"));
             return Ok(timed(json!({"backup": null, "reason": why}), began));
         }
-        let mut backup = self.begin(cx).await?;
+        let mut backup = begin(&self.job, cx).await?;
         match self.save(cx, &observer, &wanted, &mut backup).await {
             Ok(()) => backup.state = BackupState::Verified,
             Err(e) => {
@@ -69,7 +69,10 @@ impl Step for BackUp {
 
     async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
         let Some(id) = recall::<String>(cx, notes::BACKUP).await? else { return Ok(()) };
-        let kept = backups::read(&self.job.settings, &id).await.map_err(step_error)?.is_some_and(|b| b.state == BackupState::Verified);
+        let kept = backups::read(&self.job.settings, &id)
+            .await
+            .map_err(step_error)?
+            .is_some_and(|b| b.state == BackupState::Verified && b.parts.iter().any(|p| p.items > 0));
         if !kept {
             backups::remove(&self.job.settings, &id).await.map_err(step_error)?;
         }
@@ -90,41 +93,6 @@ impl BackUp {
         let configuration = cx.output_of("validate").is_some_and(|v| v["configuration_exists"] == true);
         let configuration = configuration && site.configuration(&self.job.spec) == Configuration::Rewritten;
         Ok(Wanted { files, database, configuration, source_database })
-    }
-
-    /// Reserves the name and writes the manifest. The name is noted before the directory is made, so that no directory is lost.
-    async fn begin(&self, cx: &StepContext) -> StepResult<Backup> {
-        let settings = &self.job.settings;
-        let now = Timestamp::now();
-        if let Some(id) = recall::<String>(cx, notes::BACKUP).await?
-            && let Some(found) = backups::read(settings, &id).await.map_err(step_error)?
-            && found.run == cx.run_id()
-        {
-            return Ok(Backup { state: BackupState::Writing, parts: Vec::new(), bytes: 0, ..found });
-        }
-        let mut attempt = 1;
-        let id = loop {
-            let id = backups::id_at(now, attempt);
-            cx.remember(notes::BACKUP, Some(json!(id))).await?;
-            if backups::reserve(settings, &id).await.map_err(step_error)? {
-                break id;
-            }
-            attempt += 1;
-        };
-        let days = i64::from(self.job.spec.safety.backup_retention_days);
-        let backup = Backup {
-            id,
-            tenant: cx.tenant().to_owned(),
-            run: cx.run_id().to_owned(),
-            name: self.job.spec.name.clone(),
-            state: BackupState::Writing,
-            created: now,
-            expires: now.saturating_add((days * 24).hours()).unwrap_or(Timestamp::MAX),
-            bytes: 0,
-            parts: Vec::new(),
-        };
-        backups::write(settings, &backup).await.map_err(step_error)?;
-        Ok(backup)
     }
 
     async fn save(&self, cx: &StepContext, observer: &RunObserver, wanted: &Wanted, backup: &mut Backup) -> StepResult<()> {
@@ -169,6 +137,41 @@ impl BackUp {
     }
 }
 
+/// Reserves the name and writes the manifest. The name is noted before the directory is made, so that no directory is lost.
+pub(super) async fn begin(job: &Job, cx: &StepContext) -> StepResult<Backup> {
+    let settings = &job.settings;
+    let now = Timestamp::now();
+    if let Some(id) = recall::<String>(cx, notes::BACKUP).await?
+        && let Some(found) = backups::read(settings, &id).await.map_err(step_error)?
+        && found.run == cx.run_id()
+    {
+        return Ok(Backup { state: BackupState::Writing, parts: Vec::new(), bytes: 0, ..found });
+    }
+    let mut attempt = 1;
+    let id = loop {
+        let id = backups::id_at(now, attempt);
+        cx.remember(notes::BACKUP, Some(json!(id))).await?;
+        if backups::reserve(settings, &id).await.map_err(step_error)? {
+            break id;
+        }
+        attempt += 1;
+    };
+    let days = i64::from(job.spec.safety.backup_retention_days);
+    let backup = Backup {
+        id,
+        tenant: cx.tenant().to_owned(),
+        run: cx.run_id().to_owned(),
+        name: job.spec.name.clone(),
+        state: BackupState::Writing,
+        created: now,
+        expires: now.saturating_add((days * 24).hours()).unwrap_or(Timestamp::MAX),
+        bytes: 0,
+        parts: Vec::new(),
+    };
+    backups::write(settings, &backup).await.map_err(step_error)?;
+    Ok(backup)
+}
+
 fn add(backup: &mut Backup, part: Part) {
     backup.bytes += part.bytes;
     backup.parts.push(part);
@@ -187,7 +190,7 @@ async fn save_database(
 }
 
 /// The files of a backup as a target.
-async fn files_store(job: &Job, dir: &Path) -> StepResult<Arc<dyn FileTarget>> {
+pub(super) async fn files_store(job: &Job, dir: &Path) -> StepResult<Arc<dyn FileTarget>> {
     let at = FilesAt::Local { root: dir.join("files").to_string_lossy().into_owned() };
     job.settings.connectors.files(&at, job.spec.transfer.parallel_transfers).await.map_err(step_error)
 }

@@ -5,6 +5,7 @@
 
 use super::backup::Restorable;
 use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
+use super::late_backup::LateBackup;
 use super::maintenance::{self, REFRESH};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use engine::{Step, StepContext, StepError};
@@ -39,11 +40,17 @@ impl Step for TransferFiles {
         };
         let bulk = mover.copy(&ledger(cx, ledgers::FILES), &observer, cx.stopping()).await.map_err(step_error)?;
         let standing = self.wants_maintenance().await? && maintenance::enter(cx, source.as_ref(), &observer).await?;
+        let (mover, late) = self.keeping(cx, mover).await?;
         let last = self.last_pass_refreshing(cx, &observer, &mover, source.as_ref(), standing).await;
         // Whatever the last pass came to, the site lives again before anything else happens.
         let left = maintenance::leave(cx, source.as_ref(), &observer).await;
+        let saved = match late {
+            Some(late) => late.close(&self.job, cx, &observer).await,
+            None => Ok(None),
+        };
         let mut output = last?;
         let state = left?;
+        output["backup"] = saved?.as_ref().map_or(Value::Null, value);
         // What a crash left half-written goes, and what was written is on the disk, before anything is called transferred.
         if let Some(destination) = &self.job.destination(cx).await?.files {
             destination.sweep(cx.run_id()).await.map_err(step_error)?;
@@ -78,6 +85,16 @@ impl Step for TransferFiles {
 }
 
 impl TransferFiles {
+    /// The mover for the last pass: what it overwrites without the plan's knowledge is saved first, or lost where that was asked for.
+    async fn keeping(&self, cx: &StepContext, mover: FilesMover) -> StepResult<(FilesMover, Option<LateBackup>)> {
+        let location = self.job.destination(cx).await?.files.as_ref().map(|f| f.location()).unwrap_or_default();
+        Ok(match LateBackup::open(&self.job, cx, location).await? {
+            Some(late) => (mover.backing_up_into(late.store.clone()), Some(late)),
+            None if self.job.spec.safety.overwrite_without_backup => (mover.overwriting(), None),
+            None => (mover, None),
+        })
+    }
+
     async fn wants_maintenance(&self) -> StepResult<bool> {
         Ok(self.job.spec.safety.maintenance_mode && self.job.site().await?.wordpress.is_some())
     }

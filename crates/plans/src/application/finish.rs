@@ -164,7 +164,7 @@ impl Finish {
         let last = &files["last_pass"];
         let sum = |field: &str| bulk[field].as_u64().unwrap_or(0) + last[field].as_u64().unwrap_or(0);
         let adapted: Vec<Leftover> = parts.applied().into_iter().flat_map(|a| leftovers_of_applied(a, false)).collect();
-        let backup = parts.of_step("backup")["backup"].clone();
+        let backup = [&files["backup"], &parts.of_step("backup")["backup"]].into_iter().find(|b| !b.is_null()).cloned().unwrap_or_default();
         json!({
             "report_version": 1,
             "migration_id": cx.run_id(),

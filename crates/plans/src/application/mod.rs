@@ -19,6 +19,7 @@ mod database;
 mod files;
 mod finish;
 mod job;
+mod late_backup;
 mod maintenance;
 mod prepare;
 mod same_place;

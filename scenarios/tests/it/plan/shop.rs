@@ -1,6 +1,6 @@
 //! A static site with a SQLite database, moved over an older copy of itself.
 
-use super::drive::{Driven, output};
+use super::drive::{Driven, disturbed, output};
 use super::{Connectors, fingerprint, settings, write};
 use engine::RunState;
 use futures::FutureExt;
@@ -136,4 +136,69 @@ async fn a_static_site_moves_to_an_object_store_and_goes_again() {
     assert_eq!(run.state, RunState::RolledBack, "{:?}", run.error);
     assert_eq!(store.stat(&FilePath::from("index.html")).await.ok().flatten(), None);
     driven.crash().await;
+}
+
+/// Appears on both sides after the plan was made.
+const LATE: [&str; 2] = ["late.html", "css/late.css"];
+
+/// Runs the plan while somebody puts the same new files on both sides; gives the run and the directory's state before.
+async fn with_late_files(dir: &Path, safety: Value) -> Driven {
+    let root = dir.to_owned();
+    let deed = Arc::new(move || {
+        let root = root.clone();
+        async move {
+            for name in LATE {
+                write(&root.join("from").join(name), "from the source");
+                write(&root.join("to").join(name), "precious");
+            }
+        }
+        .boxed()
+    });
+    let driven = Driven::open(dir, disturbed(plans::registry(settings(dir)), "files", deed)).await;
+    let mut document = document(dir);
+    document["safety"] = safety;
+    driven.start(document, false).await;
+    driven
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_appears_at_the_destination_after_the_plan_is_saved_and_comes_back() {
+    for older_copy in [true, false] {
+        let dir = tempfile::tempdir().expect("a directory");
+        lay_out(dir.path());
+        if !older_copy {
+            std::fs::remove_dir_all(dir.path().join("to")).expect("no older copy");
+            std::fs::remove_file(dir.path().join("to.db")).expect("no older database");
+        }
+        let driven = with_late_files(dir.path(), json!({})).await;
+        let run = driven.completed().await;
+        let read = |name: &str| std::fs::read_to_string(dir.path().join("to").join(name)).expect("a file");
+        assert_eq!(LATE.map(read), ["from the source"; 2]);
+        let report = output(&run, "finish");
+        assert!(!report["leftovers"].to_string().contains("late"), "{report:#}");
+        assert_eq!(report["backup"]["state"], "verified", "{report:#}");
+        let id = report["backup"]["id"].as_str().expect("a backup");
+        assert_eq!(std::fs::read_to_string(dir.path().join("backups").join(id).join("files/late.html")).expect("saved"), "precious");
+        let run = driven.rollback(Value::Null).await;
+        assert_eq!(run.state, RunState::RolledBack, "{:?}", run.error);
+        assert_eq!(LATE.map(read), ["precious"; 2]);
+        assert_eq!(dir.path().join("to/index.html").exists(), older_copy);
+        driven.crash().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_appears_after_the_plan_is_handled_as_the_policy_says() {
+    for (overwrite, expected) in [(true, "from the source"), (false, "precious")] {
+        let dir = tempfile::tempdir().expect("a directory");
+        lay_out(dir.path());
+        std::fs::remove_dir_all(dir.path().join("to")).expect("nothing to overwrite when the plan is made");
+        std::fs::remove_file(dir.path().join("to.db")).expect("no older database");
+        let driven = with_late_files(dir.path(), json!({"backup_before": false, "overwrite_without_backup": overwrite})).await;
+        let run = driven.completed().await;
+        assert_eq!(std::fs::read_to_string(dir.path().join("to/late.html")).expect("a file"), expected);
+        let report = output(&run, "finish");
+        assert_eq!((&report["backup"], report["leftovers"].to_string().contains("late.html")), (&Value::Null, !overwrite), "{report:#}");
+        driven.crash().await;
+    }
 }
