@@ -39,16 +39,23 @@ impl Failure {
 
 impl From<control::Error> for Failure {
     fn from(error: control::Error) -> Self {
-        let status = match error.kind {
-            Kind::NotFound => StatusCode::NOT_FOUND,
-            Kind::Conflict => StatusCode::CONFLICT,
-            Kind::Invalid => StatusCode::BAD_REQUEST,
-            Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::Denied => StatusCode::FORBIDDEN,
-            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self { status, code: error.code.word(), message: error.message, details: error.details, private: error.private }
+        Self { status: status_of(error.kind), code: error.code.word(), message: error.message, details: error.details, private: error.private }
+    }
+}
+
+/// The status that a family of errors has.
+pub(crate) fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Denied => StatusCode::FORBIDDEN,
+        Kind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -83,8 +90,13 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     Failure::from(control::Error::internal(private)).into_response()
 }
 
-async fn envelope(request: Request, next: Next) -> Response {
+/// The request's id, for whoever handles it.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub String);
+
+async fn envelope(mut request: Request, next: Next) -> Response {
     let id = incoming_id(request.headers()).unwrap_or_else(|| format!("req-{}", short_id()));
+    request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let began = std::time::Instant::now();
     let mut response = next.run(request).await;

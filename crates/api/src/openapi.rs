@@ -5,7 +5,8 @@
 
 pub(crate) mod examples;
 
-use crate::rest::{self, Body, Endpoint};
+use crate::http::status_of;
+use crate::rest::{self, Access, Body, Endpoint};
 use axum::http::StatusCode;
 use control::error::Code;
 use control::{backups, health, migrations, system};
@@ -111,12 +112,19 @@ type Case = (&'static str, String);
 
 /// The errors that an endpoint names and those that every one can have, by status.
 fn errors(endpoint: &Endpoint) -> Vec<(StatusCode, Vec<Case>)> {
-    let mut all: Vec<(StatusCode, Case)> = endpoint.errors.iter().map(|(code, text)| (status_of(*code), (code.word(), (*text).to_owned()))).collect();
+    let mut all: Vec<(StatusCode, Case)> = endpoint.errors.iter().map(|(code, text)| (status_of(code.kind()), (code.word(), (*text).to_owned()))).collect();
     all.push((StatusCode::BAD_REQUEST, (Code::InvalidParameters.word(), "Unknown or bad query parameters, all named".to_owned())));
     if endpoint.body != Body::None {
         all.push((StatusCode::BAD_REQUEST, ("MALFORMED_JSON", "The body is not JSON; `details` has line and column".to_owned())));
         all.push((StatusCode::PAYLOAD_TOO_LARGE, ("PAYLOAD_TOO_LARGE", "The body is larger than 1 MiB".to_owned())));
         all.push((StatusCode::UNSUPPORTED_MEDIA_TYPE, ("UNSUPPORTED_MEDIA_TYPE", "The body is not declared as JSON".to_owned())));
+    }
+    if let Access::LoggedIn | Access::Scope(_) = endpoint.access {
+        all.push((StatusCode::UNAUTHORIZED, (Code::Unauthenticated.word(), "Nobody is logged in, or the credentials are not good (any more)".to_owned())));
+        all.push((StatusCode::NOT_FOUND, (Code::TenantNotFound.word(), "The caller does not belong to the tenant in X-Tenant-ID".to_owned())));
+    }
+    if let Access::Scope(scope) = &endpoint.access {
+        all.push((StatusCode::FORBIDDEN, (Code::Denied.word(), format!("The caller lacks the scope `{scope}`"))));
     }
     all.push((StatusCode::INTERNAL_SERVER_ERROR, (Code::Internal.word(), "A defect; `details.error_id` names it in the service's log".to_owned())));
     all.push((StatusCode::SERVICE_UNAVAILABLE, (Code::Unavailable.word(), "The journal does not answer now".to_owned())));
@@ -128,18 +136,6 @@ fn errors(endpoint: &Endpoint) -> Vec<(StatusCode, Vec<Case>)> {
         }
     }
     grouped
-}
-
-fn status_of(code: Code) -> StatusCode {
-    match code {
-        Code::InvalidConfiguration | Code::InvalidRequest | Code::InvalidParameters => StatusCode::BAD_REQUEST,
-        Code::ValidationFailed => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::InvalidState | Code::AlreadyRunning | Code::BackupUnusable | Code::ReportNotReady => StatusCode::CONFLICT,
-        Code::MigrationNotFound | Code::BackupNotFound => StatusCode::NOT_FOUND,
-        Code::Denied => StatusCode::FORBIDDEN,
-        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
 }
 
 fn failure(cases: &[Case]) -> Value {

@@ -7,12 +7,12 @@ use crate::http::Failure;
 use axum::Router;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code, rejection::WebSocketUpgradeRejection};
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use control::events::{Weight, weight};
 use control::migrations::{Status, StreamEvent};
-use control::{Control, DEFAULT_TENANT, Error, Filter};
+use control::{Control, Error, Filter};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use serde::Serialize;
@@ -50,19 +50,23 @@ async fn upgrade(
     State(control): State<Control>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let asked = async {
+        let caller = crate::rest::caller_of(&control, &headers).await?;
+        caller.require("migrations:read")?;
         let after = after(query.as_deref().unwrap_or_default())?;
-        Ok::<_, Error>((after, control.status(DEFAULT_TENANT, &id).await?))
+        let status = control.status(&caller.tenant, &id).await?;
+        Ok::<_, Error>((after, caller.tenant, status))
     };
-    let (after, status) = match asked.await {
+    let (after, tenant, status) = match asked.await {
         Ok(asked) => asked,
         Err(error) => return Failure::from(error).into_response(),
     };
     match socket {
         Ok(socket) => {
-            let stream = Stream { control, id, seen: after.unwrap_or(status.last_event) };
+            let stream = Stream { control, tenant, id, seen: after.unwrap_or(status.last_event) };
             socket.max_message_size(64 << 10).on_upgrade(move |socket| stream.run(socket, status))
         }
         Err(_) => {
@@ -83,6 +87,7 @@ fn after(query: &str) -> Result<Option<u64>, Error> {
 
 struct Stream {
     control: Control,
+    tenant: String,
     id: String,
     /// Number of the last event that the client knows of.
     seen: u64,
@@ -110,7 +115,7 @@ impl Stream {
         send(out, "status", first, Vec::new()).await?;
         let mut next = Instant::now() + PACE;
         while !ended {
-            let events = match self.control.wait_events(DEFAULT_TENANT, &self.id, self.seen, QUIET).await {
+            let events = match self.control.wait_events(&self.tenant, &self.id, self.seen, QUIET).await {
                 Ok(events) => events,
                 Err(error) => return Some(frame(close_code::AWAY, &error.message)),
             };
@@ -121,7 +126,7 @@ impl Stream {
             self.seen = last.seq;
             sleep_until(next).await;
             next = Instant::now() + PACE;
-            let status = match self.control.status(DEFAULT_TENANT, &self.id).await {
+            let status = match self.control.status(&self.tenant, &self.id).await {
                 Ok(status) => status,
                 Err(error) => return Some(frame(close_code::AWAY, &error.message)),
             };

@@ -39,7 +39,7 @@ impl Plane {
     pub async fn open(setup: Setup) -> Result<Self, Failure> {
         make_private(&setup.data_dir)?;
         let url = setup.database_url.unwrap_or_else(|| "sqlite:".to_owned());
-        let journal = store::open(&url, &setup.data_dir).await.map_err(|e| closed(&e.to_string(), &setup.data_dir))?;
+        let store = store::open(&url, &setup.data_dir).await.map_err(|e| closed(&e.to_string(), &setup.data_dir))?;
         let settings = plans::Settings { connectors: Arc::new(Connectors), backups_dir: setup.data_dir.join("backups"), work_dir: setup.data_dir.join("work") };
         make_private(&settings.backups_dir)?;
         make_private(&settings.work_dir)?;
@@ -52,8 +52,8 @@ impl Plane {
             worker_alive: Arc::new(move || asked.load(Ordering::Relaxed)),
             ..control::Options::new(setup.data_dir)
         };
-        let control = control::Control::new(engine::Engine::new(journal.clone(), plans.clone()), settings, options);
-        Ok(Self { router: api::router(control.clone()), journal, plans, stop: CancellationToken::new(), alive, control, tasks: Vec::new() })
+        let control = control::Control::new(engine::Engine::new(store.clone(), plans.clone()), store.clone(), settings, options);
+        Ok(Self { router: api::router(control.clone()), journal: store, plans, stop: CancellationToken::new(), alive, control, tasks: Vec::new() })
     }
 
     /// Starts a worker that drives up to `concurrency` migrations side by side.

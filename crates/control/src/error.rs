@@ -2,69 +2,63 @@
 
 use domain::decode::{Problem, Problems};
 use engine::EngineError;
+use ports::records::RecordsError;
 use serde_json::{Value, json};
 
-/// Stable words for programs. Each is explained in `docs/errors.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Code {
-    /// A migration's configuration has bad, missing or unknown fields: all are in `details.validation_errors`.
-    InvalidConfiguration,
-    /// The body of another request has bad fields.
-    InvalidRequest,
-    /// Query parameters are unknown or bad.
-    InvalidParameters,
-    /// The checks before a migration ran, and some failed: `details.failed_checks`.
-    ValidationFailed,
-    /// A step would have to be done first, or the state forbids it.
-    InvalidState,
-    /// Start of a migration that runs already.
-    AlreadyRunning,
-    MigrationNotFound,
-    BackupNotFound,
-    /// A backup that belongs to another migration, is not verified, or is needed by a migration in progress.
-    BackupUnusable,
-    /// There is no report before a migration has ended.
-    ReportNotReady,
-    Denied,
-    /// A system of the migration, or our own journal, does not answer now.
-    Unavailable,
-    Internal,
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $kind:ident;)*) => {
+        /// Stable words for programs. Each is explained in `docs/errors.md`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name),* }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$name => $word),* }
+            }
+
+            /// The family that errors with this code belong to.
+            pub fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind),* }
+            }
+        }
+    };
 }
 
-impl Code {
-    pub const ALL: [Self; 13] = [
-        Self::InvalidConfiguration,
-        Self::InvalidRequest,
-        Self::InvalidParameters,
-        Self::ValidationFailed,
-        Self::InvalidState,
-        Self::AlreadyRunning,
-        Self::MigrationNotFound,
-        Self::BackupNotFound,
-        Self::BackupUnusable,
-        Self::ReportNotReady,
-        Self::Denied,
-        Self::Unavailable,
-        Self::Internal,
-    ];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::InvalidConfiguration => "INVALID_CONFIGURATION",
-            Self::InvalidRequest => "INVALID_REQUEST",
-            Self::InvalidParameters => "INVALID_PARAMETERS",
-            Self::ValidationFailed => "VALIDATION_FAILED",
-            Self::InvalidState => "INVALID_STATE",
-            Self::AlreadyRunning => "MIGRATION_ALREADY_RUNNING",
-            Self::MigrationNotFound => "MIGRATION_NOT_FOUND",
-            Self::BackupNotFound => "BACKUP_NOT_FOUND",
-            Self::BackupUnusable => "BACKUP_UNUSABLE",
-            Self::ReportNotReady => "REPORT_NOT_READY",
-            Self::Denied => "INSUFFICIENT_PERMISSIONS",
-            Self::Unavailable => "SERVICE_UNAVAILABLE",
-            Self::Internal => "INTERNAL_ERROR",
-        }
-    }
+codes! {
+    /// A migration's configuration has bad, missing or unknown fields: all are in `details.validation_errors`.
+    InvalidConfiguration = "INVALID_CONFIGURATION", Invalid;
+    /// The body of another request has bad fields.
+    InvalidRequest = "INVALID_REQUEST", Invalid;
+    /// Query parameters are unknown or bad.
+    InvalidParameters = "INVALID_PARAMETERS", Invalid;
+    /// The checks before a migration ran, and some failed: `details.failed_checks`.
+    ValidationFailed = "VALIDATION_FAILED", Unprocessable;
+    /// A step would have to be done first, or the state forbids it.
+    InvalidState = "INVALID_STATE", Conflict;
+    /// Start of a migration that runs already.
+    AlreadyRunning = "MIGRATION_ALREADY_RUNNING", Conflict;
+    MigrationNotFound = "MIGRATION_NOT_FOUND", NotFound;
+    BackupNotFound = "BACKUP_NOT_FOUND", NotFound;
+    /// A backup that belongs to another migration, is not verified, or is needed by a migration in progress.
+    BackupUnusable = "BACKUP_UNUSABLE", Conflict;
+    /// There is no report before a migration has ended.
+    ReportNotReady = "REPORT_NOT_READY", Conflict;
+    /// Nobody has proved who asks, or the proof is not good (any more).
+    Unauthenticated = "AUTHENTICATION_REQUIRED", Unauthenticated;
+    Denied = "INSUFFICIENT_PERMISSIONS", Denied;
+    /// The caller does not belong to that tenant, or there is none.
+    TenantNotFound = "TENANT_NOT_FOUND", NotFound;
+    /// Another thing (preset, template, webhook, …) with this id: see `details`.
+    NotFound = "NOT_FOUND", NotFound;
+    /// A name or id that is in use.
+    Taken = "ALREADY_EXISTS", Conflict;
+    /// It was changed by somebody else since it was read: `If-Match` does not match, or two wrote at once.
+    Changed = "CHANGED_MEANWHILE", PreconditionFailed;
+    /// A system of the migration, or our own journal, does not answer now.
+    Unavailable = "SERVICE_UNAVAILABLE", Unavailable;
+    Internal = "INTERNAL_ERROR", Internal;
 }
 
 /// The family of an error; a transport turns it into its own status.
@@ -73,11 +67,23 @@ pub enum Kind {
     NotFound,
     Conflict,
     Invalid,
+    /// Log in first.
+    Unauthenticated,
+    /// Read it again, then decide again.
+    PreconditionFailed,
+    /// Too many requests or things: later, or ask for more.
+    TooMany,
     /// Understood, well formed, but checks that really ran said no.
     Unprocessable,
     Denied,
     Unavailable,
     Internal,
+}
+
+impl From<RecordsError> for Error {
+    fn from(error: RecordsError) -> Self {
+        Self::of_records(error)
+    }
 }
 
 /// `message` and `details` are for the caller; `private` is for our log only and may name inner workings, never a secret.
@@ -108,6 +114,31 @@ impl Error {
 
     pub fn migration_not_found(id: &str) -> Self {
         Self::new(Kind::NotFound, Code::MigrationNotFound, "Migration session not found").details(json!({"session_id": id}))
+    }
+
+    /// `what` is the noun (`preset`, `webhook`), `id` what was asked for.
+    pub fn not_found(what: &str, id: &str) -> Self {
+        Self::new(Kind::NotFound, Code::NotFound, format!("There is no {what} '{id}'")).details(json!({format!("{what}_id"): id}))
+    }
+
+    /// What the store of records said.
+    pub fn of_records(error: RecordsError) -> Self {
+        match error {
+            RecordsError::NotFound { kind, id } => Self::not_found(&kind, &id),
+            RecordsError::Taken { kind, key } => {
+                Self::new(Kind::Conflict, Code::Taken, format!("A {kind} '{key}' exists already; choose another name, or change that one"))
+                    .details(json!({"kind": kind, "key": key}))
+            }
+            RecordsError::Changed { kind, id } => {
+                Self::new(Kind::PreconditionFailed, Code::Changed, format!("The {kind} '{id}' was changed by somebody else; read it again, then decide again"))
+                    .details(json!({"kind": kind, "id": id}))
+            }
+            RecordsError::Unavailable(text) => Self {
+                private: Some(text),
+                ..Self::new(Kind::Unavailable, Code::Unavailable, "The database of this service does not answer now; the same request may succeed in a moment")
+            },
+            RecordsError::Internal(text) => Self::internal(text),
+        }
     }
 
     pub fn backup_not_found(id: &str) -> Self {

@@ -8,6 +8,7 @@
 //! and no connector: those arrive inside [`plans::Settings`].
 
 pub mod backups;
+pub mod caller;
 pub mod error;
 pub mod events;
 pub mod health;
@@ -19,14 +20,22 @@ pub mod system;
 pub mod time;
 pub mod validation;
 
+/// Attempts and their entries in the audit log.
+pub mod audit {
+    pub use ports::records::AuditEntry;
+    pub use ports::records::audit::attempt;
+}
+
+pub use caller::{Caller, Credentials};
 pub use error::{Code, Error};
 pub use query::Filter;
 
 use engine::Engine;
+use ports::records::Records;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The only tenant until users exist.
+/// The tenant that is there from the start, and the only one where nobody has to log in.
 pub const DEFAULT_TENANT: &str = "default";
 
 /// What this process allows and is.
@@ -58,23 +67,24 @@ pub struct Control {
 
 struct Inner {
     engine: Engine,
+    records: Arc<dyn Records>,
     settings: plans::Settings,
     options: Options,
     process: process::Meter,
 }
 
 impl Control {
-    /// Joins an engine (already open on its journal, with `plans::registry(settings.clone())` as its plans), the same settings
-    /// that the plans got, and what this process allows. Starts nothing: workers are the caller's.
+    /// Joins an engine (already open on its journal, with `plans::registry(settings.clone())` as its plans), the store of records, the
+    /// same settings that the plans got, and what this process allows. Starts nothing: workers are the caller's.
     ///
     /// ```ignore
-    /// let engine = Engine::new(journal, plans::registry(settings.clone()));
-    /// let control = Control::new(engine, settings, Options { local_roots: None, ..Options::new(data_dir) });
+    /// let engine = Engine::new(store.clone(), plans::registry(settings.clone()));
+    /// let control = Control::new(engine, store, settings, Options { local_roots: None, ..Options::new(data_dir) });
     /// let router = api::router(control);   // serve it, or call it in process with tower::ServiceExt::oneshot
     /// ```
-    pub fn new(engine: Engine, settings: plans::Settings, options: Options) -> Self {
+    pub fn new(engine: Engine, records: Arc<dyn Records>, settings: plans::Settings, options: Options) -> Self {
         let process = process::Meter::new(options.data_dir.clone());
-        Self { inner: Arc::new(Inner { engine, settings, options, process }) }
+        Self { inner: Arc::new(Inner { engine, records, settings, options, process }) }
     }
 
     /// The product's version.
@@ -84,6 +94,10 @@ impl Control {
 
     fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    fn records(&self) -> &Arc<dyn Records> {
+        &self.inner.records
     }
 
     fn settings(&self) -> &plans::Settings {

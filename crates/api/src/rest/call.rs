@@ -3,10 +3,11 @@
 use super::Body;
 use crate::http::Failure;
 use axum::body::to_bytes;
-use axum::extract::{Query, RawPathParams, Request};
+use axum::extract::{Query, RawPathParams};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use control::{Control, DEFAULT_TENANT, Error, Filter};
+use control::{Caller, Control, Error, Filter};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -16,12 +17,13 @@ const BODY_LIMIT: usize = 1 << 20;
 /// A request, decoded.
 pub(crate) struct Call {
     pub control: Control,
-    /// Whose migrations: one tenant until users exist.
+    /// The caller's tenant.
     pub tenant: String,
+    pub caller: Caller,
     pub query: Filter,
     pub headers: HeaderMap,
     body: Option<Value>,
-    id: String,
+    path: Vec<String>,
 }
 
 /// What a use case answered, not yet encoded.
@@ -53,9 +55,14 @@ fn encode<T: Serialize>(value: T) -> Result<String, Error> {
 }
 
 impl Call {
-    /// The one parameter of the path.
+    /// The first parameter of the path.
     pub fn id(&self) -> &str {
-        &self.id
+        self.part(0)
+    }
+
+    /// A parameter of the path, by its position.
+    pub fn part(&self, index: usize) -> &str {
+        self.path.get(index).map_or("", String::as_str)
     }
 
     /// The body of an endpoint that requires one; `null` cannot happen there.
@@ -78,13 +85,12 @@ impl Call {
     }
 }
 
-pub(super) async fn read(control: Control, params: &RawPathParams, request: Request, rule: Body) -> Result<Call, Failure> {
-    let (parts, body) = request.into_parts();
+pub(super) async fn read(control: Control, caller: Caller, params: &RawPathParams, parts: Parts, body: axum::body::Body, rule: Body) -> Result<Call, Failure> {
     let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
         .map_err(|_| Failure::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETERS", "The query string cannot be decoded"))?;
     let body = if rule == Body::None { None } else { read_body(&parts.headers, body, rule).await? };
-    let id = params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default();
-    Ok(Call { control, tenant: DEFAULT_TENANT.to_owned(), query: Filter::new(query), headers: parts.headers, body, id })
+    let path = params.iter().map(|(_, value)| value.to_owned()).collect();
+    Ok(Call { control, tenant: caller.tenant.clone(), caller, query: Filter::new(query), headers: parts.headers, body, path })
 }
 
 async fn read_body(headers: &HeaderMap, body: axum::body::Body, rule: Body) -> Result<Option<Value>, Failure> {

@@ -18,6 +18,31 @@ pub(crate) enum Body {
     Required,
 }
 
+/// Who may call an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everybody, logged in or not.
+    Public,
+    /// Everybody who is logged in.
+    LoggedIn,
+    /// Whoever has this scope, such as `migrations:read`, or `admin`.
+    Scope(String),
+}
+
+impl Access {
+    /// What follows from method and path unless the endpoint says otherwise: reading or writing the noun that the path begins with. A path
+    /// that nobody thought of is the administrator's.
+    fn of(method: &Method, path: &str) -> Self {
+        let verb = if method.is_safe() { "read" } else { "write" };
+        match path.split('/').nth(1).unwrap_or_default() {
+            "" | "health" | "livez" | "readyz" => Self::Public,
+            "migrations" | "backups" | "validate" | "system" | "analytics" | "batches" | "schedules" => Self::Scope(format!("migrations:{verb}")),
+            noun @ ("presets" | "templates" | "webhooks" | "workloads" | "processes" | "vms") => Self::Scope(format!("{noun}:{verb}")),
+            _ => Self::Scope("admin".to_owned()),
+        }
+    }
+}
+
 pub(crate) struct Param {
     pub name: &'static str,
     pub description: &'static str,
@@ -45,13 +70,13 @@ pub(crate) struct Endpoint {
     pub takes: Option<(&'static str, Value)>,
     pub answers: Vec<Answer>,
     pub errors: Vec<(Code, &'static str)>,
+    pub access: Access,
     pub call: Handler,
 }
 
 impl Endpoint {
     pub fn new(method: Method, path: &'static str, id: &'static str, call: Handler) -> Self {
         Self {
-            method,
             path,
             id,
             tag: "Migrations",
@@ -62,6 +87,8 @@ impl Endpoint {
             takes: None,
             answers: Vec::new(),
             errors: Vec::new(),
+            access: Access::of(&method, path),
+            method,
             call,
         }
     }
@@ -76,6 +103,15 @@ impl Endpoint {
 
     pub fn delete(path: &'static str, id: &'static str, call: Handler) -> Self {
         Self::new(Method::DELETE, path, id, call)
+    }
+
+    pub fn put(path: &'static str, id: &'static str, call: Handler) -> Self {
+        Self::new(Method::PUT, path, id, call)
+    }
+
+    /// Who may call it, where that does not follow from its path.
+    pub fn access(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     pub fn tag(self, tag: &'static str) -> Self {

@@ -4,12 +4,14 @@
 mod backups;
 mod call;
 mod endpoint;
+mod gate;
 mod migrations;
 mod progress;
 mod system;
 
 pub(crate) use call::{Call, Reply};
-pub(crate) use endpoint::{Body, Endpoint};
+pub(crate) use endpoint::{Access, Body, Endpoint};
+pub(crate) use gate::caller_of;
 
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
@@ -17,6 +19,7 @@ use axum::http::Method;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use control::Control;
+use std::sync::Arc;
 
 /// Every endpoint of the interface, in the order of the documentation.
 pub(crate) fn table() -> Vec<Endpoint> {
@@ -33,13 +36,11 @@ pub(crate) fn routes() -> Router<Control> {
     for endpoint in table() {
         let paths = if endpoint.path == "/" { vec![endpoint.path.to_owned()] } else { vec![endpoint.path.to_owned(), format!("{}/", endpoint.path)] };
         let filter = filter(&endpoint.method);
+        let endpoint = Arc::new(endpoint);
         for path in paths {
-            let (call, body) = (endpoint.call, endpoint.body);
+            let endpoint = endpoint.clone();
             let handler = move |State(control): State<Control>, params: RawPathParams, request: Request| async move {
-                match call::read(control, &params, request, body).await {
-                    Ok(read) => call::answer(call(read).await),
-                    Err(failure) => call::refuse(failure),
-                }
+                gate::pass(&endpoint, control, &params, request).await
             };
             router = router.route(&path, on(filter, handler));
         }

@@ -195,7 +195,7 @@ fn local_paths() -> Vec<Row> {
 
 #[tokio::test]
 async fn each_malformed_body_is_a_400_that_names_each_bad_field() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let rows = table();
     assert!(rows.len() >= 60, "{}", rows.len());
     let mut wrong = Vec::new();
@@ -217,7 +217,7 @@ async fn each_malformed_body_is_a_400_that_names_each_bad_field() {
 
 #[tokio::test]
 async fn broken_json_says_where() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let broken: [(&[u8], u64); 9] = [
         (b"", 1),
         (b"{", 1),
@@ -243,7 +243,7 @@ async fn broken_json_says_where() {
 
 #[tokio::test]
 async fn bodies_of_other_requests_are_read_as_strictly() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let id = bench.created().await;
     let rows: [(&str, Value, &[&str]); 8] = [
         ("start", json!({"auto_rollback": "yes", "later": 1}), &["auto_rollback", "later"]),

@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use control::{Control, Options};
 use domain::spec::{DatabaseAt, FilesAt};
-use engine::journal::memory::MemoryJournal;
 use engine::journal::{Change, ChunkDone, Chunks, ClaimRequest, Leases, Level, NewChunk, NewEvent, Record, Token};
 use engine::{Engine, RunState, Sample};
 use http_body_util::BodyExt;
@@ -16,11 +15,12 @@ use ports::{ConnectorError, Connectors, ErrorKind};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use store::Store;
 use tower::ServiceExt;
 
 pub struct Bench {
     pub router: Router,
-    journal: Arc<MemoryJournal>,
+    journal: Arc<Store>,
     /// Holds the allowed root and the backups until the bench goes.
     _dir: tempfile::TempDir,
 }
@@ -65,15 +65,15 @@ pub fn body() -> Value {
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.path().join("backups"), work_dir: dir.path().join("work") };
-        let journal = Arc::new(MemoryJournal::new());
+        let journal = store::open("sqlite:", dir.path()).await.expect("a store");
         let engine = Engine::new(journal.clone(), plans::registry(settings.clone()));
         let root = dir.path().join("sites");
         std::fs::create_dir(&root).expect("the allowed root");
         let options = Options { local_roots: Some(vec![root]), ..Options::new(dir.path()) };
-        Self { router: router(Control::new(engine, settings, options)), journal, _dir: dir }
+        Self { router: router(Control::new(engine, journal.clone(), settings, options)), journal, _dir: dir }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -126,7 +126,7 @@ impl Bench {
 
 /// What a worker does to a run.
 pub struct Hands {
-    journal: Arc<MemoryJournal>,
+    journal: Arc<Store>,
     pub id: String,
     token: Token,
 }

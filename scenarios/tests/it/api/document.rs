@@ -41,7 +41,7 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn root_and_health_and_types() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let root = bench.get("/").await.json;
     assert_eq!(root["name"], "Web & Database Migration Assistant API");
     assert_eq!((&root["docs_url"], &root["redoc_url"], &root["health_url"]), (&json!("/docs"), &json!("/redoc"), &json!("/health")));
@@ -60,7 +60,7 @@ async fn root_and_health_and_types() {
 
 #[tokio::test]
 async fn create_list_and_get() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let made = bench.post("/migrations/", &sample()).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
     let id = made.json["session_id"].as_str().expect("an id").to_owned();
@@ -90,7 +90,7 @@ async fn create_list_and_get() {
 
 #[tokio::test]
 async fn status_of_a_running_migration() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let hands = bench.running().await;
     let steps_total = bench.get(&hands.path("status")).await.json["steps_total"].as_u64().expect("a number");
     for index in 0..4 {
@@ -121,7 +121,7 @@ async fn status_of_a_running_migration() {
 
 #[tokio::test]
 async fn logs_filter_and_page() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let hands = bench.running().await;
     hands.log(Level::Info, "Transferred image.jpg (2.1MB)", json!({"file_size": 2_097_152})).await;
     hands.log(Level::Warning, "Retrying transfer for large-file.mp4 (attempt 2/3)", json!({"retry_count": 2})).await;
@@ -143,7 +143,7 @@ async fn logs_filter_and_page() {
 
 #[tokio::test]
 async fn metrics_have_every_section() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let hands = bench.running().await;
     hands.begin(0).await;
     hands.log(Level::Warning, "careful", Value::Null).await;
@@ -164,7 +164,7 @@ async fn metrics_have_every_section() {
 
 #[tokio::test]
 async fn validate_answers_with_what_was_found() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let answer = bench.post("/validate/", &body()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     let found = &answer.json;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn a_start_checks_first_and_says_what_failed() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let id = bench.created().await;
     let refused = bench.post(&format!("/migrations/{id}/start"), &json!({"auto_rollback": true, "send_notifications": true})).await;
     assert_eq!((refused.status, refused.code()), (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED"), "{}", refused.text);
@@ -22,7 +22,7 @@ async fn a_start_checks_first_and_says_what_failed() {
 
 #[tokio::test]
 async fn a_second_start_is_a_conflict() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let hands = bench.running().await;
     let again = bench.call(Method::POST, &hands.path("start"), None).await;
     assert_eq!((again.status, again.code()), (StatusCode::CONFLICT, "MIGRATION_ALREADY_RUNNING"), "{}", again.text);
@@ -37,7 +37,7 @@ async fn a_second_start_is_a_conflict() {
 
 #[tokio::test]
 async fn pause_resume_cancel_and_rollback_answer_as_documented() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let hands = bench.running().await;
     hands.begin(0).await;
     let bench = &bench;
@@ -70,7 +70,7 @@ async fn pause_resume_cancel_and_rollback_answer_as_documented() {
 
 #[tokio::test]
 async fn every_verb_on_an_unknown_migration_is_not_found() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for verb in ["start", "pause", "resume", "cancel", "rollback", "resolve", "dry-run"] {
         let answer = bench.call(Method::POST, &format!("/migrations/invalid-session-id/{verb}"), None).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "MIGRATION_NOT_FOUND"), "{verb}: {}", answer.text);
@@ -80,7 +80,7 @@ async fn every_verb_on_an_unknown_migration_is_not_found() {
 
 #[tokio::test]
 async fn a_dry_run_of_what_cannot_be_read_names_the_system() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let answer = bench.post("/migrations/dry-run", &super::bench::body()).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED"), "{}", answer.text);
     assert!(answer.text.contains("old.example"), "{}", answer.text);
@@ -89,7 +89,7 @@ async fn a_dry_run_of_what_cannot_be_read_names_the_system() {
 
 #[tokio::test]
 async fn a_failure_is_told_with_its_step_and_its_words() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let hands = bench.running().await;
     hands.begin(0).await;
     let id = hands.id.clone();
@@ -111,7 +111,7 @@ async fn a_failure_is_told_with_its_step_and_its_words() {
 
 #[tokio::test]
 async fn a_failure_that_took_itself_back_has_failed_and_says_so() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let hands = bench.running().await;
     hands.begin(0).await;
     let id = hands.id.clone();

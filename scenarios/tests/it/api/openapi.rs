@@ -10,7 +10,7 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 #[tokio::test]
 async fn paths_and_methods_are_the_routers() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let document = bench.get("/openapi.json").await.json;
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.len() >= 20);
@@ -34,7 +34,7 @@ async fn paths_and_methods_are_the_routers() {
 /// Every error status that the tests provoke is documented at its operation.
 #[tokio::test]
 async fn errors_are_documented_where_they_happen() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let document = bench.get("/openapi.json").await.json;
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
@@ -54,7 +54,7 @@ async fn errors_are_documented_where_they_happen() {
 
 #[tokio::test]
 async fn real_answers_conform_to_their_schemas() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let document = bench.get("/openapi.json").await.json;
     let hands = bench.running().await;
     hands.begin(0).await;
@@ -76,7 +76,7 @@ async fn real_answers_conform_to_their_schemas() {
 /// What is accepted is documented: the samples conform to the schema of the configuration, and so does every known field.
 #[tokio::test]
 async fn the_configuration_schema_takes_what_the_product_takes() {
-    let document = Bench::new().get("/openapi.json").await.json;
+    let document = Bench::new().await.get("/openapi.json").await.json;
     let schema = json!({"$ref": "#/components/schemas/MigrationConfiguration"});
     conforms(&document, &schema, &sample(), "sample");
     conforms(&document, &schema, &body(), "body");

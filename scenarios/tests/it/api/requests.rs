@@ -22,7 +22,7 @@ fn assert_envelope(answer: &Answer, status: StatusCode, code: &str) {
 
 #[tokio::test]
 async fn every_error_has_the_envelope() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     assert_envelope(&bench.get("/nothing/here").await, StatusCode::NOT_FOUND, "NOT_FOUND");
     assert_envelope(&bench.get("/migrations/none/status").await, StatusCode::NOT_FOUND, "MIGRATION_NOT_FOUND");
     assert_envelope(&bench.get("/backups/backup-20240826-143022").await, StatusCode::NOT_FOUND, "BACKUP_NOT_FOUND");
@@ -39,7 +39,7 @@ async fn every_error_has_the_envelope() {
 
 #[tokio::test]
 async fn request_ids_are_kept_when_sane_and_made_otherwise() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let with = |id: &'static str| bench.send(request(Method::GET, "/health").header("X-Request-ID", id).body(Body::empty()).expect("a request"));
     assert_eq!(with("my-own.id:1").await.headers["x-request-id"], "my-own.id:1");
     for bad in ["has blanks", "<x>", ""] {
@@ -51,7 +51,7 @@ async fn request_ids_are_kept_when_sane_and_made_otherwise() {
 
 #[tokio::test]
 async fn paths_answer_with_and_without_their_slash() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let id = bench.created().await;
     for path in ["/health", "/system/types", "/migrations", "/backups", "/docs", "/swagger", "/redoc", "/console", "/openapi.json"] {
         for slash in ["", "/"] {
@@ -68,7 +68,7 @@ async fn paths_answer_with_and_without_their_slash() {
 
 #[tokio::test]
 async fn only_json_within_the_limit_is_read() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/xml"] {
         let answer =
             bench.send(request(Method::POST, "/migrations").header("content-type", kind).body(Body::from(body().to_string())).expect("a request")).await;
@@ -85,7 +85,7 @@ async fn only_json_within_the_limit_is_read() {
 
 #[tokio::test]
 async fn unknown_and_bad_query_parameters_are_named_together() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let id = bench.created().await;
     let logs = bench.get(&format!("/migrations/{id}/logs?level=LOUD&limit=0&since=soon&tail=1")).await;
     assert_envelope(&logs, StatusCode::BAD_REQUEST, "INVALID_PARAMETERS");
@@ -108,7 +108,7 @@ async fn unknown_and_bad_query_parameters_are_named_together() {
 
 #[tokio::test]
 async fn pages_load_nothing_from_elsewhere() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for path in ["/docs", "/redoc", "/console"] {
         let page = bench.get(path).await;
         assert!(page.headers["content-type"].to_str().expect("text").starts_with("text/html"));

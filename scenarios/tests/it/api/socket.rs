@@ -40,7 +40,7 @@ async fn next(socket: &mut Socket) -> Option<Value> {
 
 #[tokio::test]
 async fn follows_a_migration_to_its_end() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let address = listen(&bench).await;
     let hands = bench.running().await;
     let mut socket = connect(address, &hands.id).await;
@@ -63,7 +63,7 @@ async fn follows_a_migration_to_its_end() {
 
 #[tokio::test]
 async fn at_most_four_messages_a_second_and_nothing_lost() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let address = listen(&bench).await;
     let hands = bench.running().await;
     let mut socket = connect(address, &format!("{}/?after=0", hands.id)).await;
@@ -86,7 +86,7 @@ async fn at_most_four_messages_a_second_and_nothing_lost() {
 
 #[tokio::test]
 async fn resumes_behind_the_last_event_that_was_seen() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let address = listen(&bench).await;
     let hands = bench.running().await;
     hands.log(Level::Info, "one", Value::Null).await;
@@ -106,7 +106,7 @@ async fn resumes_behind_the_last_event_that_was_seen() {
 
 #[tokio::test]
 async fn refuses_before_the_upgrade() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let address = listen(&bench).await;
     let refused = |path: &'static str| async move {
         match connect_async(format!("ws://{address}/ws/migrations/{path}")).await {

@@ -1,0 +1,83 @@
+//! What stands before every endpoint: who asks, whether it may, and that the audit log knows of it.
+
+use super::call::{self, Reply};
+use super::{Access, Endpoint};
+use crate::http::{Failure, RequestId};
+use axum::extract::{ConnectInfo, RawPathParams, Request};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::response::Response;
+use control::audit::{AuditEntry, attempt};
+use control::{Caller, Control, Credentials, Error};
+use std::net::SocketAddr;
+
+/// One request, from the door to its answer.
+pub(super) async fn pass(endpoint: &Endpoint, control: Control, params: &RawPathParams, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let caller = match admitted(endpoint, &control, &parts).await {
+        Ok(caller) => caller,
+        Err(error) => return call::refuse(error.into()),
+    };
+    let entry = (!parts.method.is_safe()).then(|| entry(endpoint, &caller, &parts));
+    let read = match call::read(control.clone(), caller, params, parts, body, endpoint.body).await {
+        Ok(read) => read,
+        Err(failure) => return refused(&control, entry, failure).await,
+    };
+    match entry {
+        Some(entry) => call::answer(audited(&control, entry, (endpoint.call)(read)).await),
+        None => call::answer((endpoint.call)(read).await),
+    }
+}
+
+/// The caller, if it may call the endpoint. A refusal of somebody known is audited.
+async fn admitted(endpoint: &Endpoint, control: &Control, parts: &Parts) -> Result<Caller, Error> {
+    if endpoint.access == Access::Public {
+        return Ok(Caller::anonymous());
+    }
+    let caller = caller_of(control, &parts.headers).await?;
+    if let Access::Scope(scope) = &endpoint.access
+        && let Err(error) = caller.require(scope)
+    {
+        control.note_attempt(AuditEntry { result: error.code.word().to_owned(), ..entry(endpoint, &caller, parts) }).await;
+        return Err(error);
+    }
+    Ok(caller)
+}
+
+/// Who asks, by the request's headers.
+pub(crate) async fn caller_of(control: &Control, headers: &HeaderMap) -> Result<Caller, Error> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let bearer =
+        text("authorization").and_then(|v| v.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t.trim().to_owned()));
+    control.authenticate(&Credentials { api_key: text("x-api-key"), bearer, tenant: text("x-tenant-id") }).await
+}
+
+async fn audited(control: &Control, entry: AuditEntry, work: impl Future<Output = Result<Reply, Error>>) -> Result<Reply, Error> {
+    let (result, written) = attempt(entry.clone(), work).await;
+    if !written {
+        let word = result.as_ref().map_or_else(|error| error.code.word(), |_| "done");
+        control.note_attempt(AuditEntry { result: word.to_owned(), ..entry }).await;
+    }
+    result
+}
+
+async fn refused(control: &Control, entry: Option<AuditEntry>, failure: Failure) -> Response {
+    if let Some(entry) = entry {
+        control.note_attempt(AuditEntry { result: failure.code.to_owned(), ..entry }).await;
+    }
+    call::refuse(failure)
+}
+
+fn entry(endpoint: &Endpoint, caller: &Caller, parts: &Parts) -> AuditEntry {
+    let source = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(|| "local".to_owned(), |info| info.0.ip().to_canonical().to_string());
+    AuditEntry {
+        tenant: caller.tenant.clone(),
+        actor: caller.name.clone(),
+        proof: caller.proof.word().to_owned(),
+        action: endpoint.id.to_owned(),
+        target: parts.uri.path().trim_matches('/').to_owned(),
+        source,
+        request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        ..AuditEntry::default()
+    }
+}

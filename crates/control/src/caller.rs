@@ -1,0 +1,96 @@
+//! Who asks: the one value that every use case behind the door gets to know about its caller.
+
+use crate::error::{Code, Kind};
+use crate::{Control, DEFAULT_TENANT, Error};
+use ports::records::AuditEntry;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// The scope that includes all others.
+pub const ADMIN: &str = "admin";
+
+/// How a caller proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Nobody has to log in here.
+    None,
+    Token,
+    ApiKey,
+    /// The product itself: a schedule, a batch.
+    System,
+}
+
+impl Proof {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Token => "token",
+            Self::ApiKey => "api_key",
+            Self::System => "system",
+        }
+    }
+}
+
+/// A caller, with the tenant that it chose among its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Caller {
+    pub tenant: String,
+    /// The user's id; `None` where nobody has to log in.
+    pub user: Option<String>,
+    /// What people call it: user name, name of the API key, `anonymous`, `system`.
+    pub name: String,
+    pub proof: Proof,
+    /// Such as `migrations:read`.
+    pub scopes: BTreeSet<String>,
+}
+
+impl Caller {
+    /// Everybody, where nobody has to log in: may do everything in the one tenant.
+    pub fn anonymous() -> Self {
+        Self { tenant: DEFAULT_TENANT.to_owned(), user: None, name: "anonymous".to_owned(), proof: Proof::None, scopes: BTreeSet::from([ADMIN.to_owned()]) }
+    }
+
+    /// The product itself, at work for a tenant.
+    pub fn system(tenant: &str) -> Self {
+        Self { tenant: tenant.to_owned(), user: None, name: "system".to_owned(), proof: Proof::System, scopes: BTreeSet::from([ADMIN.to_owned()]) }
+    }
+
+    pub fn may(&self, scope: &str) -> bool {
+        self.scopes.contains(scope) || self.scopes.contains(ADMIN)
+    }
+
+    /// Refuses a caller without `scope`, naming what it lacks and what it has.
+    pub fn require(&self, scope: &str) -> Result<(), Error> {
+        if self.may(scope) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Denied, Code::Denied, "Insufficient permissions for this operation")
+            .details(json!({"required_scope": scope, "current_scopes": self.scopes})))
+    }
+}
+
+/// What a request carries to prove who asks. Holds secrets: never log it.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    pub api_key: Option<String>,
+    pub bearer: Option<String>,
+    /// The tenant that the caller wants to work in.
+    pub tenant: Option<String>,
+}
+
+impl Control {
+    /// Who asks. Where nobody has to log in: everybody, in the one tenant.
+    pub async fn authenticate(&self, credentials: &Credentials) -> Result<Caller, Error> {
+        match credentials.tenant.as_deref() {
+            None | Some(DEFAULT_TENANT) => Ok(Caller::anonymous()),
+            Some(other) => Err(Error::new(Kind::NotFound, Code::TenantNotFound, "Tenant not found").details(json!({"tenant_id": other}))),
+        }
+    }
+
+    /// Writes an attempt down that changed nothing: refused, failed, or only looked. A log that cannot be written is told to ours.
+    pub async fn note_attempt(&self, entry: AuditEntry) {
+        if let Err(error) = self.records().note(entry).await {
+            tracing::error!(%error, "the audit log could not be written");
+        }
+    }
+}
