@@ -11,6 +11,7 @@ mod adapters;
 pub mod application;
 pub mod backups;
 pub mod report;
+mod room;
 mod site;
 mod survey;
 pub mod validation;

@@ -189,9 +189,6 @@ async fn open_database(at: Option<&DatabaseAt>, connectors: &dyn Connectors, par
 async fn read_wordpress(files: &dyn FileTarget, notes: &mut Vec<String>) -> Result<WordPress> {
     let found = detect::find(files).await?;
     let prefix = found.config.table_prefix().map_err(|e| unreadable(files, &e))?;
-    if found.config.is_on("MULTISITE") {
-        notes.push("this WordPress is a network of sites (MULTISITE): the bare domain names in its 'blogs' and 'site' tables are not rewritten".to_owned());
-    }
     Ok(WordPress { prefix, version: found.version, config: found.config, config_text: found.text, config_entry: found.entry })
 }
 

@@ -6,9 +6,9 @@ use super::addresses::{self, Addresses};
 use super::backup::Restorable;
 use super::job::{Job, database_plan, recall, restores, timed, value};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
-use crate::site::{Configuration, Site};
-use crate::wordpress::address::Rewriter;
-use crate::wordpress::{CONFIG, config, detect};
+use crate::site::{Configuration, Site, WordPress};
+use crate::wordpress::rewriting::Rewriting;
+use crate::wordpress::{CONFIG, config, detect, network};
 use bytes::Bytes;
 use domain::spec::{DatabaseAt, DatabaseEngine};
 use engine::{Step, StepContext, StepError};
@@ -50,14 +50,11 @@ impl Step for UpdateConfiguration {
         let observer = RunObserver::new(cx);
         let site = self.job.site().await?;
         let plan = database_plan(cx).await?;
-        let rewriter = match &site.wordpress {
-            Some(_) => addresses::rewriter(&self.job, cx, plan.as_ref()).await?,
-            None => None,
-        };
+        let rewriting = addresses::rewriting(&self.job, cx, plan.as_ref()).await?;
         let mut output = json!({"file": "none", "changed": [], "addresses": null});
         match site.configuration(&self.job.spec) {
             Configuration::Rewritten => {
-                let (changed, hash) = self.write(cx, &observer, site, rewriter.as_ref()).await?;
+                let (changed, hash) = self.write(cx, &observer, site, rewriting.as_ref()).await?;
                 output["file"] = json!("rewritten");
                 output["changed"] = json!(changed);
                 output["blake3"] = json!(hash);
@@ -68,11 +65,14 @@ impl Step for UpdateConfiguration {
             }
             Configuration::None => observer.info("configuration", "There is no configuration to update"),
         }
-        if let (Some(rewriter), Some(mover), Some(plan)) = (rewriter, self.job.database_mover().await?, &plan)
-            && let Some(work) = Addresses::new(&self.job, cx, &observer, rewriter).await?
+        if let (Some(rewriting), Some(mover), Some(plan)) = (rewriting, self.job.database_mover().await?, &plan)
+            && let Some(work) = Addresses::new(&self.job, cx, &observer, rewriting).await?
         {
             let done = work.rewrite(&mover, plan).await?;
             observer.info("configuration", format!("Rewrote {} to {} in {} rows of {} tables", done.from.join(", "), done.to, done.rows, done.tables.len()));
+            for domain in &done.own_domains {
+                observer.info("configuration", format!("The network's site at {domain} keeps its own domain"));
+            }
             for left in &done.left {
                 observer.warning("configuration", format!("An old address stays in {}.{}: {}", left.table, left.column, left.reason));
             }
@@ -108,10 +108,11 @@ impl Step for UpdateConfiguration {
 
 impl UpdateConfiguration {
     /// Writes the file and reads it back; gives the names that changed and the file's hash.
-    async fn write(&self, cx: &StepContext, observer: &RunObserver, site: &Site, rewriter: Option<&Rewriter>) -> StepResult<(Vec<String>, String)> {
+    async fn write(&self, cx: &StepContext, observer: &RunObserver, site: &Site, rewriting: Option<&Rewriting>) -> StepResult<(Vec<String>, String)> {
         let (Some(wordpress), Some(files)) = (&site.wordpress, &site.destination.files) else { return Ok((Vec::new(), String::new())) };
-        let values = site.destination_database_at.as_ref().map(new_values).unwrap_or_default();
-        let new = config::rewrite(&wordpress.config_text, &values, &|text| rewriter.and_then(|r| r.text(text)))
+        let mut values = site.destination_database_at.as_ref().map(new_values).unwrap_or_default();
+        values.extend(network_values(wordpress, rewriting));
+        let new = config::rewrite(&wordpress.config_text, &values, &|text| rewriting.and_then(|r| r.text(text)))
             .map_err(|e| failed(ErrorKind::Invalid, format!("{CONFIG} could not be written for the new database: {e}"), ""))?;
         let hash = blake3::hash(&new.text).to_hex().to_string();
         let path = FilePath::from(CONFIG);
@@ -146,6 +147,13 @@ fn new_values(at: &DatabaseAt) -> BTreeMap<&'static str, String> {
     let host = if at.port == 3306 { host } else { format!("{host}:{}", at.port) };
     let password = at.password.as_ref().map(|p| p.expose().to_owned()).unwrap_or_default();
     BTreeMap::from([("DB_NAME", at.database.clone()), ("DB_USER", at.username.clone()), ("DB_PASSWORD", password), ("DB_HOST", host)])
+}
+
+/// The constants that say where a network of sites is.
+fn network_values(wordpress: &WordPress, rewriting: Option<&Rewriting>) -> BTreeMap<&'static str, String> {
+    let Some(network) = rewriting.and_then(|r| r.network.as_ref()) else { return BTreeMap::new() };
+    let new = |name: &'static str| Some((name, network.constant(name, &wordpress.config.text(name).ok()?)?));
+    network::CONSTANTS.into_iter().filter_map(new).collect()
 }
 
 /// The source's mode, never wider than that of a file it replaces; unknown: for owner and group alone.

@@ -5,10 +5,12 @@
 use super::job::{Job, ledger, ledgers, notes, recall, timed, value};
 use super::same_place;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
+use crate::room;
 use crate::site::{Configuration, Site, left_out};
 use crate::validation::{Limits, Validation, validate_within};
 use crate::wordpress::CONFIG;
 use crate::wordpress::address::Address;
+use crate::wordpress::network;
 use domain::units;
 use engine::{Step, StepContext, StepError};
 use movers::databases::DatabasePlan;
@@ -42,6 +44,7 @@ impl Step for Validate {
         if let Some(problem) = same_place::conflict(&self.job.spec, site.source_database_at.as_ref(), site.destination_database_at.as_ref()) {
             return Err(failed(ErrorKind::Invalid, problem, "Choose another destination"));
         }
+        refuse_network(&self.job, site)?;
         for note in &site.notes {
             observer.warning("validation", note.clone());
         }
@@ -52,6 +55,7 @@ impl Step for Validate {
         let configuration = configuration_exists(&self.job, site).await?;
         refuse_loss(&self.job, files.as_ref(), database.as_ref(), configuration)?;
         refuse_full(site, files.as_ref()).await?;
+        refuse_full_database(&self.job, site, database.as_ref()).await?;
         Ok(timed(output(&self.job, site, &checks, files.as_ref(), database.as_ref(), configuration), began))
     }
 
@@ -130,6 +134,19 @@ fn refuse_bad_addresses(job: &Job) -> StepResult<()> {
     Ok(())
 }
 
+/// A network of sites on sub-domains cannot live everywhere.
+fn refuse_network(job: &Job, site: &Site) -> StepResult<()> {
+    let to = job.spec.destination.url.as_deref().and_then(Address::parse);
+    let (Some(to), Some(wordpress)) = (to, site.wordpress.as_ref().filter(|w| w.config.is_on("MULTISITE"))) else { return Ok(()) };
+    match network::refusal(&to, wordpress.config.is_on("SUBDOMAIN_INSTALL")) {
+        None => Ok(()),
+        Some(why) => {
+            let message = format!("The network of sites cannot move to {to}: {why}");
+            Err(failed(ErrorKind::Invalid, message, "Give a destination.url with a host name of its own and without a path"))
+        }
+    }
+}
+
 /// Whether the destination already has the configuration file that this migration will write.
 async fn configuration_exists(job: &Job, site: &Site) -> StepResult<bool> {
     match (&site.destination.files, site.configuration(&job.spec)) {
@@ -169,6 +186,17 @@ async fn refuse_full(site: &Site, files: Option<&FilesPlan>) -> StepResult<()> {
         Some(free) if free < plan.bytes => {
             let message = format!("{} has {} free, but {} are to be transferred", target.location(), units::size(free), units::size(plan.bytes));
             Err(failed(ErrorKind::NoSpace, message, "Free some space at the destination, or choose another one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn refuse_full_database(job: &Job, site: &Site, database: Option<&DatabasePlan>) -> StepResult<()> {
+    let (Some(at), Some(plan)) = (&site.destination_database_at, database) else { return Ok(()) };
+    match room::for_database(Some(at), job.settings.connectors.as_ref()).await.map_err(step_error)? {
+        Some(free) if free < plan.bytes => {
+            let message = format!("The directory of {} has {} free, but the database needs {}", at.database, units::size(free), units::size(plan.bytes));
+            Err(failed(ErrorKind::NoSpace, message, "Free some space there, or choose another directory"))
         }
         _ => Ok(()),
     }

@@ -85,8 +85,8 @@ impl Verify {
         }
         let mut rewritten = 0;
         if !changed.is_empty()
-            && let Some(rewriter) = addresses::rewriter(&self.job, cx, Some(&plan)).await?
-            && let Some(work) = Addresses::new(&self.job, cx, observer, rewriter).await?
+            && let Some(rewriting) = addresses::rewriting(&self.job, cx, Some(&plan)).await?
+            && let Some(work) = Addresses::new(&self.job, cx, observer, rewriting).await?
         {
             let (count, wrong) = work.prove(&plan).await?;
             rewritten = count;

@@ -47,7 +47,7 @@ pub async fn validate(spec: &MigrationSpec, connectors: &dyn Connectors) -> Vali
 pub async fn validate_within(spec: &MigrationSpec, connectors: &dyn Connectors, limits: Limits) -> Validation {
     let sides = sides::Sides::open(spec, connectors, limits.check).await;
     let mut reports = sides.opening.clone();
-    let (doors, pairs) = tokio::join!(own_checks(&sides, limits.check), pair::checks(spec, &sides, limits));
+    let (doors, pairs) = tokio::join!(own_checks(&sides, limits.check), pair::checks(spec, &sides, connectors, limits));
     reports.extend(doors);
     reports.extend(pairs.reports);
     cascade::settle(&mut reports);

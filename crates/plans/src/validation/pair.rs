@@ -5,11 +5,12 @@ use super::estimate::Estimate;
 use super::listing::{self, Listing};
 use super::report::{CheckReport, Outcome};
 use super::sides::{self, Sides, finding, outcome};
+use crate::room;
 use domain::spec::{DatabaseEngine, MigrationSpec, SystemKind};
 use domain::units;
 use ports::databases::{Database, Schema, View};
 use ports::files::FileTarget;
-use ports::{ConnectorError, ErrorKind, Finding};
+use ports::{ConnectorError, Connectors, ErrorKind, Finding};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,13 @@ pub(super) struct Pairs {
     pub estimate: Option<Estimate>,
 }
 
-pub(super) async fn checks(spec: &MigrationSpec, sides: &Sides, limits: Limits) -> Pairs {
+pub(super) async fn checks(spec: &MigrationSpec, sides: &Sides, connectors: &dyn Connectors, limits: Limits) -> Pairs {
     let (files, databases) = tokio::join!(files(spec, sides, limits), databases(sides, limits.check));
     let mut reports = files.1;
     reports.extend(databases.1);
+    if let Some(schema) = databases.0.as_ref().filter(|_| sides.destination.database.is_some()) {
+        reports.extend(space_for_database(spec, schema, sides.destination.database_only, connectors, limits.check).await);
+    }
     let looked = files.0;
     let known = looked.is_some() || databases.0.is_some();
     let estimate = known.then(|| estimate(spec, looked.as_ref(), databases.0.as_ref()));
@@ -151,21 +155,32 @@ async fn free_space(seen: &Listing, sides: &Sides, limit: Duration) -> CheckRepo
         Some(door) => tokio::time::timeout(limit, door.free_space()).await.unwrap_or_else(|_| Ok(None)),
         None => Ok(None),
     };
-    let verdict = match answer {
-        Ok(Some(free)) if free < seen.bytes => {
-            let issue = format!("{} are free at the destination, but {} have to be moved", units::size(free), units::size(seen.bytes));
-            failure("destination.paths.web_root", issue, "Free some space, or choose another place", ErrorKind::NoSpace)
+    made("free_space_for_files", "destination", began, enough(answer, seen.bytes, "destination.paths.web_root"))
+}
+
+/// A SQLite file needs the room that its rows take at the source; other engines do not tell.
+async fn space_for_database(spec: &MigrationSpec, schema: &Schema, alone: bool, connectors: &dyn Connectors, limit: Duration) -> Option<CheckReport> {
+    let at = spec.destination.database.as_ref().filter(|at| at.engine == DatabaseEngine::Sqlite)?;
+    let began = Instant::now();
+    let answer = within(limit, room::for_database(Some(at), connectors)).await;
+    let field = if alone { "destination.database" } else { "destination.database.database" };
+    let needed = schema.tables.iter().map(|t| t.bytes).sum();
+    Some(made("free_space_for_database", "destination", began, enough(answer, needed, field)))
+}
+
+fn enough(answer: ports::Result<Option<u64>>, needed: u64, field: &str) -> Outcome {
+    match answer {
+        Ok(Some(free)) if free < needed => {
+            let issue = format!("{} are free at the destination, but {} have to be moved", units::size(free), units::size(needed));
+            failure(field, issue, "Free some space, or choose another place", ErrorKind::NoSpace)
         }
-        Ok(Some(free)) if free / 10 < seen.bytes / 9 => warning(
-            "destination.paths.web_root",
-            format!("Only {} are free for {}", units::size(free), units::size(seen.bytes)),
-            "make room before the disk is nearly full",
-        ),
-        Ok(Some(free)) => Outcome::Passed(format!("{} free for {}", units::size(free), units::size(seen.bytes))),
+        Ok(Some(free)) if free / 10 < needed / 9 => {
+            warning(field, format!("Only {} are free for {}", units::size(free), units::size(needed)), "make room before the disk is nearly full")
+        }
+        Ok(Some(free)) => Outcome::Passed(format!("{} free for {}", units::size(free), units::size(needed))),
         Ok(None) => Outcome::Passed("the destination sets no limit, or does not tell one".to_owned()),
-        Err(error) => outcome(Err(error), "paths.web_root").on("destination"),
-    };
-    made("free_space_for_files", "destination", began, verdict)
+        Err(error) => Outcome::Failed(finding(&error, field), error.kind),
+    }
 }
 
 /// A WordPress is where its `wp-config.php` is.

@@ -6,6 +6,8 @@ pub mod address;
 pub mod config;
 pub mod detect;
 pub mod maintenance;
+pub mod network;
+pub mod rewriting;
 pub mod serialized;
 
 /// The configuration file, relative to the web root. Never copied as it is: the configuration step writes it.

@@ -3,6 +3,7 @@
 mod drive;
 mod fingerprint;
 mod hold;
+mod room;
 mod shop;
 mod wordpress;
 

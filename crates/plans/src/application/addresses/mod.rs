@@ -9,15 +9,18 @@
 //! All hashes are planned before the first change, from rows that the last pass proved equal to the source's.
 
 mod batch;
+mod columns;
 mod find;
 
 pub use batch::edited;
-pub use find::rewriter;
+pub use find::{own_domains, rewriting};
 
 use super::job::{Job, ledger, ledgers, recall, value};
 use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
-use crate::wordpress::address::Rewriter;
+use crate::wordpress::address::Address;
+use crate::wordpress::rewriting::Rewriting;
 use batch::{Batch, Row, hash, read_batch, write_batch};
+use columns::{Column, rewritable};
 use engine::{StepContext, StepError};
 use futures::TryStreamExt;
 use movers::databases::{DatabaseMover, DatabasePlan};
@@ -54,6 +57,9 @@ pub struct Rewritten {
     /// Rows changed, per table.
     pub tables: BTreeMap<String, u64>,
     pub rows: u64,
+    /// Sites of a network that keep a domain of their own.
+    #[serde(default)]
+    pub own_domains: Vec<String>,
     pub left_count: u64,
     /// The first of them.
     pub left: Vec<Left>,
@@ -69,19 +75,18 @@ pub struct Addresses<'a> {
     pub cx: &'a StepContext,
     pub observer: &'a RunObserver,
     editor: Arc<dyn CellEditor>,
-    rewriter: Rewriter,
-    prefix: String,
+    rewriting: Rewriting,
 }
 
 impl<'a> Addresses<'a> {
-    pub async fn new(job: &Job, cx: &'a StepContext, observer: &'a RunObserver, rewriter: Rewriter) -> StepResult<Option<Self>> {
+    pub async fn new(job: &Job, cx: &'a StepContext, observer: &'a RunObserver, rewriting: Rewriting) -> StepResult<Option<Self>> {
         let site = job.site().await?;
-        let (Some(database), Some(wordpress)) = (&site.destination.database, &site.wordpress) else { return Ok(None) };
+        let Some(database) = &site.destination.database else { return Ok(None) };
         let Some(editor) = database.cells() else {
             let message = format!("The site's address cannot be rewritten in {}: its connector cannot change single values", database.location());
             return Err(failed(ErrorKind::Unsupported, message, "Leave destination.url out and rewrite the address by other means"));
         };
-        Ok(Some(Self { cx, observer, editor, rewriter, prefix: wordpress.prefix.clone() }))
+        Ok(Some(Self { cx, observer, editor, rewriting }))
     }
 
     /// Plans (unless planned) and applies what is pending. Repeatable.
@@ -109,7 +114,7 @@ impl<'a> Addresses<'a> {
     async fn plan(&self, own: &RunLedger, plan: &DatabasePlan) -> StepResult<()> {
         let mut seq = 0;
         let mut left = Leftovers::default();
-        let tables: Vec<&Table> = plan.schema.tables.iter().filter(|t| t.name.name.starts_with(&self.prefix)).collect();
+        let tables: Vec<&Table> = plan.schema.tables.iter().filter(|t| t.name.name.starts_with(&self.rewriting.prefix)).collect();
         for (index, table) in tables.iter().enumerate() {
             self.stop_if_asked()?;
             let progress = index as f64 * 100.0 / tables.len() as f64;
@@ -119,7 +124,7 @@ impl<'a> Addresses<'a> {
                 destination: table.name.to_string(),
                 progress,
             });
-            let columns = text_columns(table);
+            let columns = rewritable(table);
             if columns.is_empty() {
                 continue;
             }
@@ -137,48 +142,63 @@ impl<'a> Addresses<'a> {
         self.cx.remember(LEFT, Some(value(&left))).await
     }
 
-    async fn plan_table(&self, own: &RunLedger, table: &Table, columns: &[String], seq: &mut u64, left: &mut Leftovers) -> StepResult<()> {
+    async fn plan_table(&self, own: &RunLedger, table: &Table, columns: &[Column], seq: &mut u64, left: &mut Leftovers) -> StepResult<()> {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut rows = self.editor.containing(table, columns, &self.rewriter.needles());
+        let names: Vec<String> = columns.iter().map(|c| c.name.clone()).collect();
+        let mut rows = self.editor.containing(table, &names, &self.rewriting.needles(&table.name.name));
         while let Some(row) = rows.try_next().await.map_err(step_error)? {
             let change = self.change(table, columns, &row, Some(left));
             if change.changed {
                 batch.push(Row { before: hash(&row.values), after: hash(&change.values), key: row.key });
             }
             if batch.len() == BATCH {
-                write_batch(own, table, columns, &mut batch, seq).await?;
+                write_batch(own, table, &names, &mut batch, seq).await?;
             }
         }
-        if batch.is_empty() { Ok(()) } else { write_batch(own, table, columns, &mut batch, seq).await }
+        if batch.is_empty() { Ok(()) } else { write_batch(own, table, &names, &mut batch, seq).await }
     }
 
-    /// The row's new values. A value that would not fit its column, or that PHP itself could not read, stays.
-    fn change(&self, table: &Table, columns: &[String], row: &Cells, mut left: Option<&mut Leftovers>) -> Change {
-        let mut changed = false;
-        let mut values = row.values.clone();
-        for (name, cell) in columns.iter().zip(values.iter_mut()) {
-            let Some(bytes) = cell else { continue };
-            let new = self.rewriter.value(bytes);
-            let mut reason = (new.malformed > 0).then(|| "a PHP-serialised value in it is malformed, so PHP cannot read it either".to_owned());
-            if let Some(text) = new.bytes {
-                match too_long(table, name, &text) {
+    /// The row's new values. A value that would not fit its column, that is no text, or that PHP itself could not read, stays.
+    fn change(&self, table: &Table, columns: &[Column], row: &Cells, mut left: Option<&mut Leftovers>) -> Change {
+        let mut change = Change { values: row.values.clone(), changed: false };
+        let names: Vec<String> = columns.iter().map(|c| c.name.clone()).collect();
+        let whole: BTreeMap<usize, Vec<u8>> = self.rewriting.whole_cells(&table.name.name, &names, &row.values).into_iter().collect();
+        for (at, column) in columns.iter().enumerate() {
+            let Some(Some(bytes)) = row.values.get(at) else { continue };
+            let (new, mut reason) = match whole.get(&at) {
+                Some(new) => (Some(new.clone()), None),
+                None => self.cell(column, bytes),
+            };
+            if let Some(new) = new {
+                match column.too_long(&new) {
+                    Some(limit) => reason = Some(format!("the new value is longer than the column's {limit}")),
                     None => {
-                        *cell = Some(text);
-                        changed = true;
+                        change.values[at] = Some(new);
+                        change.changed = true;
                     }
-                    Some(limit) => reason = Some(format!("the new value is longer than the column's {limit} characters")),
                 }
             }
             if let (Some(reason), Some(left)) = (reason, left.as_deref_mut()) {
-                left.note(Left { table: table.name.to_string(), key: Some(row.key.clone()), column: name.clone(), reason });
+                left.note(Left { table: table.name.to_string(), key: Some(row.key.clone()), column: column.name.clone(), reason });
             }
         }
-        Change { values, changed }
+        change
+    }
+
+    /// The new value of a cell, and why something in it stays.
+    fn cell(&self, column: &Column, bytes: &[u8]) -> (Option<Vec<u8>>, Option<String>) {
+        let new = self.rewriting.value(bytes);
+        if column.binary && std::str::from_utf8(bytes).is_err() {
+            let holds = new.bytes.is_some() || new.malformed > 0;
+            return (None, holds.then(|| "the value is binary data and no UTF-8 text".to_owned()));
+        }
+        (new.bytes, (new.malformed > 0).then(|| "a PHP-serialised value in it is malformed, so PHP cannot read it either".to_owned()))
     }
 
     async fn apply(&self, own: &RunLedger, plan: &DatabasePlan, chunk: &Chunk) -> StepResult<()> {
         let (batch, table) = read_batch(plan, chunk)?;
         let rows = self.fetch(&batch, table).await?;
+        let columns = columns::named(table, &batch.columns);
         let mut updates = Vec::new();
         for planned in &batch.rows {
             let found = rows.get(&planned.key).ok_or_else(|| disturbed(table, &planned.key))?;
@@ -186,7 +206,7 @@ impl<'a> Addresses<'a> {
             if now == planned.after {
                 continue;
             }
-            let change = self.change(table, &batch.columns, found, None);
+            let change = self.change(table, &columns, found, None);
             if now != planned.before || hash(&change.values) != planned.after {
                 return Err(disturbed(table, &planned.key));
             }
@@ -206,10 +226,15 @@ impl<'a> Addresses<'a> {
         Ok(rows.into_iter().map(|cells| (cells.key.clone(), cells)).collect())
     }
 
+    fn pairs(&self) -> impl Iterator<Item = &(Address, Address)> {
+        self.rewriting.addresses.iter().flat_map(|a| a.pairs())
+    }
+
     async fn summary(&self, own: &RunLedger) -> StepResult<Rewritten> {
         let mut out = Rewritten {
-            from: self.rewriter.pairs().iter().map(|(from, _)| from.to_string()).collect(),
-            to: self.rewriter.pairs().first().map(|(_, to)| to.to_string()).unwrap_or_default(),
+            from: self.pairs().map(|(from, _)| from.to_string()).collect(),
+            to: self.pairs().next().map(|(_, to)| to.to_string()).unwrap_or_default(),
+            own_domains: own_domains(self.cx).await?,
             ..Rewritten::default()
         };
         for (table, keys) in edited(own).await? {
@@ -268,21 +293,4 @@ impl Leftovers {
 fn disturbed(table: &Table, key: &Key) -> StepError {
     let message = format!("A row of {} changed at the destination while the site's address was rewritten (key {key:?})", table.name);
     failed(ErrorKind::Changed, message, "Somebody else writes to the destination database; stop it, roll back and start again")
-}
-
-/// Columns that hold text and are neither computed nor part of the key.
-fn text_columns(table: &Table) -> Vec<String> {
-    let textual = |kind: &str| {
-        let kind = kind.to_ascii_lowercase();
-        kind.contains("char") || kind.contains("text") || kind.starts_with("json")
-    };
-    table.columns.iter().filter(|c| textual(&c.type_name) && !c.generated && !table.key.contains(&c.name)).map(|c| c.name.clone()).collect()
-}
-
-/// The column's limit in characters, when the new value exceeds it.
-fn too_long(table: &Table, column: &str, text: &[u8]) -> Option<usize> {
-    let kind = &table.columns.iter().find(|c| c.name == column)?.type_name;
-    let open = kind.find("char(")? + "char(".len();
-    let limit: usize = kind[open..].split(')').next()?.trim().parse().ok()?;
-    (String::from_utf8_lossy(text).chars().count() > limit).then_some(limit)
 }
