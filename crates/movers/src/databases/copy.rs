@@ -3,15 +3,16 @@
 use super::chunk::{self, RangeResult, RangeSpec};
 use super::retry::with_retries;
 use super::{AppliedObject, DatabaseMover, DatabasePlan};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use ports::databases::{RowSource, RowTarget, Table, View};
+use ports::databases::{Fingerprint, Phase, Reading, RowBlock, RowSource, RowTarget, Table, View};
 use ports::ledger::{Chunk, NewChunk};
 use ports::observe::Operation;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +61,14 @@ impl DatabaseMover {
         if pending {
             let snapshots = ledger.recall(SNAPSHOTS).await?.and_then(|v| v.as_u64()).unwrap_or(0) + 1;
             ledger.remember(SNAPSHOTS, Some(json!(snapshots))).await?;
+            if snapshots > 1 {
+                // Ranges may hold what an earlier try brought: their keys find it, and hold off a writer that was thought dead.
+                self.create_phase(plan, Phase::Keys, target, observer, stop).await?;
+            }
             let record = self.options.single_pass && snapshots == 1;
-            self.copy_pending(plan, ledger, source, target, record, observer, stop).await?;
+            let totals = ledger.totals().await?;
+            let done = AtomicU64::new(totals.chunks_done);
+            self.copy_pending(&Bulk { plan, ledger, source, target, observer, stop, record, total: totals.chunks, done }).await?;
             if record {
                 ledger.remember(FINAL, Some(json!(true))).await?;
             }
@@ -112,46 +119,72 @@ impl DatabaseMover {
         (RANGE_BYTES / row).clamp(500, self.options.rows_per_range)
     }
 
-    async fn copy_pending(
-        &self,
-        plan: &DatabasePlan,
-        ledger: &dyn Ledger,
-        source: &dyn RowSource,
-        target: &dyn RowTarget,
-        record: bool,
-        observer: &dyn Observer,
-        stop: &CancellationToken,
-    ) -> Result<()> {
-        let chunks = chunk::pages(ledger, true);
-        chunks.try_for_each_concurrent(self.options.parallel, |chunk| self.copy_range(plan, ledger, source, target, chunk, record, observer, stop)).await
+    async fn copy_pending(&self, bulk: &Bulk<'_>) -> Result<()> {
+        let chunks = chunk::pages(bulk.ledger, true);
+        chunks.try_for_each_concurrent(self.options.parallel, |chunk| self.copy_range(bulk, chunk)).await
     }
 
-    #[allow(clippy::too_many_arguments)]
-    async fn copy_range(
-        &self,
-        plan: &DatabasePlan,
-        ledger: &dyn Ledger,
-        source: &dyn RowSource,
-        target: &dyn RowTarget,
-        chunk: Chunk,
-        record: bool,
-        observer: &dyn Observer,
-        stop: &CancellationToken,
-    ) -> Result<()> {
+    async fn copy_range(&self, bulk: &Bulk<'_>, chunk: Chunk) -> Result<()> {
         let spec = chunk::decode(&chunk)?;
-        let table = chunk::table(plan, &spec, chunk.seq)?;
+        let table = chunk::table(bulk.plan, &spec, chunk.seq)?;
         let what = format!("table {}", table.name);
-        let result = with_retries(self.options.retries, &what, observer, stop, || replace_range(source, target, table, &spec, observer)).await?;
-        if record {
-            let fingerprint = source.fingerprint(table, &spec.range).await?;
-            ledger.remember(&chunk::fingerprint_key(chunk.seq), Some(chunk::fingerprint_note(&fingerprint))).await?;
+        let copy = || copy_rows(bulk, table, &spec);
+        let (result, fingerprint) = with_retries(self.options.retries, &what, bulk.observer, bulk.stop, copy).await?;
+        if let Some(fingerprint) = fingerprint {
+            bulk.ledger.remember(&chunk::fingerprint_key(chunk.seq), Some(chunk::fingerprint_note(&fingerprint))).await?;
         }
-        ledger.done(vec![chunk::done(&chunk, &result)]).await?;
-        observer.meter().finished(result.rows);
-        let totals = ledger.totals().await?;
-        let percent = if totals.chunks == 0 { 100.0 } else { totals.chunks_done as f64 * 100.0 / totals.chunks as f64 };
-        observer.operation(operation("database_copy", &table.name.to_string(), self, percent));
+        bulk.ledger.done(vec![chunk::done(&chunk, &result)]).await?;
+        bulk.observer.meter().finished(result.rows);
+        let done = bulk.done.fetch_add(1, Ordering::Relaxed) + 1;
+        bulk.observer.operation(operation("database_copy", &table.name.to_string(), self, done as f64 * 100.0 / bulk.total.max(1) as f64));
         Ok(())
+    }
+}
+
+/// One bulk copy on its way.
+struct Bulk<'a> {
+    plan: &'a DatabasePlan,
+    ledger: &'a dyn Ledger,
+    source: &'a dyn RowSource,
+    target: &'a dyn RowTarget,
+    observer: &'a dyn Observer,
+    stop: &'a CancellationToken,
+    /// The fingerprints of this snapshot are the final ones.
+    record: bool,
+    /// Chunks of the ledger, and those that are done.
+    total: u64,
+    done: AtomicU64,
+}
+
+/// Copies a range, with the source's fingerprint when it is to be recorded: from the same reading where the engine can.
+async fn copy_rows(bulk: &Bulk<'_>, table: &Table, spec: &RangeSpec) -> Result<(RangeResult, Option<Fingerprint>)> {
+    if !bulk.record {
+        return Ok((replace_range(bulk.source, bulk.target, table, spec, bulk.observer).await?, None));
+    }
+    let Some(reading) = bulk.source.rows_with_fingerprint(table, &spec.range) else {
+        let result = replace_range(bulk.source, bulk.target, table, spec, bulk.observer).await?;
+        return Ok((result, Some(bulk.source.fingerprint(table, &spec.range).await?)));
+    };
+    let seen: Arc<Mutex<Option<Fingerprint>>> = Arc::default();
+    let keep = Arc::clone(&seen);
+    let rows = reading.try_filter_map(move |part| {
+        let block = match part {
+            Reading::Rows(block) => Some(block),
+            Reading::Fingerprint(fingerprint) => {
+                *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
+                None
+            }
+        };
+        futures::future::ready(Ok(block))
+    });
+    let result = write_range(bulk.target, table, spec, rows.boxed(), bulk.observer).await?;
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match seen.filter(|f| f.rows == result.rows) {
+        Some(fingerprint) => Ok((result, Some(fingerprint))),
+        None => {
+            let reason = "the source's rows ended without a fingerprint that fits them";
+            Err(ConnectorError::new(ErrorKind::Corrupt, "copy", format!("table {}", table.name), reason).permanent())
+        }
     }
 }
 
@@ -163,9 +196,19 @@ pub(super) async fn replace_range(
     spec: &RangeSpec,
     observer: &dyn Observer,
 ) -> Result<RangeResult> {
+    write_range(target, table, spec, source.rows(table, &spec.range), observer).await
+}
+
+async fn write_range(
+    target: &dyn RowTarget,
+    table: &Table,
+    spec: &RangeSpec,
+    rows: BoxStream<'static, Result<RowBlock>>,
+    observer: &dyn Observer,
+) -> Result<RangeResult> {
     let (bytes, sent) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (count_bytes, count_rows) = (bytes.clone(), sent.clone());
-    let stream = source.rows(table, &spec.range).inspect_ok(move |block| {
+    let stream = rows.inspect_ok(move |block| {
         count_bytes.fetch_add(block.data.len() as u64, Ordering::Relaxed);
         count_rows.fetch_add(block.rows, Ordering::Relaxed);
     });

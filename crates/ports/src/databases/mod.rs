@@ -68,6 +68,14 @@ pub struct Fingerprint {
     pub hash: String,
 }
 
+/// What [`RowSource::rows_with_fingerprint`] streams.
+#[derive(Debug, Clone)]
+pub enum Reading {
+    Rows(RowBlock),
+    /// Once, after the last row.
+    Fingerprint(Fingerprint),
+}
+
 /// How to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
@@ -115,6 +123,12 @@ pub trait RowSource: Send + Sync {
     fn rows(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<RowBlock>>;
 
     async fn fingerprint(&self, table: &Table, range: &KeyRange) -> Result<Fingerprint>;
+
+    /// [`RowSource::rows`] that end with their fingerprint, the same that [`RowSource::fingerprint`] gives: each row's hash is computed in the
+    /// database, in the statement that reads the row, so the range is read once. `None`: this engine cannot do both at once.
+    fn rows_with_fingerprint(&self, _table: &Table, _range: &KeyRange) -> Option<BoxStream<'static, Result<Reading>>> {
+        None
+    }
 
     /// Key and content hash of each row of a range, in key order, to name the rows that differ. Without a key: an error `Unsupported`.
     fn row_hashes(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<(Key, String)>>;

@@ -4,6 +4,7 @@
 //! server    how to reach it, how a session is set up      values   how each column type travels
 //! snapshot  one moment for several sessions               ranges   keys and key ranges as SQL
 //! schema    what there is (tables: columns and keys)      source   reading    split  cutting into ranges
+//! rows      blocks of rows                                fingerprint  content hashes of rows and ranges
 //! ddl       definitions taken apart and adapted           target   writing    load   the bulk statements
 //! create    objects at the destination                    cells    single cells      checks  before anything moves
 //! ```
@@ -15,10 +16,12 @@ mod checks;
 mod create;
 mod ddl;
 mod errors;
+mod fingerprint;
 mod load;
 mod pool;
 mod quote;
 mod ranges;
+mod rows;
 mod schema;
 mod server;
 mod snapshot;

@@ -1,23 +1,20 @@
 //! Reading: rows, fingerprints and row hashes over the sessions of one view.
 
 use super::errors::failure;
+use super::fingerprint::row_hash;
 use super::pool::{Lease, Pool};
 use super::quote::ident;
 use super::ranges::{condition, key_columns, key_expression, key_part, order_expression};
-use super::values::{canonical, escape, read_expression, written};
-use super::{schema, split};
-use bytes::Bytes;
+use super::{fingerprint, rows, schema, split};
 use futures::stream::{self, BoxStream, StreamExt};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, QueryResult, Row, TextProtocol, Value};
-use ports::databases::{Fingerprint, Key, KeyRange, RowBlock, RowFormat, RowSource, Schema, Table};
+use ports::databases::{Fingerprint, Key, KeyRange, Reading, RowBlock, RowFormat, RowSource, Schema, Table};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// A block is sent when it has reached this size.
-const BLOCK: usize = 1 << 20;
 const PENDING_BLOCKS: usize = 2;
 
 #[derive(Debug)]
@@ -55,22 +52,20 @@ impl RowSource for MySqlSource {
 
     fn rows(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<RowBlock>> {
         let (pool, table, range) = (Arc::clone(&self.pool), table.clone(), range.clone());
-        produce(move |out| async move { send_rows(pool, &table, &range, out).await })
+        produce(move |out| async move { rows::send(pool, &table, &range, out).await })
     }
 
     async fn fingerprint(&self, table: &Table, range: &KeyRange) -> Result<Fingerprint> {
-        let sql = format!(
-            "SELECT COUNT(*), CAST(SUM(CAST(CONV(LEFT({},16),16,10) AS UNSIGNED)) AS CHAR) FROM {} WHERE {}",
-            row_hash(table),
-            ident(&table.name.name),
-            condition(table, range)
-        );
         let mut lease = self.pool.lease().await?;
         lease.begin();
-        let row: Option<(u64, Option<String>)> = lease.query_first(sql).await.map_err(|e| failed(&self.pool, "fingerprint", table, e))?;
+        let found = fingerprint::of_range(&mut lease, table, range).await.map_err(|e| failed(&self.pool, "fingerprint", table, e))?;
         lease.calm();
-        let (rows, sum) = row.unwrap_or_default();
-        Ok(Fingerprint { rows, hash: sum.unwrap_or_else(|| "0".to_owned()) })
+        Ok(found)
+    }
+
+    fn rows_with_fingerprint(&self, table: &Table, range: &KeyRange) -> Option<BoxStream<'static, Result<Reading>>> {
+        let (pool, table, range) = (Arc::clone(&self.pool), table.clone(), range.clone());
+        Some(produce(move |out| async move { rows::send_with_fingerprint(pool, &table, &range, out).await }))
     }
 
     fn row_hashes(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<(Key, String)>> {
@@ -86,12 +81,6 @@ impl RowSource for MySqlSource {
         self.pool.close().await;
         Ok(())
     }
-}
-
-/// SHA-256 over the canonical form of a row, in hexadecimal. (MD5 left MySQL with 9.6.)
-pub(super) fn row_hash(table: &Table) -> String {
-    let cells: Vec<_> = table.columns.iter().map(canonical).collect();
-    format!("SHA2(CONCAT_WS(_binary',',{}),256)", cells.join(","))
 }
 
 pub(super) fn subject(pool: &Pool, table: &Table) -> String {
@@ -113,47 +102,6 @@ where
     let end = stream::once(work(out)).filter_map(|outcome| async { outcome.err().map(Err) });
     let items = stream::unfold(items, |mut items| async { items.recv().await.map(|item| (Ok(item), items)) });
     stream::select(items, end).boxed()
-}
-
-async fn send_rows(pool: Arc<Pool>, table: &Table, range: &KeyRange, out: mpsc::Sender<RowBlock>) -> Result<()> {
-    let columns: Vec<_> = written(&table.columns).map(read_expression).collect();
-    let sql = format!("SELECT {} FROM {} WHERE {}", columns.join(","), ident(&table.name.name), condition(table, range));
-    let mut lease = pool.lease().await?;
-    let mut block = Vec::with_capacity(BLOCK + BLOCK / 8);
-    let mut rows = 0;
-    let broken = |e| failed(&pool, "read", table, e);
-    lease.begin();
-    lease.query_iter(sql).await.map_err(broken)?;
-    // From here the session survives being dropped: what is left of the answer is skipped before its next statement.
-    lease.calm();
-    while let Some(row) = next(&mut lease).await.map_err(broken)? {
-        append(row, &mut block);
-        rows += 1;
-        if block.len() >= BLOCK {
-            let data = Bytes::from(std::mem::replace(&mut block, Vec::with_capacity(BLOCK + BLOCK / 8)));
-            if out.send(RowBlock { rows: std::mem::take(&mut rows), data }).await.is_err() {
-                return Ok(());
-            }
-        }
-    }
-    if rows > 0 {
-        // The receiver is gone only when nobody wants the rows any more.
-        out.send(RowBlock { rows, data: block.into() }).await.ok();
-    }
-    Ok(())
-}
-
-fn append(row: Row, block: &mut Vec<u8>) {
-    for (at, value) in row.unwrap_raw().into_iter().enumerate() {
-        if at > 0 {
-            block.push(b'\t');
-        }
-        match value {
-            Some(Value::Bytes(bytes)) => escape(&bytes, block),
-            _ => block.extend_from_slice(b"\\N"),
-        }
-    }
-    block.push(b'\n');
 }
 
 async fn send_hashes(pool: Arc<Pool>, table: &Table, range: &KeyRange, out: mpsc::Sender<(Key, String)>) -> Result<()> {

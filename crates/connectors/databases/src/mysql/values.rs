@@ -93,20 +93,26 @@ pub(super) fn insert_literal(column: &Column, value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Expressions for the fingerprint of one column, each plain text or bytes that cannot contain the separator unless a length
-/// stands before it. Equal values give equal bytes on MySQL and MariaDB alike.
-pub(super) fn canonical(column: &Column) -> String {
+/// stands before it. Equal values give equal bytes on MySQL and MariaDB alike. None is NULL where the column is declared without
+/// NULLs; one that is there all the same makes the whole row's form NULL, which equals no other.
+pub(super) fn canonical(column: &Column) -> Vec<String> {
     let name = ident(&column.name);
+    let or = |value: String, else_: &str| if column.nullable { format!("IFNULL({value},{else_})") } else { value };
     match form(column) {
-        Form::Integer | Form::Plain | Form::Ascii => format!("IFNULL({name},'N')"),
-        Form::Bit => format!("IFNULL({name}+0,'N')"),
-        Form::Spatial => format!("IFNULL(HEX({name}),'N')"),
-        Form::Float => canonical_float(&name),
-        Form::Text | Form::Choice | Form::Binary => format!("IFNULL(LENGTH({name}),'N'),IFNULL(CAST({name} AS BINARY),'')"),
-        Form::Json => {
-            let text = format!("CAST({name} AS CHAR CHARACTER SET utf8mb4)");
-            format!("IFNULL(LENGTH({text}),'N'),IFNULL(CAST({text} AS BINARY),'')")
-        }
+        Form::Integer | Form::Plain | Form::Ascii => vec![or(name, "'N'")],
+        Form::Bit => vec![or(format!("{name}+0"), "'N'")],
+        Form::Spatial => vec![or(format!("HEX({name})"), "'N'")],
+        Form::Float => vec![canonical_float(&name)],
+        // Long values would not fit into one string with the rest of their row.
+        Form::Text | Form::Binary if is_long(column) => vec![or(format!("SHA2({name},256)"), "'N'")],
+        Form::Text | Form::Choice | Form::Binary => vec![or(format!("LENGTH({name})"), "'N'"), or(format!("CAST({name} AS BINARY)"), "''")],
+        Form::Json => vec![or(format!("SHA2(CAST({name} AS CHAR CHARACTER SET utf8mb4),256)"), "'N'")],
     }
+}
+
+fn is_long(column: &Column) -> bool {
+    let name = column.type_name.to_ascii_lowercase();
+    ["mediumtext", "longtext", "mediumblob", "longblob"].iter().any(|long| name.starts_with(long))
 }
 
 /// The text form of a double differs between the two products (and may lose digits inside an expression), the conversion to
