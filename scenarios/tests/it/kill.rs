@@ -113,7 +113,8 @@ fn note_inodes(dir: &Path, seen: &mut HashMap<std::path::PathBuf, u64>) -> u64 {
 
 /// What differs between two trees, by name, kind, mode, size and content; empty when nothing does.
 fn differences(left: &Path, right: &Path) -> String {
-    let list = "find . -printf '%P %y %m %s %l\\n' | sort";
+    // A directory that ever held more names (staging ones) may stay larger.
+    let list = "find . -type d -printf '%P %y %m\\n' -o -printf '%P %y %m %s %l\\n' | sort";
     let script = format!("diff <(cd \"$0\" && {list}) <(cd \"$1\" && {list}); diff -rq --no-dereference \"$0\" \"$1\"");
     let output = std::process::Command::new("bash").args(["-c", &script]).args([left, right]).output().expect("diff");
     String::from_utf8_lossy(&output.stdout).lines().take(40).collect::<Vec<_>>().join("\n")

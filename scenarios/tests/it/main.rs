@@ -5,6 +5,8 @@ mod database_mover;
 mod faults;
 mod files_mover;
 mod kill;
+mod kill_proxy;
+mod kill_s3;
 mod plan;
 mod product;
 mod tree;

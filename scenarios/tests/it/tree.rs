@@ -22,6 +22,19 @@ pub fn make_large(path: &Path, size: u64) {
     std::io::copy(&mut std::io::Read::take(&mut reader, size), &mut out).expect("write");
 }
 
+/// A file of `size` bytes in which no two megabytes are alike, quickly; gives the hash of it.
+pub fn make_huge(path: &Path, size: u64) -> String {
+    let mut block = vec![0; 1 << 20];
+    blake3::Hasher::new().update(path.as_os_str().as_encoded_bytes()).finalize_xof().fill(&mut block);
+    let (mut file, mut hasher) = (std::fs::File::create(path).expect("a file"), blake3::Hasher::new());
+    for n in 0..size >> 20 {
+        block[..8].copy_from_slice(&n.to_le_bytes());
+        std::io::Write::write_all(&mut file, &block).expect("write");
+        hasher.update(&block);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 /// Writes into a new file until its file system is full.
 pub fn fill(path: &Path) {
     let mut file = std::fs::File::create(path).expect("a file");
