@@ -37,7 +37,7 @@ impl Fault {
         let what = match (self.side, self.error.kind) {
             (_, ErrorKind::Changed) => What::Changed,
             (Side::Source, ErrorKind::NotFound) => What::Vanished,
-            (Side::Source, ErrorKind::Permission) => What::Unreadable,
+            (Side::Source, ErrorKind::Permission | ErrorKind::Name) => What::Unreadable,
             (Side::Target, ErrorKind::Name | ErrorKind::AlreadyExists) => What::Refused,
             _ => return Err(self.error),
         };
@@ -47,17 +47,19 @@ impl Fault {
 
 /// What was seen of a body so far.
 struct Seen {
-    running: Running,
+    bytes: u64,
+    /// `None`: the destination gives the hash of what it takes.
+    running: Option<Running>,
     fault: Option<ConnectorError>,
 }
 
-/// A body under watch: hashed, counted, and cut off as soon as it is not exactly as long as promised.
+/// A body under watch: counted, hashed unless the destination does, and cut off as soon as it is not exactly as long as promised.
 pub(super) struct Watch(Arc<Mutex<Seen>>);
 
 impl Watch {
-    /// Wraps `body`, which must have `size` bytes. `what` names it in errors.
-    pub(super) fn over(body: Body, size: u64, kind: DigestKind, part_size: Option<u64>, flow: Arc<Flow>, what: String) -> (Self, Body) {
-        let seen = Arc::new(Mutex::new(Seen { running: Running::new(kind, part_size), fault: None }));
+    /// Wraps `body`, which must have `size` bytes. `hash`: the kind to hash it in. `what` names it in errors.
+    pub(super) fn over(body: Body, size: u64, hash: Option<DigestKind>, flow: Arc<Flow>, what: String) -> (Self, Body) {
+        let seen = Arc::new(Mutex::new(Seen { bytes: 0, running: hash.map(|kind| Running::new(kind, None)), fault: None }));
         let watch = Self(seen.clone());
         let end = futures::stream::once(async { None });
         let watched = body.map(Some).chain(end).filter_map(move |piece| {
@@ -75,19 +77,20 @@ impl Watch {
         }
     }
 
-    /// The hash, when the body was read to its promised end; otherwise the destination took less than it was given.
+    /// The hash, when the body was read to its promised end; otherwise the destination took less than it was given. `taken`: what the
+    /// destination says of what it took, which counts where the body was not hashed here.
     #[expect(clippy::result_large_err, reason = "a fault is a connector's error, which is as large")]
-    pub(super) fn digest(self, size: u64, what: &str) -> Result<Digest, Fault> {
+    pub(super) fn digest(self, size: u64, what: &str, taken: Option<Digest>) -> Result<Digest, Fault> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fault) = seen.fault.take() {
             return Err(Fault::source(fault));
         }
-        let running = std::mem::replace(&mut seen.running, Running::new(DigestKind::Blake3, None));
-        if running.bytes != size {
-            let reason = format!("only {} of {size} bytes were taken", running.bytes);
-            return Err(Fault::target(ConnectorError::new(ErrorKind::Protocol, "write", what, reason)));
+        let broken = |reason: String| Fault::target(ConnectorError::new(ErrorKind::Protocol, "write", what, reason));
+        if seen.bytes != size {
+            return Err(broken(format!("only {} of {size} bytes were taken", seen.bytes)));
         }
-        Ok(running.finish())
+        let own = seen.running.take().map(Running::finish);
+        own.or(taken).ok_or_else(|| broken("the destination did not tell the hash of what it took".to_owned()))
     }
 }
 
@@ -97,14 +100,17 @@ fn step(seen: &Mutex<Seen>, piece: Option<Result<Bytes>>, size: u64, flow: &Flow
         return None;
     }
     let fault = match piece {
-        Some(Ok(bytes)) if seen.running.bytes + bytes.len() as u64 <= size => {
+        Some(Ok(bytes)) if seen.bytes + bytes.len() as u64 <= size => {
             flow.count(bytes.len() as u64);
-            seen.running.update(&bytes);
+            seen.bytes += bytes.len() as u64;
+            if let Some(running) = &mut seen.running {
+                running.update(&bytes);
+            }
             return Some(Ok(bytes));
         }
-        None if seen.running.bytes == size => return None,
+        None if seen.bytes == size => return None,
         Some(Ok(_)) => changed(what, format!("it has more than the {size} bytes that it had when it was opened")),
-        None => changed(what, format!("it ended after {} of {size} bytes", seen.running.bytes)),
+        None => changed(what, format!("it ended after {} of {size} bytes", seen.bytes)),
         Some(Err(error)) => error,
     };
     let passed_on = ConnectorError::new(fault.kind, fault.operation.clone(), fault.subject.clone(), fault.reason.clone());

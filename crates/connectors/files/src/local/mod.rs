@@ -98,9 +98,9 @@ impl FileTarget for LocalFiles {
         self.blocking(Root::prepare).await
     }
 
-    async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<()> {
+    async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>> {
         self.accepts(&entry.path)?;
-        write::put(self, entry, staging, body).await
+        write::put(self, entry, staging, body).await.map(|()| None)
     }
 
     async fn make(&self, entry: &Entry) -> Result<()> {

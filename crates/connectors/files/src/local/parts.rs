@@ -60,7 +60,7 @@ impl PartTarget for LocalParts {
         };
         let (written, fed): (Result<()>, Result<()>) = tokio::join!(writer, feeder);
         fed.and(written)?;
-        Ok(Part { number, size, receipt: String::new() })
+        Ok(Part { number, size, receipt: String::new(), hash: None })
     }
 
     async fn complete(&self, entry: &Entry, upload: &str, parts: &[Part]) -> Result<()> {

@@ -44,6 +44,7 @@ where
                 (kind, reason, advice)
             }
         }
+        SdkError::ConstructionFailure(_) => (ErrorKind::Name, "no request can be built for this name".to_owned(), "Rename it, or leave it out"),
         _ => (ErrorKind::Internal, "the request could not be built".to_owned(), ""),
     };
     ConnectorError::new(kind, operation, subject, reason).advice(advice).because(error)

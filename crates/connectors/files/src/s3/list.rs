@@ -5,6 +5,7 @@ use super::{Store, keys, levels};
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{EncodingType, Object};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::stream::{self, BoxStream, StreamExt};
 use ports::files::{Entry, EntryKind, FilePath};
 use ports::{ConnectorError, ErrorKind, Result};
@@ -97,13 +98,18 @@ pub(super) async fn fetch(store: &Store, prefix: &str, token: Option<String>, li
     };
     match request().send().await {
         Ok(page) => Ok((page, false)),
-        Err(SdkError::ResponseError(e)) if e.raw().status().is_success() => {
+        Err(e) if unreadable(&e) => {
             let page = call("list", &store.location, 0, request().encoding_type(EncodingType::Url).send()).await?;
             let encoded = page.encoding_type().is_some();
             Ok((page, encoded))
         }
         Err(e) => Err(tell("list", &store.location, e)),
     }
+}
+
+/// Whether the store said yes in words that cannot be read.
+pub(super) fn unreadable<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.raw_response().is_some_and(|answer| answer.status().is_success())
 }
 
 pub(super) fn plain(key: &str, encoded: bool) -> String {

@@ -130,6 +130,9 @@ impl FileTarget for S3Files {
         if path.as_bytes().is_empty() {
             return refuse("the name is empty");
         }
+        if key.trim().is_empty() {
+            return refuse("no request can name a key of blanks alone");
+        }
         if key.len() > 1024 {
             return refuse(&format!("the key of {} bytes is longer than the 1024 that S3 allows", key.len()));
         }
@@ -153,9 +156,10 @@ impl FileTarget for S3Files {
         write::prepare(&self.store).await
     }
 
-    async fn put(&self, entry: &Entry, _staging: &str, body: Body) -> Result<()> {
+    async fn put(&self, entry: &Entry, _staging: &str, body: Body) -> Result<Option<Digest>> {
         self.accepts(&entry.path)?;
-        write::put(&self.store, entry, body).await
+        let hex = write::put(&self.store, entry, body).await?;
+        Ok(Some(Digest { kind: DigestKind::Md5, hex }))
     }
 
     /// A directory becomes an empty object `name/`. An object has neither mode nor time that listings show, so for a file there

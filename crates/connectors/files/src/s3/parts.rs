@@ -3,14 +3,16 @@
 
 use super::Store;
 use super::error::{call, code, tell};
-use super::list::{bare_etag, keys_below};
+use super::list::{bare_etag, keys_below, plain, unreadable};
 use super::read::stat;
 use super::write::{check_receipt, content_type, metadata, remove_object};
 use crate::body::wrong_length;
 use crate::staging;
 use crate::uploads::{check_complete, foreign_id, upload_is_gone};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, EncodingType, ServerSideEncryption};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body::{Frame, SizeHint};
@@ -40,9 +42,15 @@ impl PartTarget for S3Parts {
         if entry.size().div_ceil(part_size.max(1)) > 10_000 {
             return Err(ConnectorError::new(ErrorKind::Invalid, "begin the upload of", subject, "S3 takes 10,000 parts at most; the parts must be larger"));
         }
+        if key.contains(['\u{fffe}', '\u{ffff}']) {
+            let reason = "the store's answers about an upload are XML, and XML cannot hold its name";
+            return Err(ConnectorError::new(ErrorKind::Name, "begin the upload of", subject, reason).advice("Rename it at the source, or leave it out"));
+        }
         let marker = staging::fixed_name(staging, &entry.path);
-        let remember =
-            store.client.put_object().bucket(&store.bucket).key(format!("{}{marker}", store.prefix)).body(ByteStream::from(key.clone().into_bytes()));
+        let marker_key = format!("{}{marker}", store.prefix);
+        // A process of this run that was killed before it could write down its upload has left it behind, with the marker that it shares with ours.
+        sweep_one(store, &marker_key).await?;
+        let remember = store.client.put_object().bucket(&store.bucket).key(marker_key).body(ByteStream::from(key.clone().into_bytes()));
         call("begin the upload of", &subject, 0, remember.send()).await?;
         let create =
             store.client.create_multipart_upload().bucket(&store.bucket).key(&key).content_type(content_type(entry)).set_metadata(Some(metadata(entry)));
@@ -78,8 +86,9 @@ impl PartTarget for S3Parts {
         }
         let stored = sent?;
         let encrypted = matches!(stored.server_side_encryption(), Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse));
-        check_receipt(store, &subject, stored.e_tag(), encrypted, &feed.md5.clone().finalize().into())?;
-        Ok(Part { number, size, receipt: stored.e_tag().map(bare_etag).unwrap_or_default() })
+        let md5 = feed.md5.clone().finalize();
+        check_receipt(store, &subject, stored.e_tag(), encrypted, &md5.into())?;
+        Ok(Part { number, size, receipt: stored.e_tag().map(bare_etag).unwrap_or_default(), hash: Some(hex::encode(md5)) })
     }
 
     async fn complete(&self, entry: &Entry, upload: &str, parts: &[Part]) -> Result<()> {
@@ -92,10 +101,13 @@ impl PartTarget for S3Parts {
         let request = store.client.complete_multipart_upload().bucket(&store.bucket).key(store.key(&entry.path)).upload_id(id).multipart_upload(list);
         match request.send().await {
             Ok(_) => {}
-            Err(e) if code(&e).0 == "NoSuchUpload" || code(&e).1 == 404 => match stat(store, &entry.path).await? {
-                Some(found) if found.kind == (EntryKind::File { size: entry.size() }) => {}
-                _ => return Err(upload_is_gone(&subject)),
-            },
+            // Ceph calls an upload that is gone one that is being completed right now.
+            Err(e) if is_gone(&e) || (code(&e).1 == 500 && !exists(store, &store.key(&entry.path), id, &subject).await?) => {
+                match stat(store, &entry.path).await? {
+                    Some(found) if found.kind == (EntryKind::File { size: entry.size() }) => {}
+                    _ => return Err(upload_is_gone(&subject)),
+                }
+            }
             Err(e) => return Err(tell("complete the upload of", &subject, e)),
         }
         remove_object(store, &format!("{}{marker}", store.prefix), &subject).await
@@ -110,10 +122,23 @@ impl PartTarget for S3Parts {
     }
 }
 
+fn is_gone<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let (code, status) = code(error);
+    code == "NoSuchUpload" || status == 404
+}
+
+async fn exists(store: &Store, key: &str, id: &str, subject: &str) -> Result<bool> {
+    match store.client.list_parts().bucket(&store.bucket).key(key).upload_id(id).max_parts(1).send().await {
+        Ok(_) => Ok(true),
+        Err(e) if is_gone(&e) => Ok(false),
+        Err(e) => Err(tell("look at the upload of", subject, e)),
+    }
+}
+
 async fn abort_upload(store: &Store, key: &str, id: &str, subject: &str) -> Result<()> {
     match store.client.abort_multipart_upload().bucket(&store.bucket).key(key).upload_id(id).send().await {
         Ok(_) => Ok(()),
-        Err(e) if code(&e).0 == "NoSuchUpload" || code(&e).1 == 404 => Ok(()),
+        Err(e) if is_gone(&e) => Ok(()),
         Err(e) => Err(tell("abort the upload of", subject, e)),
     }
 }
@@ -135,6 +160,19 @@ pub(super) async fn sweep(store: &Store, staging: &str) -> Result<()> {
     }
 }
 
+/// The ids of all uploads of a key. Asked for URL-encoded only where the plain answer cannot be read, as for listings.
+async fn uploads_of(store: &Store, key: &str, subject: &str) -> Result<Vec<String>> {
+    let request = || store.client.list_multipart_uploads().bucket(&store.bucket).prefix(key);
+    let open = match request().send().await {
+        Err(e) if unreadable(&e) => call("list the uploads of", subject, 0, request().encoding_type(EncodingType::Url).send()).await?,
+        Err(e) => return Err(tell("list the uploads of", subject, e)),
+        Ok(open) => open,
+    };
+    let encoded = open.encoding_type().is_some();
+    let ours = open.uploads().iter().filter(|u| u.key().is_some_and(|k| plain(k, encoded) == key));
+    Ok(ours.filter_map(|u| u.upload_id()).map(str::to_owned).collect())
+}
+
 async fn sweep_one(store: &Store, marker: &str) -> Result<()> {
     let subject = format!("s3://{}/{marker}", store.bucket);
     let remembered = match call("read", &subject, 0, store.client.get_object().bucket(&store.bucket).key(marker).send()).await {
@@ -144,13 +182,8 @@ async fn sweep_one(store: &Store, marker: &str) -> Result<()> {
     };
     let key = String::from_utf8_lossy(&remembered).into_owned();
     if !key.is_empty() {
-        let open = call("list the uploads of", &subject, 0, store.client.list_multipart_uploads().bucket(&store.bucket).prefix(&key).send()).await?;
-        for upload in open.uploads() {
-            if let (Some(found), Some(id)) = (upload.key(), upload.upload_id())
-                && found == key
-            {
-                abort_upload(store, found, id, &subject).await?;
-            }
+        for id in uploads_of(store, &key, &subject).await? {
+            abort_upload(store, &key, &id, &subject).await?;
         }
     }
     remove_object(store, marker, &subject).await

@@ -29,7 +29,8 @@ pub(super) fn content_type(entry: &Entry) -> String {
     entry.content_type.clone().or_else(named).unwrap_or_else(|| "application/octet-stream".to_owned())
 }
 
-pub(super) async fn put(store: &Store, entry: &Entry, body: Body) -> Result<()> {
+/// Gives the MD5 of what was sent, in hex.
+pub(super) async fn put(store: &Store, entry: &Entry, body: Body) -> Result<String> {
     let subject = store.subject(&entry.path);
     if entry.size() > SINGLE_PUT_LIMIT {
         return Err(ConnectorError::new(ErrorKind::Invalid, "write", subject, format!("files above {SINGLE_PUT_LIMIT} bytes go in parts")));
@@ -38,7 +39,7 @@ pub(super) async fn put(store: &Store, entry: &Entry, body: Body) -> Result<()> 
     put_object(store, &store.key(&entry.path), &subject, entry, data).await
 }
 
-async fn put_object(store: &Store, key: &str, subject: &str, entry: &Entry, data: Bytes) -> Result<()> {
+async fn put_object(store: &Store, key: &str, subject: &str, entry: &Entry, data: Bytes) -> Result<String> {
     let (size, md5) = (data.len() as u64, Md5::digest(&data));
     let request = store
         .client
@@ -54,7 +55,8 @@ async fn put_object(store: &Store, key: &str, subject: &str, entry: &Entry, data
         .disable_payload_signing();
     let stored = call("write", subject, size, request.send()).await?;
     let encrypted = matches!(stored.server_side_encryption(), Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse));
-    check_receipt(store, subject, stored.e_tag(), encrypted, &md5.into())
+    check_receipt(store, subject, stored.e_tag(), encrypted, &md5.into())?;
+    Ok(hex::encode(md5))
 }
 
 /// The ETag of what was just stored must be its MD5, unless the store encrypts with keys that make it something else.
@@ -79,7 +81,7 @@ pub(super) async fn make(store: &Store, entry: &Entry) -> Result<()> {
         EntryKind::Directory => {
             let mut marker = entry.clone();
             marker.content_type = Some("application/x-directory".to_owned());
-            put_object(store, &format!("{}/", store.key(&entry.path)), &subject, &marker, Bytes::new()).await
+            put_object(store, &format!("{}/", store.key(&entry.path)), &subject, &marker, Bytes::new()).await.map(|_| ())
         }
         EntryKind::File { .. } => match stat(store, &entry.path).await? {
             Some(_) => Ok(()),

@@ -86,9 +86,9 @@ impl FileTarget for SftpFiles {
         self.host.prepare().await
     }
 
-    async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<()> {
+    async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>> {
         self.accepts(&entry.path)?;
-        write::put(&self.host, entry, staging, body).await
+        write::put(&self.host, entry, staging, body).await.map(|()| None)
     }
 
     async fn make(&self, entry: &Entry) -> Result<()> {

@@ -45,7 +45,7 @@ impl PartTarget for SftpParts {
         let mut writer = Writer::new(host, OpenFile::new(session, handle), subject, range.start);
         writer.write(body, size).await?;
         writer.finish(None).await?;
-        Ok(Part { number, size, receipt: String::new() })
+        Ok(Part { number, size, receipt: String::new(), hash: None })
     }
 
     async fn complete(&self, entry: &Entry, upload: &str, parts: &[Part]) -> Result<()> {
