@@ -5,18 +5,43 @@ use ports::databases::Database;
 use ports::files::FileTarget;
 use ports::{ConnectorError, ErrorKind, Result};
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest that opening a door may take.
 const OPENING: Duration = Duration::from_secs(15);
 
-/// Every connector that this binary has.
-pub struct Connectors;
+/// Every connector that this binary has. Local directories that no document names but a step comes upon (above a web root, of uploads)
+/// stand behind the same wall as those that a document names.
+pub struct Connectors {
+    /// `None`: all of the disk.
+    allowed: Option<Vec<PathBuf>>,
+}
+
+impl Connectors {
+    /// `own` is the program's own directory, where backups lie; it is always allowed.
+    pub fn new(local_roots: Option<&[PathBuf]>, own: &Path) -> Self {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let allowed = local_roots.map(|roots| roots.iter().map(|r| real(r)).chain([real(own)]).collect());
+        Self { allowed }
+    }
+
+    fn check(&self, at: &FilesAt) -> Result<()> {
+        let (Some(allowed), FilesAt::Local { root }) = (&self.allowed, at) else { return Ok(()) };
+        let existing = Path::new(root).ancestors().find_map(|a| a.canonicalize().ok()).unwrap_or_default();
+        if allowed.iter().any(|a| existing.starts_with(a)) {
+            return Ok(());
+        }
+        let reason = "this server allows only directories below its --local-root";
+        Err(ConnectorError::new(ErrorKind::Permission, "open", root, reason).advice("Start the server with --local-root for it, or choose another directory"))
+    }
+}
 
 #[async_trait::async_trait]
 impl ports::Connectors for Connectors {
     async fn files(&self, at: &FilesAt, parallel: usize) -> Result<Arc<dyn FileTarget>> {
+        self.check(at)?;
         within(at.describe(), connectors_files::open(at, parallel)).await
     }
 

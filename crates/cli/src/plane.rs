@@ -40,7 +40,11 @@ impl Plane {
         make_private(&setup.data_dir)?;
         let url = setup.database_url.unwrap_or_else(|| "sqlite:".to_owned());
         let store = store::open(&url, &setup.data_dir).await.map_err(|e| closed(&e.to_string(), &setup.data_dir))?;
-        let settings = plans::Settings { connectors: Arc::new(Connectors), backups_dir: setup.data_dir.join("backups"), work_dir: setup.data_dir.join("work") };
+        let settings = plans::Settings {
+            connectors: Arc::new(Connectors::new(setup.local_roots.as_deref(), &setup.data_dir)),
+            backups_dir: setup.data_dir.join("backups"),
+            work_dir: setup.data_dir.join("work"),
+        };
         make_private(&settings.backups_dir)?;
         make_private(&settings.work_dir)?;
         let plans = plans::registry(settings.clone());

@@ -31,6 +31,9 @@ impl Wall {
         if let Some(uploads) = system.uploads.as_deref().filter(|_| matches!(system.files, Some(FilesAt::Local { .. }))) {
             self.check_path(&format!("{side}.paths.uploads"), uploads, problems);
         }
+        if let Some(config) = system.config.as_deref().filter(|_| matches!(system.files, Some(FilesAt::Local { .. }))) {
+            self.check_path(&format!("{side}.paths.config"), config, problems);
+        }
         if let Some(database) = &system.database {
             self.check_database(side, system.files.is_none(), database, problems);
         }

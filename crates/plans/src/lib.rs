@@ -10,6 +10,7 @@
 mod adapters;
 pub mod application;
 pub mod backups;
+mod config_place;
 pub mod report;
 mod room;
 mod site;

@@ -2,6 +2,7 @@
 //!
 //! Credentials read from `wp-config.php` live here, in memory; they are read again whenever a worker takes a migration up.
 
+use crate::config_place::{self, ConfigPlace};
 use crate::wordpress::config::{Config, ConfigError, DbHost};
 use crate::wordpress::{CONFIG, detect};
 use domain::Secret;
@@ -32,6 +33,8 @@ pub struct WordPress {
 pub struct Doors {
     pub files: Option<Arc<dyn FileTarget>>,
     pub database: Option<Arc<dyn Database>>,
+    /// The directory for `wp-config.php`, of a destination for files.
+    pub configuration: Option<Arc<dyn FileTarget>>,
 }
 
 /// What becomes of `wp-config.php`.
@@ -62,7 +65,7 @@ impl Site {
         let source_files = open_files(spec.source.files.as_ref(), connectors, parallel).await?;
         let mut notes = Vec::new();
         let wordpress = match &source_files {
-            Some(files) if spec.source.kind == SystemKind::Wordpress => Some(read_wordpress(files.as_ref(), &mut notes).await?),
+            Some(files) if spec.source.kind == SystemKind::Wordpress => Some(read_wordpress(spec, files, connectors, &mut notes).await?),
             _ => None,
         };
         let (from, to) = databases(spec, wordpress.as_ref(), &mut notes)?;
@@ -71,9 +74,10 @@ impl Site {
             open_files(spec.destination.files.as_ref().filter(|_| source_files.is_some()), connectors, parallel),
             open_database(to.as_ref(), connectors, parallel),
         )?;
+        let configuration = open_configuration(spec, destination_files.as_ref(), connectors).await?;
         Ok(Self {
-            source: Doors { files: source_files, database: source_database },
-            destination: Doors { files: destination_files, database: destination_database },
+            source: Doors { files: source_files, database: source_database, configuration: None },
+            destination: Doors { files: destination_files, database: destination_database, configuration },
             source_database_at: from,
             destination_database_at: to,
             wordpress,
@@ -88,7 +92,8 @@ impl Site {
         let at = database.zip(spec.destination.database.clone()).map(|(name, at)| DatabaseAt { database: name.to_owned(), ..at });
         let files = spec.destination.files.as_ref().filter(|_| spec.source.files.is_some());
         let (files, database) = tokio::try_join!(open_files(files, connectors, parallel), open_database(at.as_ref(), connectors, parallel))?;
-        Ok(Doors { files, database })
+        let configuration = open_configuration(spec, files.as_ref(), connectors).await?;
+        Ok(Doors { files, database, configuration })
     }
 
     pub fn configuration(&self, spec: &MigrationSpec) -> Configuration {
@@ -186,10 +191,22 @@ async fn open_database(at: Option<&DatabaseAt>, connectors: &dyn Connectors, par
     }
 }
 
-async fn read_wordpress(files: &dyn FileTarget, notes: &mut Vec<String>) -> Result<WordPress> {
-    let found = detect::find(files).await?;
-    let prefix = found.config.table_prefix().map_err(|e| unreadable(files, &e))?;
-    Ok(WordPress { prefix, version: found.version, config: found.config, config_text: found.text, config_entry: found.entry })
+async fn open_configuration(spec: &MigrationSpec, web_root: Option<&Arc<dyn FileTarget>>, connectors: &dyn Connectors) -> Result<Option<Arc<dyn FileTarget>>> {
+    let Some(web_root) = web_root.filter(|_| spec.source.kind == SystemKind::Wordpress) else { return Ok(None) };
+    let place = config_place::of_destination(&spec.destination, web_root, connectors).await?;
+    Ok(Some(place.files))
+}
+
+async fn read_wordpress(spec: &MigrationSpec, web_root: &Arc<dyn FileTarget>, connectors: &dyn Connectors, notes: &mut Vec<String>) -> Result<WordPress> {
+    let place = config_place::of_source(&spec.source, web_root, connectors).await?;
+    let ConfigPlace { files, above } = place.ok_or_else(|| config_place::missing(&web_root.location()))?;
+    let found = detect::find(files.as_ref()).await?;
+    let prefix = found.config.table_prefix().map_err(|e| unreadable(files.as_ref(), &e))?;
+    if above {
+        notes.push(format!("{CONFIG} was found one directory above the web root, in {}", files.location()));
+    }
+    let version = detect::version(web_root.as_ref()).await?;
+    Ok(WordPress { prefix, version, config: found.config, config_text: found.text, config_entry: found.entry })
 }
 
 fn unreadable(files: &dyn FileTarget, error: &ConfigError) -> ConnectorError {
@@ -197,9 +214,13 @@ fn unreadable(files: &dyn FileTarget, error: &ConfigError) -> ConnectorError {
 }
 
 /// Where both databases are when the source's is named by its `wp-config.php` alone. Reads only; for validation.
-pub(crate) async fn databases_by_config(spec: &MigrationSpec, files: &dyn FileTarget) -> Result<(Option<DatabaseAt>, Option<DatabaseAt>)> {
+pub(crate) async fn databases_by_config(
+    spec: &MigrationSpec,
+    web_root: &Arc<dyn FileTarget>,
+    connectors: &dyn Connectors,
+) -> Result<(Option<DatabaseAt>, Option<DatabaseAt>)> {
     let mut notes = Vec::new();
-    let wordpress = read_wordpress(files, &mut notes).await?;
+    let wordpress = read_wordpress(spec, web_root, connectors, &mut notes).await?;
     databases(spec, Some(&wordpress), &mut notes)
 }
 

@@ -127,7 +127,7 @@ fn of_plan(plan: DatabasePlan) -> DatabaseDryRun {
 }
 
 async fn exists(site: &Site) -> Result<bool> {
-    let Some(files) = &site.destination.files else { return Ok(false) };
+    let Some(files) = &site.destination.configuration else { return Ok(false) };
     match files.stat(&FilePath::from(CONFIG)).await {
         Err(e) if e.kind == ErrorKind::NotFound => Ok(false),
         found => Ok(found?.is_some()),

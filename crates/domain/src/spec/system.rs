@@ -75,6 +75,8 @@ pub struct System {
     pub url: Option<String>,
     /// Directory of uploads, when it lies outside the web root's usual place.
     pub uploads: Option<String>,
+    /// Directory of the configuration file: the web root (as without it) or the directory above it.
+    pub config: Option<String>,
 }
 
 pub(super) fn read(parent: &mut Fields<'_>, field: &'static str, p: &mut Problems) -> Option<System> {
@@ -98,12 +100,12 @@ pub(super) fn read(parent: &mut Fields<'_>, field: &'static str, p: &mut Problem
     {
         p.note(f.path("url"), "must start with http:// or https://");
     }
-    let (files, database, uploads) = match kind.database_only() {
-        Some(type_name) => (None, read_database_only(&mut f, type_name, side, p), None),
+    let (files, database, [uploads, config]) = match kind.database_only() {
+        Some(type_name) => (None, read_database_only(&mut f, type_name, side, p), [None, None]),
         None => read_parts(&mut f, kind, side, p),
     };
     f.done(p);
-    Some(System { kind, files, database, url, uploads })
+    Some(System { kind, files, database, url, uploads, config })
 }
 
 /// `{"type": "mysql", "host": …, "database": "name"}` or `{"type": "mysql", "database": {…}}`.
@@ -117,7 +119,8 @@ fn read_database_only(f: &mut Fields<'_>, type_name: &'static str, side: Side, p
     Some(database::read_as(f, database::TYPES.into_iter().find(|(n, ..)| *n == type_name), side, p))
 }
 
-type Parts = (Option<FilesAt>, Option<DatabaseAt>, Option<String>);
+/// The last are the directories of uploads and of the configuration.
+type Parts = (Option<FilesAt>, Option<DatabaseAt>, [Option<String>; 2]);
 
 fn read_parts(f: &mut Fields<'_>, kind: SystemKind, side: Side, p: &mut Problems) -> Parts {
     let database = f.object("database", p).and_then(|mut d| {
@@ -125,32 +128,43 @@ fn read_parts(f: &mut Fields<'_>, kind: SystemKind, side: Side, p: &mut Problems
         d.done(p);
         at
     });
-    let (files, uploads) = match kind {
-        SystemKind::AwsS3 => (Some(FilesAt::S3(files::read_s3(f, p))), None),
+    let (files, directories) = match kind {
+        SystemKind::AwsS3 => (Some(FilesAt::S3(files::read_s3(f, p))), [None, None]),
         SystemKind::GcpGcs => {
             f.value("service_account_key");
             f.value("endpoint");
-            (Some(FilesAt::Objects(files::read_objects(f, "bucket", p))), None)
+            (Some(FilesAt::Objects(files::read_objects(f, "bucket", p))), [None, None])
         }
         SystemKind::AzureBlob => {
             for field in ["account", "endpoint", "account_key", "sas_token"] {
                 f.value(field);
             }
-            (Some(FilesAt::Objects(files::read_objects(f, "container", p))), None)
+            (Some(FilesAt::Objects(files::read_objects(f, "container", p))), [None, None])
         }
         _ => {
             let mut paths = f.object("paths", p);
             let root = paths.as_mut().and_then(|d| d.text("web_root", p));
             let uploads = paths.as_mut().and_then(|d| d.text("uploads", p));
+            let config = paths.as_mut().and_then(|d| d.text("config", p));
             if let Some(d) = paths {
                 d.done(p);
             }
             let root = root.unwrap_or_else(|| "/var/www/html".to_owned());
             let root = if root.len() > 1 { root.trim_end_matches('/').to_owned() } else { root };
-            (Some(files::read_tree(f, root, p)), uploads)
+            check_config(config.as_deref(), &root, f, p);
+            (Some(files::read_tree(f, root, p)), [uploads, config])
         }
     };
-    (files, database, uploads)
+    (files, database, directories)
+}
+
+/// WordPress looks for its configuration in two places only.
+fn check_config(config: Option<&str>, root: &str, f: &Fields<'_>, p: &mut Problems) {
+    let Some(config) = config.map(|c| c.trim_end_matches('/')) else { return };
+    let above = root.rsplit_once('/').map_or("", |(above, _)| above);
+    if config != root && config != above {
+        p.note(f.path("paths.config"), format!("must be the web root '{root}' or the directory above it"));
+    }
 }
 
 /// A destination database without a name is called as the source's.

@@ -113,7 +113,7 @@ impl BackUp {
             let part = save_database("database", database, Some(&wanted.database), &dir.join("database"), observer, cx).await?;
             add(backup, part);
         }
-        if let (true, Some(files)) = (wanted.configuration, &site.destination.files)
+        if let (true, Some(files)) = (wanted.configuration, &site.destination.configuration)
             && let Some(part) = save_configuration(files.as_ref(), &dir).await.map_err(step_error)?
         {
             add(backup, part);

@@ -58,6 +58,7 @@ impl Step for UpdateConfiguration {
                 output["file"] = json!("rewritten");
                 output["changed"] = json!(changed);
                 output["blake3"] = json!(hash);
+                output["directory"] = json!(site.destination.configuration.as_ref().map(|f| f.location()));
             }
             Configuration::Withheld => {
                 output["file"] = json!("withheld");
@@ -88,7 +89,7 @@ impl Step for UpdateConfiguration {
             observer.info("rollback", format!("{CONFIG} at the destination stays as it is, as asked"));
             return Ok(());
         }
-        let Some(files) = self.job.destination(cx).await?.files.clone() else { return Ok(()) };
+        let Some(files) = self.job.destination(cx).await?.configuration.clone() else { return Ok(()) };
         let before = match Restorable::find(&self.job, cx).await? {
             Some(restorable) => restorable.configuration().await?,
             None => None,
@@ -109,7 +110,7 @@ impl Step for UpdateConfiguration {
 impl UpdateConfiguration {
     /// Writes the file and reads it back; gives the names that changed and the file's hash.
     async fn write(&self, cx: &StepContext, observer: &RunObserver, site: &Site, rewriting: Option<&Rewriting>) -> StepResult<(Vec<String>, String)> {
-        let (Some(wordpress), Some(files)) = (&site.wordpress, &site.destination.files) else { return Ok((Vec::new(), String::new())) };
+        let (Some(wordpress), Some(files)) = (&site.wordpress, &site.destination.configuration) else { return Ok((Vec::new(), String::new())) };
         let mut values = site.destination_database_at.as_ref().map(new_values).unwrap_or_default();
         values.extend(network_values(wordpress, rewriting));
         let new = config::rewrite(&wordpress.config_text, &values, &|text| rewriting.and_then(|r| r.text(text)))
@@ -163,7 +164,7 @@ fn mode(source: Option<u32>, replaced: Option<u32>) -> u32 {
 }
 
 async fn put(files: &dyn FileTarget, entry: &Entry, staging: &str, text: Vec<u8>) -> Result<()> {
-    files.put(entry, staging, futures::stream::iter([Ok(Bytes::from(text))]).boxed()).await
+    files.put(entry, staging, futures::stream::iter([Ok(Bytes::from(text))]).boxed()).await.map(drop)
 }
 
 async fn prove(files: &dyn FileTarget, text: &[u8]) -> StepResult<()> {

@@ -82,7 +82,7 @@ pub async fn write(cx: &StepContext, files: &dyn FileTarget) -> ports::Result<()
 }
 
 async fn put(files: &dyn FileTarget, entry: &Entry, staging: &str, text: Vec<u8>) -> ports::Result<()> {
-    files.put(entry, staging, futures::stream::iter([Ok(Bytes::from(text))]).boxed()).await
+    files.put(entry, staging, futures::stream::iter([Ok(Bytes::from(text))]).boxed()).await.map(drop)
 }
 
 /// Switches the mode off, if this run switched it on. Repeatable.

@@ -45,6 +45,7 @@ impl Step for Validate {
             return Err(failed(ErrorKind::Invalid, problem, "Choose another destination"));
         }
         refuse_network(&self.job, site)?;
+        refuse_hidden_configuration(&self.job, site).await?;
         for note in &site.notes {
             observer.warning("validation", note.clone());
         }
@@ -147,9 +148,26 @@ fn refuse_network(job: &Job, site: &Site) -> StepResult<()> {
     }
 }
 
+/// WordPress reads the file above its web root only when the web root has none.
+async fn refuse_hidden_configuration(job: &Job, site: &Site) -> StepResult<()> {
+    let (Some(root), Some(place)) = (&site.destination.files, &site.destination.configuration) else { return Ok(()) };
+    if site.configuration(&job.spec) != Configuration::Rewritten || root.location() == place.location() {
+        return Ok(());
+    }
+    match root.stat(&FilePath::from(CONFIG)).await {
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(step_error(e)),
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => {
+            let message = format!("{} has a {CONFIG} of its own, so WordPress would never read the one in {}", root.location(), place.location());
+            Err(failed(ErrorKind::AlreadyExists, message, "Move it away, or leave destination.paths.config out so that it is replaced"))
+        }
+    }
+}
+
 /// Whether the destination already has the configuration file that this migration will write.
 async fn configuration_exists(job: &Job, site: &Site) -> StepResult<bool> {
-    match (&site.destination.files, site.configuration(&job.spec)) {
+    match (&site.destination.configuration, site.configuration(&job.spec)) {
         (Some(files), Configuration::Rewritten) => match files.stat(&FilePath::from(CONFIG)).await {
             Ok(found) => Ok(found.is_some()),
             Err(e) if e.kind == ErrorKind::NotFound => Ok(false),

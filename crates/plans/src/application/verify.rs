@@ -67,7 +67,7 @@ impl Verify {
     }
 
     async fn verify_configuration(&self, cx: &StepContext, differences: &mut Vec<String>) -> StepResult<Option<bool>> {
-        let Some(files) = &self.job.site().await?.destination.files else { return Ok(None) };
+        let Some(files) = &self.job.site().await?.destination.configuration else { return Ok(None) };
         let ours = configuration::still_ours(cx, files.as_ref()).await?;
         if ours == Some(false) {
             differences.push(format!("file {CONFIG}: it is not what was written"));

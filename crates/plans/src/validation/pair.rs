@@ -5,7 +5,7 @@ use super::estimate::Estimate;
 use super::listing::{self, Listing};
 use super::report::{CheckReport, Outcome};
 use super::sides::{self, Sides, finding, outcome};
-use crate::room;
+use crate::{config_place, room};
 use domain::spec::{DatabaseEngine, MigrationSpec, SystemKind};
 use domain::units;
 use ports::databases::{Database, Schema, View};
@@ -20,7 +20,7 @@ pub(super) struct Pairs {
 }
 
 pub(super) async fn checks(spec: &MigrationSpec, sides: &Sides, connectors: &dyn Connectors, limits: Limits) -> Pairs {
-    let (files, databases) = tokio::join!(files(spec, sides, limits), databases(sides, limits.check));
+    let (files, databases) = tokio::join!(files(spec, sides, connectors, limits), databases(sides, limits.check));
     let mut reports = files.1;
     reports.extend(databases.1);
     if let Some(schema) = databases.0.as_ref().filter(|_| sides.destination.database.is_some()) {
@@ -58,12 +58,12 @@ fn failure(field: &str, issue: String, suggestion: &str, kind: ErrorKind) -> Out
     Outcome::Failed(Finding { field: field.to_owned(), issue, suggestion: suggestion.to_owned() }, kind)
 }
 
-async fn files(spec: &MigrationSpec, sides: &Sides, limits: Limits) -> (Option<Listing>, Vec<CheckReport>) {
+async fn files(spec: &MigrationSpec, sides: &Sides, connectors: &dyn Connectors, limits: Limits) -> (Option<Listing>, Vec<CheckReport>) {
     let Some(source) = &sides.source.files else { return (None, Vec::new()) };
     let began = Instant::now();
     let mut reports = Vec::new();
     if spec.source.kind == SystemKind::Wordpress && !sides::named_by_config(spec) {
-        reports.push(wordpress(source.as_ref(), limits.check).await);
+        reports.push(wordpress(spec, source, connectors, limits.check).await);
     }
     if limits.listing.is_zero() {
         return (None, reports);
@@ -184,13 +184,14 @@ fn enough(answer: ports::Result<Option<u64>>, needed: u64, field: &str) -> Outco
 }
 
 /// A WordPress is where its `wp-config.php` is.
-async fn wordpress(source: &dyn FileTarget, limit: Duration) -> CheckReport {
+async fn wordpress(spec: &MigrationSpec, source: &Arc<dyn FileTarget>, connectors: &dyn Connectors, limit: Duration) -> CheckReport {
     let began = Instant::now();
-    let verdict = match tokio::time::timeout(limit, source.stat(&"wp-config.php".into())).await {
+    let verdict = match tokio::time::timeout(limit, config_place::of_source(&spec.source, source, connectors)).await {
+        Ok(Ok(Some(place))) if place.above => Outcome::Passed("wp-config.php found, one directory above the web root".to_owned()),
         Ok(Ok(Some(_))) => Outcome::Passed("wp-config.php found".to_owned()),
         Ok(Ok(None)) => failure(
             "source.paths.web_root",
-            format!("There is no wp-config.php in {}, so this is not a WordPress directory", source.location()),
+            format!("There is no wp-config.php in {} or one directory above, so this is not a WordPress directory", source.location()),
             "Give the directory that holds wp-config.php as paths.web_root, or another type than wordpress",
             ErrorKind::NotFound,
         ),

@@ -46,7 +46,7 @@ impl Sides {
     /// Opens the databases that only `wp-config.php` names.
     async fn open_by_config(&mut self, spec: &MigrationSpec, files: Arc<dyn FileTarget>, connectors: &dyn Connectors, limit: Duration) {
         let began = Instant::now();
-        let found = match tokio::time::timeout(limit, crate::site::databases_by_config(spec, files.as_ref())).await {
+        let found = match tokio::time::timeout(limit, crate::site::databases_by_config(spec, &files, connectors)).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
                 let outcome = CheckOutcome::Failed { kind: error.kind, finding: finding(&error, "paths.web_root") };

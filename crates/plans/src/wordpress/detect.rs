@@ -27,23 +27,22 @@ pub struct Found {
     pub entry: Entry,
     pub text: Vec<u8>,
     pub config: Config,
-    /// From `wp-includes/version.php`.
-    pub version: Option<String>,
 }
 
-/// Reads `wp-config.php`. Missing: an error that says where WordPress may keep it instead.
+/// Reads `wp-config.php` from the directory that holds it.
 pub async fn find(files: &dyn FileSource) -> Result<Found> {
-    let path = FilePath::from(CONFIG);
     let subject = format!("{}/{CONFIG}", files.location().trim_end_matches('/'));
-    let Some((entry, text)) = read_small(files, &path, CONFIG_LIMIT).await? else {
-        return Err(ConnectorError::new(ErrorKind::NotFound, "read", subject, "there is no wp-config.php, so this is no WordPress web root").advice(
-            "Check paths.web_root; WordPress also accepts the file one directory above the web root, which a migration cannot reach: move it into the web root, or use the type 'server'",
-        ));
+    let Some((entry, text)) = read_small(files, &FilePath::from(CONFIG), CONFIG_LIMIT).await? else {
+        return Err(ConnectorError::new(ErrorKind::NotFound, "read", subject, "there is no wp-config.php"));
     };
     let config = Config::parse(&text)
         .map_err(|e| ConnectorError::new(ErrorKind::Invalid, "understand", subject, e.to_string()).advice("Check the file with `php -l`"))?;
-    let version = read_small(files, &FilePath::from("wp-includes/version.php"), CONFIG_LIMIT).await?.and_then(|(_, text)| version_in(&text));
-    Ok(Found { entry, text, config, version })
+    Ok(Found { entry, text, config })
+}
+
+/// WordPress's version, from the web root's `wp-includes/version.php`.
+pub async fn version(web_root: &dyn FileSource) -> Result<Option<String>> {
+    Ok(read_small(web_root, &FilePath::from("wp-includes/version.php"), CONFIG_LIMIT).await?.and_then(|(_, text)| version_in(&text)))
 }
 
 /// A whole small file; `None` when it is not there. Symbolic links are followed within the root.
