@@ -29,7 +29,7 @@ pub async fn set_up(spec: &MigrationSpec, files: &dyn FileTarget, cx: &StepConte
             let before = store.website().await.map_err(step_error)?;
             cx.remember(BEFORE, Some(json!({"configuration": before}))).await?;
         }
-        store.set_website(Some((index.clone(), error.clone()))).await.map_err(step_error)
+        store.set_website(&index, error.as_deref()).await.map_err(step_error)
     };
     match outcome.await {
         Ok(()) => {
@@ -47,14 +47,10 @@ pub async fn set_up(spec: &MigrationSpec, files: &dyn FileTarget, cx: &StepConte
     }
 }
 
-/// Puts the earlier documents back, or removes the configuration when there was none. Repeatable.
+/// Puts the earlier configuration back, or removes the configuration when there was none. Repeatable.
 pub async fn take_back(files: &dyn FileTarget, cx: &StepContext) -> StepResult<()> {
     let (Some(note), Some(store)) = (cx.recall(BEFORE).await?, files.website()) else { return Ok(()) };
-    let before = &note["configuration"];
-    let text = |names: &[&str]| names.iter().find_map(|name| before.pointer(name).and_then(Value::as_str)).map(str::to_owned);
-    let index = text(&["/index_document", "/IndexDocument/Suffix"]);
-    let error = text(&["/error_document", "/ErrorDocument/Key"]);
-    match store.set_website(index.map(|i| (i, error))).await {
+    match store.restore_website(note.get("configuration").filter(|c| !c.is_null())).await {
         // The bucket went with its last file.
         Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
         other => other.map_err(step_error),

@@ -63,7 +63,7 @@ pub struct FileTraits {
     pub mtime_resolution_ns: u64,
     pub symlinks: bool,
     pub empty_directories: bool,
-    /// The hash that the system itself reports for what it stores, if it does.
+    /// The hash that the system itself reports for what it stores, if it does. Writing then gives the hash of what was taken, to compare.
     pub stored_digest: Option<DigestKind>,
     /// Files larger than this go through [`PartTarget`], in parts.
     pub single_put_limit: u64,
@@ -127,7 +127,9 @@ pub trait FileTarget: FileSource {
     /// Writes a whole file: to a staging name made from `staging` (the run's tag), then moves it in place, with mode and time from `entry` where the
     /// system has them. Parent directories are made. Exactly `entry.size()` bytes must come, else `Changed` and nothing under the final name changes.
     /// Replaces what is there (also a symlink, never what it points to). Repeatable.
-    async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<()>;
+    ///
+    /// Gives the hash of the bytes it took, where [`FileTraits::stored_digest`] names a kind: then nobody else need compute it.
+    async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>>;
 
     /// Makes a directory (with parents) or a symlink, or sets mode and time of a file or directory that exists, so that it equals `entry`. Repeatable.
     async fn make(&self, entry: &Entry) -> Result<()>;
@@ -166,6 +168,9 @@ pub struct Part {
     pub size: u64,
     /// The destination's receipt (an ETag) or empty.
     pub receipt: String,
+    /// The hash of the bytes that were taken, in hex, where [`FileTraits::stored_digest`] names a kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
 }
 
 /// Large files in parts. The upload id is stored in the ledger, so a killed upload goes on from its last part.
@@ -187,9 +192,12 @@ pub trait PartTarget: Send + Sync {
 /// A store that can serve a static site by itself.
 #[async_trait::async_trait]
 pub trait WebsiteTarget: Send + Sync {
-    /// The configuration now, as the store's own document; `None` when it serves no site.
+    /// The whole configuration now, for [`WebsiteTarget::restore_website`]; `None` when it serves no site.
     async fn website(&self) -> Result<Option<serde_json::Value>>;
 
-    /// Sets index and error document (`None` removes the configuration).
-    async fn set_website(&self, index_and_error: Option<(String, Option<String>)>) -> Result<()>;
+    /// Sets index and error document, in the place of whatever there was. Repeatable.
+    async fn set_website(&self, index: &str, error: Option<&str>) -> Result<()>;
+
+    /// Puts back what [`WebsiteTarget::website`] gave, redirects and rules included; `None` removes the configuration. Repeatable.
+    async fn restore_website(&self, before: Option<&serde_json::Value>) -> Result<()>;
 }

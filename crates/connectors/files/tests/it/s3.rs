@@ -247,8 +247,8 @@ async fn a_mute_server_fails_the_checks_within_ten_seconds() {
 async fn a_store_that_serves_no_sites_says_so() {
     let case = bucket_case().await;
     let site = case.target.website().expect("an object store has one");
-    let error = site.set_website(Some(("index.html".to_owned(), Some("404.html".to_owned())))).await.expect_err("it cannot");
+    let error = site.set_website("index.html", Some("404.html")).await.expect_err("it cannot");
     assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
-    site.set_website(None).await.expect("there is none to remove");
+    site.restore_website(None).await.expect("there is none to remove");
     case.target.remove(&FilePath::default()).await.expect("remove the bucket");
 }

@@ -5,6 +5,7 @@ use crate::suite::{Case, TAG, clear, directory, entries, file, noise, paths, put
 use domain::spec::S3At;
 use ports::ErrorKind;
 use ports::files::{EntryKind, FilePath, FileTarget};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 fn at(bucket: &str, prefix: &str) -> S3At {
@@ -147,20 +148,36 @@ async fn parts_work_for_odd_keys() {
     clear(&*case.target).await;
 }
 
+fn with_rules() -> Value {
+    let redirect = json!({"host": "example.net", "code": "302", "protocol": "https", "prefix": "new/", "key": null});
+    json!({"index_document": "start.html", "error_document": "oops.html", "redirect_all_requests_to": null,
+        "routing_rules": [{"condition": {"code": null, "prefix": "old/"}, "redirect": redirect}]})
+}
+
+fn elsewhere() -> Value {
+    json!({"index_document": null, "error_document": null, "redirect_all_requests_to": {"host": "example.org", "protocol": "https"}, "routing_rules": []})
+}
+
 #[tokio::test]
-async fn the_website_configuration_is_set_and_taken_away() {
+async fn the_website_configuration_is_set_and_put_back() {
     let case = bucket_case().await;
     let site = case.target.website().expect("an object store has one");
     assert_eq!(site.website().await.expect("read"), None);
-    for error_document in [Some("404.html".to_owned()), None] {
+    for error_document in [Some("404.html"), None] {
         for _ in 0..2 {
-            site.set_website(Some(("index.html".to_owned(), error_document.clone()))).await.expect("set");
+            site.set_website("index.html", error_document).await.expect("set");
         }
         let found = site.website().await.expect("read").expect("set");
-        assert_eq!((found["index_document"].as_str(), found["error_document"].as_str()), (Some("index.html"), error_document.as_deref()));
+        assert_eq!((found["index_document"].as_str(), found["error_document"].as_str()), (Some("index.html"), error_document));
+    }
+    for earlier in [with_rules(), elsewhere()] {
+        site.restore_website(Some(&earlier)).await.expect("put");
+        assert_eq!(site.website().await.expect("read"), Some(earlier.clone()), "as it was, in every detail");
+        site.set_website("home.html", None).await.expect("set");
+        assert_ne!(site.website().await.expect("read"), Some(earlier));
     }
     for _ in 0..2 {
-        site.set_website(None).await.expect("remove");
+        site.restore_website(None).await.expect("remove");
         assert_eq!(site.website().await.expect("read"), None);
     }
     case.target.remove(&FilePath::default()).await.expect("remove the bucket");
