@@ -62,6 +62,11 @@ impl Lane {
         }
     }
 
+    /// The kind to hash bodies in on their way; `None` where the target tells the hash of what it takes, in the kind that is wanted.
+    fn own_hash(&self) -> Option<DigestKind> {
+        (self.target.traits().stored_digest != Some(self.kind)).then_some(self.kind)
+    }
+
     /// Doubling, jittered by half.
     fn pause(&self, attempt: u32) -> Duration {
         let full = self.retry_delay.saturating_mul(1 << (attempt - 2).min(10)).min(LONGEST_PAUSE);
@@ -127,9 +132,9 @@ impl Lane {
             }
             None => {
                 let what = item.path.to_string();
-                let (watch, body) = Watch::over(opened.body, size, self.kind, None, self.flow.clone(), what.clone());
-                self.target.put(&entry, &self.staging, body).await.map_err(|e| watch.blame(e))?;
-                watch.digest(size, &what)?
+                let (watch, body) = Watch::over(opened.body, size, self.own_hash(), self.flow.clone(), what.clone());
+                let taken = self.target.put(&entry, &self.staging, body).await.map_err(|e| watch.blame(e))?;
+                watch.digest(size, &what, taken)?
             }
         };
         if self.look_again || size > ONE_PIECE {
@@ -200,10 +205,11 @@ impl Lane {
             return Err(Fault::source(changed(&item.path.to_string(), "it is no longer the file that was planned")));
         }
         let what = format!("{} (part {number} of {})", item.path, large.count);
-        let (watch, body) = Watch::over(opened.body, size, self.kind, None, self.flow.clone(), what.clone());
+        let (watch, body) = Watch::over(opened.body, size, self.own_hash(), self.flow.clone(), what.clone());
         let entry = item.stat.entry(item.target());
-        let part: Part = self.target.parts().put_part(&entry, upload, number, range, body).await.map_err(|e| watch.blame(e))?;
-        Ok(Sent { part, hash: watch.digest(size, &what)?.hex })
+        let mut part: Part = self.target.parts().put_part(&entry, upload, number, range, body).await.map_err(|e| watch.blame(e))?;
+        let taken = part.hash.take().map(|hex| Digest { kind: self.kind, hex });
+        Ok(Sent { part, hash: watch.digest(size, &what, taken)?.hex })
     }
 
     /// Sends one part of an upload that outlives us. `None`: the file changed or the upload is gone, so parts make no sense any more.

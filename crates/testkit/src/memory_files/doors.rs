@@ -170,16 +170,18 @@ impl FileTarget for MemoryFiles {
         Ok(!std::mem::replace(&mut self.lock().exists, true))
     }
 
-    async fn put(&self, entry: &Entry, _staging: &str, body: Body) -> Result<()> {
+    async fn put(&self, entry: &Entry, _staging: &str, body: Body) -> Result<Option<Digest>> {
         self.free(&entry.path)?;
         self.call(Op::Put, &entry.path).await?;
         let data = self.take(&entry.path, entry.size(), body).await?;
         self.free(&entry.path)?;
         let mut state = self.lock();
         *state.writes.entry(entry.path.to_string()).or_default() += 1;
+        let taken = (self.traits.stored_digest == Some(DigestKind::Md5))
+            .then(|| Digest { kind: DigestKind::Md5, hex: hex::encode(<md5::Md5 as md5::Digest>::digest(&data)) });
         let node = file(data, entry.content_type.clone());
         state.store(self.tree, entry.path.as_bytes(), node, entry.mode.unwrap_or(0o600), entry.modified_ns);
-        Ok(())
+        Ok(taken)
     }
 
     async fn make(&self, entry: &Entry) -> Result<()> {

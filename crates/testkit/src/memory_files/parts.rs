@@ -3,7 +3,7 @@
 use super::{MemoryFiles, Node, Op};
 use bytes::{Bytes, BytesMut};
 use md5::Digest as _;
-use ports::files::{Body, Entry, Part, PartTarget};
+use ports::files::{Body, DigestKind, Entry, Part, PartTarget};
 use ports::{ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -38,9 +38,10 @@ impl PartTarget for MemoryFiles {
         *state.writes.entry(format!("{}#{number}", entry.path)).or_default() += 1;
         let gone = || self.error(ErrorKind::NotFound, "write a part of", &entry.path, "there is no such upload");
         let receipt = hex::encode(md5::Md5::digest(&data));
+        let hash = (self.traits.stored_digest == Some(DigestKind::Md5)).then(|| receipt.clone());
         let size = data.len() as u64;
         state.uploads.get_mut(upload).ok_or_else(gone)?.parts.insert(number, data);
-        Ok(Part { number, size, receipt })
+        Ok(Part { number, size, receipt, hash })
     }
 
     async fn complete(&self, entry: &Entry, upload: &str, parts: &[Part]) -> Result<()> {

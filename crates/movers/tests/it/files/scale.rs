@@ -73,7 +73,7 @@ impl FileTarget for Endless {
         self.0.prepare().await
     }
 
-    async fn put(&self, entry: &Entry, staging: &str, body: ports::files::Body) -> Result<()> {
+    async fn put(&self, entry: &Entry, staging: &str, body: ports::files::Body) -> Result<Option<Digest>> {
         self.0.put(entry, staging, body).await
     }
 
