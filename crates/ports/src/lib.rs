@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod connect;
+pub mod courier;
 pub mod databases;
 pub mod error;
 pub mod files;
@@ -15,6 +16,7 @@ pub mod records;
 
 pub use check::{Check, CheckOutcome, Examine, Finding, Role};
 pub use connect::Connectors;
+pub use courier::Courier;
 pub use error::{ConnectorError, ErrorKind};
 pub use ledger::Ledger;
 pub use observe::Observer;

@@ -4,7 +4,7 @@ use super::{Complaint, Text};
 use anyhow::{Context, Result};
 
 /// Crate → crates of ours that it may depend on. A crate that is not listed may depend on everything.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     ("engine", &[]),
@@ -12,6 +12,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("movers", &["ports", "domain"]),
     ("connectors-files", &["ports", "domain"]),
     ("connectors-databases", &["ports", "domain"]),
+    ("couriers", &["ports", "domain"]),
     ("plans", &["engine", "ports", "movers", "domain"]),
     ("control", &["plans", "engine", "ports", "domain"]),
     ("api", &["control", "domain"]),
