@@ -3,7 +3,7 @@
 use super::KIND;
 use crate::{Control, Error};
 use domain::spec::MigrationSpec;
-use engine::NewRun;
+use engine::{EngineError, NewRun, RunView};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -26,17 +26,21 @@ pub struct Created {
 impl Control {
     /// Stores a migration; nothing moves before it is started. Each call makes a new one.
     pub async fn create(&self, tenant: &str, body: &Value) -> Result<Created, Error> {
+        self.create_saying(tenant, body, "Migration session created successfully".to_owned()).await
+    }
+
+    /// As [`Control::create`], with other words for people.
+    pub(crate) async fn create_saying(&self, tenant: &str, body: &Value, message: String) -> Result<Created, Error> {
         let spec = self.decode(body)?;
         let id = uuid::Uuid::now_v7().simple().to_string();
-        let run = NewRun { id: id.clone(), tenant: tenant.to_owned(), kind: KIND.to_owned(), input: body.clone(), labels: labels(&spec) };
-        let view = self.engine().create(run).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
-        Ok(Created {
-            session_id: id.clone(),
-            id,
-            status: "created",
-            message: "Migration session created successfully".to_owned(),
-            created_at: crate::time::text(view.created_at),
-        })
+        let view = self.create_as(tenant, &id, body, &spec).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
+        Ok(Created { session_id: id.clone(), id, status: "created", message, created_at: crate::time::text(view.created_at) })
+    }
+
+    /// Stores a decoded document under an id that was chosen before. An id that exists is [`EngineError::Invalid`].
+    pub(crate) async fn create_as(&self, tenant: &str, id: &str, body: &Value, spec: &MigrationSpec) -> Result<RunView, EngineError> {
+        let run = NewRun { id: id.to_owned(), tenant: tenant.to_owned(), kind: KIND.to_owned(), input: body.clone(), labels: labels(spec) };
+        self.engine().create(run).await
     }
 }
 

@@ -24,6 +24,7 @@ pub use status::{Operation, Performance, Problem, Status};
 pub use steps::Step;
 
 use crate::{Control, Error};
+use domain::decode::Problems;
 use domain::spec::MigrationSpec;
 use engine::RunView;
 use serde_json::Value;
@@ -43,10 +44,15 @@ impl Control {
 
     /// Decodes a document and checks the rules that need no connection: every bad field comes back in one answer.
     pub(crate) fn decode(&self, body: &Value) -> Result<MigrationSpec, Error> {
-        let spec = MigrationSpec::decode(body).map_err(Error::configuration)?;
-        let mut problems = domain::decode::Problems::default();
+        self.read(body).map_err(Error::configuration)
+    }
+
+    /// As [`Control::decode`], for callers that have more problems to tell.
+    pub(crate) fn read(&self, body: &Value) -> Result<MigrationSpec, Problems> {
+        let spec = MigrationSpec::decode(body)?;
+        let mut problems = Problems::default();
         crate::local_roots::check(&spec, self.options().local_roots.as_deref(), &mut problems);
-        if problems.is_empty() { Ok(spec) } else { Err(Error::configuration(problems)) }
+        if problems.is_empty() { Ok(spec) } else { Err(problems) }
     }
 }
 
