@@ -15,6 +15,8 @@ pub mod report;
 mod room;
 mod site;
 mod survey;
+mod uploads;
+mod uploads_place;
 pub mod validation;
 pub mod wordpress;
 

@@ -3,6 +3,7 @@
 //! Credentials read from `wp-config.php` live here, in memory; they are read again whenever a worker takes a migration up.
 
 use crate::config_place::{self, ConfigPlace};
+use crate::uploads_place::{self, Uploads};
 use crate::wordpress::config::{Config, ConfigError, DbHost};
 use crate::wordpress::{CONFIG, detect};
 use domain::Secret;
@@ -54,6 +55,8 @@ pub struct Site {
     pub source_database_at: Option<DatabaseAt>,
     pub destination_database_at: Option<DatabaseAt>,
     pub wordpress: Option<WordPress>,
+    /// Uploads from outside the web root, which move with it.
+    pub uploads: Option<Uploads>,
     /// What a person should know about how the source was understood.
     pub notes: Vec<String>,
 }
@@ -75,12 +78,21 @@ impl Site {
             open_database(to.as_ref(), connectors, parallel),
         )?;
         let configuration = open_configuration(spec, destination_files.as_ref(), connectors).await?;
+        let known = wordpress.as_ref().map(|w| (&w.config, w.prefix.as_str()));
+        let (source_files, uploads) = match source_files {
+            Some(files) => {
+                let (files, uploads) = uploads_place::join(spec, known, source_database.as_ref(), files, connectors, &mut notes).await?;
+                (Some(files), uploads)
+            }
+            None => (None, None),
+        };
         Ok(Self {
             source: Doors { files: source_files, database: source_database, configuration: None },
             destination: Doors { files: destination_files, database: destination_database, configuration },
             source_database_at: from,
             destination_database_at: to,
             wordpress,
+            uploads,
             notes,
         })
     }

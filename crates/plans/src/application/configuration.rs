@@ -70,7 +70,10 @@ impl Step for UpdateConfiguration {
             && let Some(work) = Addresses::new(&self.job, cx, &observer, rewriting).await?
         {
             let done = work.rewrite(&mover, plan).await?;
-            observer.info("configuration", format!("Rewrote {} to {} in {} rows of {} tables", done.from.join(", "), done.to, done.rows, done.tables.len()));
+            if !done.from.is_empty() {
+                observer
+                    .info("configuration", format!("Rewrote {} to {} in {} rows of {} tables", done.from.join(", "), done.to, done.rows, done.tables.len()));
+            }
             for domain in &done.own_domains {
                 observer.info("configuration", format!("The network's site at {domain} keeps its own domain"));
             }
@@ -113,6 +116,9 @@ impl UpdateConfiguration {
         let (Some(wordpress), Some(files)) = (&site.wordpress, &site.destination.configuration) else { return Ok((Vec::new(), String::new())) };
         let mut values = site.destination_database_at.as_ref().map(new_values).unwrap_or_default();
         values.extend(network_values(wordpress, rewriting));
+        if let Some(uploads) = site.uploads.as_ref().filter(|_| wordpress.config.text("UPLOADS").is_ok()) {
+            values.insert("UPLOADS", uploads.to.clone());
+        }
         let new = config::rewrite(&wordpress.config_text, &values, &|text| rewriting.and_then(|r| r.text(text)))
             .map_err(|e| failed(ErrorKind::Invalid, format!("{CONFIG} could not be written for the new database: {e}"), ""))?;
         let hash = blake3::hash(&new.text).to_hex().to_string();

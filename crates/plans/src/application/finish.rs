@@ -105,7 +105,9 @@ impl Parts {
         if website["asked"] == true {
             push_all(&mut all, [Leftover::new("website configuration", text(&website["index_document"]), text(&website["refused"]))]);
         }
-        push_all(&mut all, uploads_outside(&job.spec.source));
+        if self.of_step("validate")["uploads"].is_null() {
+            push_all(&mut all, uploads_outside(&job.spec.source));
+        }
         let named = addresses["left"].as_array().map_or(0, |l| l.len() as u64);
         let count = all.len() as u64 + unlisted + addresses["left_count"].as_u64().unwrap_or(0).saturating_sub(named);
         (all, count)
@@ -153,7 +155,9 @@ fn uploads_outside(source: &System) -> Option<Leftover> {
     let root = source.files.as_ref().map(domain::spec::FilesAt::describe)?;
     let root_path = root.split_once("://").map_or(root.as_str(), |(_, rest)| rest.find('/').map_or("", |cut| &rest[cut..]));
     let inside = std::path::Path::new(uploads).starts_with(root_path) || !uploads.starts_with('/');
-    (!inside).then(|| Leftover::new("directory", uploads.to_owned(), "it lies outside the web root; move it with a migration of its own".to_owned()))
+    (!inside).then(|| {
+        Leftover::new("directory", uploads.to_owned(), "it lies outside the web root, and destination.paths.uploads does not say where it belongs".to_owned())
+    })
 }
 
 impl Finish {
@@ -185,6 +189,7 @@ impl Finish {
             "steps": STEPS.iter().map(|(name, title)| json!({"name": name, "title": title, "duration_seconds": parts.of_step(name)["duration_seconds"]})).collect::<Vec<_>>(),
             "last_pass": {"files": last, "database": if files["database_last_pass"].is_null() { &database["last_pass"] } else { &files["database_last_pass"] }, "maintenance": files["maintenance"]},
             "wordpress": parts.of_step("validate")["wordpress"],
+            "uploads": parts.of_step("validate")["uploads"],
             "left_out": excluded(parts.files.as_ref()),
             "configuration": {"file": parts.of_step("configuration")["file"], "directory": parts.of_step("configuration")["directory"], "changed": parts.of_step("configuration")["changed"]},
             "addresses": parts.of_step("configuration")["addresses"],

@@ -227,6 +227,7 @@ fn output(job: &Job, site: &Site, checks: &Validation, files: Option<&FilesPlan>
         "warnings": checks.warnings,
         "notes": site.notes,
         "wordpress": site.wordpress.as_ref().map(|w| json!({"version": w.version, "table_prefix": w.prefix})),
+        "uploads": site.uploads.as_ref().map(|u| json!({"from": u.from, "to": u.to})),
         "left_out": left_out(&job.spec, site.wordpress.is_some()),
         "configuration_exists": configuration,
         "files": files.map(|p| json!({

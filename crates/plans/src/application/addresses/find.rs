@@ -5,7 +5,7 @@ use crate::adapters::{StepResult, failed, step_error};
 use crate::site::WordPress;
 use crate::wordpress::address::{Address, Rewriter};
 use crate::wordpress::network::{Network, Place};
-use crate::wordpress::rewriting::Rewriting;
+use crate::wordpress::rewriting::{Rewriting, UploadPath};
 use engine::StepContext;
 use futures::TryStreamExt;
 use movers::databases::DatabasePlan;
@@ -42,7 +42,8 @@ pub async fn rewriting(job: &Job, cx: &StepContext, plan: Option<&DatabasePlan>)
     };
     let pairs = found.pairs.iter().filter_map(|(from, to)| Some((Address::parse(from)?, Address::parse(to)?))).collect();
     let prefix = wordpress.prefix.clone();
-    let rewriting = Rewriting { prefix, addresses: Rewriter::new(pairs), network: found.network, uploads: None };
+    let uploads = site.uploads.as_ref().and_then(|u| Some(UploadPath { from: u.option.clone()?, to: u.new_option() }));
+    let rewriting = Rewriting { prefix, addresses: Rewriter::new(pairs), network: found.network, uploads };
     Ok((!rewriting.is_empty()).then_some(rewriting))
 }
 
