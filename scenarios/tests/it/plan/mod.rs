@@ -3,6 +3,8 @@
 mod drive;
 mod fingerprint;
 mod hold;
+mod network;
+mod places;
 mod room;
 mod shop;
 mod wordpress;

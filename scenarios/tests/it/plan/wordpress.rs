@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use testkit::plan_suite::{self, Case};
 use testkit::rig::Server;
 
-const OLD: &str = "http://old.test:8080";
-const NEW: &str = "https://new.test/shop";
+pub const OLD: &str = "http://old.test:8080";
+pub const NEW: &str = "https://new.test/shop";
 
 const TABLES: &str = "
  CREATE TABLE wp_options(option_id BIGINT UNSIGNED PRIMARY KEY AUTO_INCREMENT, option_name VARCHAR(191) UNIQUE, option_value LONGTEXT NOT NULL);
@@ -30,13 +30,13 @@ const TABLES: &str = "
  INSERT INTO other_table VALUES (1, 'http://old.test:8080/not-ours');";
 
 /// Two databases and two directories; the databases go with it.
-struct World {
-    dir: tempfile::TempDir,
-    from: String,
-    to: String,
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub from: String,
+    pub to: String,
 }
 
-async fn connect(server: Server) -> mysql_async::Conn {
+pub async fn connect(server: Server) -> mysql_async::Conn {
     let options = mysql_async::OptsBuilder::default()
         .ip_or_hostname(server.host)
         .tcp_port(server.port)
@@ -47,7 +47,7 @@ async fn connect(server: Server) -> mysql_async::Conn {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let tag = format!("{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let world = Self { dir: tempfile::tempdir().expect("a directory"), from: format!("plan_from_{tag}"), to: format!("plan_to_{tag}") };
@@ -78,7 +78,7 @@ impl World {
         write(&to.join("own.txt"), "stays");
     }
 
-    fn document(&self) -> Value {
+    pub fn document(&self) -> Value {
         let server = testkit::rig::mysql();
         json!({"name": "WordPress",
             "source": {"type": "wordpress", "paths": {"web_root": self.dir.path().join("from")}},
@@ -86,7 +86,7 @@ impl World {
                 "database": {"type": "mysql", "host": server.host, "port": server.port, "username": server.user, "password": server.password, "database": self.to}}})
     }
 
-    async fn state(dir: &Path, from: &str, to: &str) -> String {
+    pub async fn state(dir: &Path, from: &str, to: &str) -> String {
         let names = [from, to];
         let source = fingerprint::mysql(&mut connect(testkit::rig::mariadb()).await, from).await;
         let destination = fingerprint::mysql(&mut connect(testkit::rig::mysql()).await, to).await;
@@ -128,7 +128,7 @@ async fn the_plan_passes_both_suites_on_a_wordpress() {
     plan_suite::run(|| async { World::new().await.case() }.boxed()).await;
 }
 
-async fn rows(database: &str, sql: &str) -> Vec<String> {
+pub async fn rows(database: &str, sql: &str) -> Vec<String> {
     connect(testkit::rig::mysql()).await.query(sql.replace("DB", database)).await.expect("rows")
 }
 
