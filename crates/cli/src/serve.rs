@@ -35,7 +35,8 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
 
     let stop = CancellationToken::new();
     let asked = stop.clone();
-    let server = axum::serve(listener, plane.router.clone().into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(async move { asked.cancelled().await });
+    let server = axum::serve(listener, plane.router.clone().into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move { asked.cancelled().await });
     let server = tokio::spawn(server.into_future());
     let mut signals = Signals::new()?;
     signals.next().await;
