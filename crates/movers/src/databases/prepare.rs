@@ -49,8 +49,8 @@ impl DatabaseMover {
         Ok(Prepared { made_database: !plan.destination_exists, replaced: plan.overwrites.len() as u64, applied })
     }
 
-    /// Makes all objects of a phase in the schema's order. A refused object is named, not dropped silently; a refused table is
-    /// an error, because its rows would have nowhere to go.
+    /// Makes all objects of a phase in the schema's order. A refused object is named, not dropped silently; a refused table or
+    /// key is an error: rows would have nowhere to go, or could not be found again.
     pub(super) async fn create_phase(
         &self,
         plan: &DatabasePlan,
@@ -66,7 +66,8 @@ impl DatabaseMover {
         Ok(out)
     }
 
-    /// Makes the indexes: the tables' side by side where the target allows it, those of one table one after the other.
+    /// Makes the keys that follow the rows and the indexes: the tables' side by side where the target allows it, those of one table
+    /// one after the other.
     pub(super) async fn create_after_rows(
         &self,
         plan: &DatabasePlan,
@@ -75,10 +76,14 @@ impl DatabaseMover {
         stop: &CancellationToken,
     ) -> Result<Vec<AppliedObject>> {
         if !target.tables_apart() {
-            return self.create_phase(plan, Phase::AfterRows, target, observer, stop).await;
+            let mut applied = self.create_phase(plan, Phase::Keys, target, observer, stop).await?;
+            applied.extend(self.create_phase(plan, Phase::AfterRows, target, observer, stop).await?);
+            return Ok(applied);
         }
+        let mut following: Vec<&SchemaObject> = plan.schema.objects.iter().filter(|o| matches!(o.phase, Phase::Keys | Phase::AfterRows)).collect();
+        following.sort_by_key(|o| o.phase);
         let mut lanes: BTreeMap<&ObjectName, Vec<&SchemaObject>> = BTreeMap::new();
-        for object in plan.schema.objects.iter().filter(|o| o.phase == Phase::AfterRows) {
+        for object in following {
             lanes.entry(object.table.as_ref().unwrap_or(&object.name)).or_default().push(object);
         }
         // The futures are made before the first await: they borrow the same things and nothing of each other.
@@ -133,7 +138,7 @@ async fn create_one(object: &SchemaObject, target: &dyn RowTarget, observer: &dy
     match &applied {
         Applied::AsIs => {}
         Applied::Adapted(change) => observer.log(Level::Warning, "database", format!("Adapted {}: {change}", describe(object)), json!({})),
-        Applied::Refused(reason) if object.kind == ObjectKind::Table => {
+        Applied::Refused(reason) if object.kind == ObjectKind::Table || object.phase == Phase::Keys => {
             return Err(ConnectorError::new(ports::ErrorKind::Unsupported, "create", describe(object), reason.clone()).permanent());
         }
         Applied::Refused(reason) => observer.log(Level::Warning, "database", format!("Could not make {}: {reason}", describe(object)), json!({})),

@@ -61,6 +61,9 @@ pub enum ObjectKind {
 pub enum Phase {
     /// Schemas, types, sequences, tables.
     BeforeRows,
+    /// The tables' keys, where rows load faster without them: after the rows of a first bulk copy, but before those of a copy
+    /// that goes on (its ranges may hold rows already, and the key finds them).
+    Keys,
     /// Secondary indexes: after the bulk copy, before the final pass.
     AfterRows,
     /// Foreign keys, views, routines, triggers, events: after the final pass.

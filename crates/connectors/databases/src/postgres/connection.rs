@@ -23,7 +23,7 @@ const SESSION: &str = "SELECT pg_catalog.set_config('search_path', '', false); \
     SET timezone = 'UTC'; SET datestyle = 'ISO, MDY'; SET intervalstyle = 'postgres'; SET extra_float_digits = 3; \
     SET bytea_output = 'hex'; SET xmloption = 'content'; SET standard_conforming_strings = on; SET row_security = off; \
     SET quote_all_identifiers = off; SET client_min_messages = 'warning'; SET check_function_bodies = off; \
-    SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET synchronize_seqscans = off";
+    SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET synchronize_seqscans = off; SET jit = off";
 
 /// One server and the way in.
 pub struct Server {

@@ -1,10 +1,10 @@
 //! PostgreSQL 14 and later: reading on an exported snapshot, writing with COPY, the schema from the catalogs.
 //!
 //! ```text
-//! connection  sessions, TLS, bounded pool      source   snapshot, ranges, COPY out, hashes
-//! sql         quoting, ranges, canonical form  target   prepare, COPY in, finish
-//! schema/     catalogs → objects in order      objects  create and drop
-//! cells       changing single values           checks   before anything moves
+//! connection  sessions, TLS, bounded pool       source, copy  snapshot, ranges, COPY out, hashes
+//! sql, hash   quoting, ranges, rows as numbers  target        prepare, COPY in, finish
+//! schema/     catalogs → objects in order       objects       create and drop
+//! cells       changing single values            checks        before anything moves
 //! ```
 //! Rows travel as [`RowFormat::PostgresBinary`]; tables with types whose binary form may differ between servers travel as
 //! text. Both ends see that from the same [`Table`](ports::databases::Table), so no block needs a mark.
@@ -12,7 +12,9 @@
 mod cells;
 mod checks;
 mod connection;
+mod copy;
 mod error;
+mod hash;
 mod objects;
 mod schema;
 mod source;

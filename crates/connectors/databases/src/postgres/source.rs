@@ -4,20 +4,18 @@
 //! read on another connection cannot take the snapshot away. Readers adopt the snapshot when they are opened.
 
 use super::connection::{Connection, Lease, Pool, Server, text_of};
-use super::error::{Tried, tried};
-use super::schema;
+use super::copy;
+use super::error::tried;
 use super::sql::{self, Text};
-use bytes::{Buf, Bytes, BytesMut};
+use super::{hash, schema};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use ports::databases::{Fingerprint, Key, KeyRange, RowBlock, RowFormat, RowSource, Schema, Table, View};
+use ports::databases::{Fingerprint, Key, KeyRange, Reading, RowBlock, RowFormat, RowSource, Schema, Table, View};
 use ports::{ErrorKind, Result};
-use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::Mutex;
-use tokio_postgres::CopyOutStream;
 
-/// Size of a block.
-const BLOCK: usize = 1 << 20;
+/// Statements of these sessions run side by side with each other, not with helpers of their own that fight for the same processors.
+const ALONE: &str = "SET max_parallel_workers_per_gather = 0";
 /// Below this size a table's ranges are cut exactly; above, from a sample of its pages.
 const EXACT_BELOW: i64 = 32 << 20;
 /// Ranges of a table whose key's index does not serve them: each range reads the whole table.
@@ -37,13 +35,13 @@ impl Source {
         let connection = server.open().await?;
         let text = text_of(&connection.client).await.map_err(|e| t.failed(e))?;
         let (connections, opening, exporter) = match view {
-            View::Latest { connections } => (connections, String::new(), None),
+            View::Latest { connections } => (connections, ALONE.to_owned(), None),
             View::Snapshot { connections } => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
                 connection.client.batch_execute(begin).await.map_err(|e| t.failed(e))?;
                 let row = connection.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.map_err(|e| t.failed(e))?;
                 let snapshot: String = row.get(0);
-                (connections, format!("{begin}; SET TRANSACTION SNAPSHOT {}", sql::literal(&snapshot)), Some(connection))
+                (connections, format!("{ALONE}; {begin}; SET TRANSACTION SNAPSHOT {}", sql::literal(&snapshot)), Some(connection))
             }
         };
         let pool = Pool::new(server.clone(), connections, opening);
@@ -52,6 +50,21 @@ impl Source {
 
     fn subject(&self, table: &Table) -> String {
         format!("table {} of {}", table.name, self.server.location)
+    }
+
+    /// The COPY that reads a range, with each row's hash if wanted.
+    fn order(&self, table: &Table, range: &KeyRange, hashed: bool) -> copy::Order {
+        let binary = sql::travels_binary(table);
+        let hash = hashed.then(|| hash::row_hash(table, self.text));
+        let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).chain(hash).collect();
+        let query = format!(
+            "COPY (SELECT {} FROM ONLY {}{}) TO STDOUT (FORMAT {})",
+            columns.join(", "),
+            sql::qualified(&table.name),
+            sql::where_range(table, range, self.text),
+            if binary { "binary" } else { "text" },
+        );
+        copy::Order { query, subject: self.subject(table), binary, hashed }
     }
 
     fn bounds_query(&self, table: &Table, rows: u64, size: i64, estimate: u64) -> Option<String> {
@@ -122,32 +135,36 @@ impl RowSource for Source {
     }
 
     fn rows(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<RowBlock>> {
-        let binary = sql::travels_binary(table);
-        let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).collect();
-        let query = format!(
-            "COPY (SELECT {} FROM ONLY {}{}) TO STDOUT (FORMAT {})",
-            columns.join(", "),
-            sql::qualified(&table.name),
-            sql::where_range(table, range, self.text),
-            if binary { "binary" } else { "text" },
-        );
-        let (pool, subject) = (self.pool.clone(), self.subject(table));
-        stream::once(async move { Copy::start(pool, query, subject, binary).await }).map_ok(Copy::blocks).try_flatten().boxed()
+        let rows = copy::read(self.pool.clone(), self.order(table, range, false));
+        rows.try_filter_map(|reading| async { Ok(if let Reading::Rows(block) = reading { Some(block) } else { None }) }).boxed()
+    }
+
+    fn rows_with_fingerprint(&self, table: &Table, range: &KeyRange) -> Option<BoxStream<'static, Result<Reading>>> {
+        Some(copy::read(self.pool.clone(), self.order(table, range, true)))
     }
 
     async fn fingerprint(&self, table: &Table, range: &KeyRange) -> Result<Fingerprint> {
         let subject = self.subject(table);
+        let t = tried("compute the fingerprint of", &subject);
         let lease = self.pool.lease().await?;
         let query = format!(
             "SELECT count(*), COALESCE(sum(h), 0)::text, COALESCE(bit_xor(h), 0) FROM (SELECT {} AS h FROM ONLY {}{}) AS q",
-            sql::row_hash(table, self.text),
+            hash::row_hash(table, self.text),
             sql::qualified(&table.name),
             sql::where_range(table, range, self.text),
         );
-        let row = lease.client().query_one(&query, &[]).await.map_err(|e| tried("compute the fingerprint of", &subject).failed(e))?;
+        // A whole large table has the server's own helpers; ranges are side by side already.
+        let helped = *range == KeyRange::default() && table.bytes >= EXACT_BELOW as u64;
+        if helped {
+            lease.client().batch_execute("SET max_parallel_workers_per_gather = DEFAULT").await.map_err(|e| t.failed(e))?;
+        }
+        let row = lease.client().query_one(&query, &[]).await.map_err(|e| t.failed(e))?;
+        if helped {
+            lease.client().batch_execute(ALONE).await.map_err(|e| t.failed(e))?;
+        }
         lease.give_back();
         let (rows, sum, xor): (i64, String, i64) = (row.get(0), row.get(1), row.get(2));
-        Ok(Fingerprint { rows: rows as u64, hash: format!("{sum}/{xor:016x}") })
+        Ok(Fingerprint { rows: rows as u64, hash: hash::fingerprint(&sum, xor) })
     }
 
     fn row_hashes(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<(Key, String)>> {
@@ -161,7 +178,7 @@ impl RowSource for Source {
         let query = format!(
             "SELECT {}, {} FROM ONLY {}{} ORDER BY {}",
             sql::key_as_text(&refs),
-            sql::row_hash(table, self.text),
+            hash::row_hash(table, self.text),
             sql::qualified(&table.name),
             sql::where_range(table, range, self.text),
             sql::key_order(&refs),
@@ -190,88 +207,5 @@ impl RowSource for Source {
         self.pool.close();
         drop(self.exporter.lock().await.take());
         Ok(())
-    }
-}
-
-/// A running COPY out, gathered into blocks. The server sends each row as one message.
-struct Copy {
-    wire: Pin<Box<CopyOutStream>>,
-    lease: Lease,
-    subject: String,
-    binary: bool,
-    begun: bool,
-    /// A row that did not fit into the block before.
-    kept: Option<Bytes>,
-}
-
-/// Signature, flags and length of the header's extension.
-const HEADER: usize = 19;
-
-impl Copy {
-    async fn start(pool: Arc<Pool>, query: String, subject: String, binary: bool) -> Result<Self> {
-        let lease = pool.lease().await?;
-        let wire = lease.client().copy_out(&query).await.map_err(|e| tried("read", &subject).failed(e))?;
-        Ok(Self { wire: Box::pin(wire), lease, subject, binary, begun: false, kept: None })
-    }
-
-    fn blocks(self) -> impl futures::Stream<Item = Result<RowBlock>> {
-        stream::try_unfold(Some(self), |running| async move {
-            match running {
-                Some(copy) => copy.next_block().await,
-                None => Ok(None),
-            }
-        })
-    }
-
-    async fn next_block(mut self) -> Result<Option<(RowBlock, Option<Self>)>> {
-        let mut data = BytesMut::new();
-        let mut rows = 0;
-        while let Some(row) = self.next_row().await? {
-            if rows == 0 {
-                data.reserve(BLOCK.max(row.len()));
-            } else if data.len() + row.len() > BLOCK {
-                self.kept = Some(row);
-                return Ok(Some((RowBlock { rows, data: data.freeze() }, Some(self))));
-            }
-            data.extend_from_slice(&row);
-            rows += 1;
-        }
-        self.lease.give_back();
-        Ok((rows > 0).then(|| (RowBlock { rows, data: data.freeze() }, None)))
-    }
-
-    async fn next_row(&mut self) -> Result<Option<Bytes>> {
-        if let Some(row) = self.kept.take() {
-            return Ok(Some(row));
-        }
-        let subject = self.subject.clone();
-        let t = tried("read", &subject);
-        loop {
-            let Some(mut message) = self.wire.try_next().await.map_err(|e| t.failed(e))? else { return Ok(None) };
-            if !self.binary {
-                return Ok(Some(message));
-            }
-            if !self.begun {
-                self.begun = true;
-                strip_header(&mut message, t)?;
-            }
-            // The trailer is a column count of -1; a header may come alone.
-            match message.get(..2) {
-                None => {}
-                Some([0xff, 0xff]) => {}
-                Some(_) => return Ok(Some(message)),
-            }
-        }
-    }
-}
-
-fn strip_header(message: &mut Bytes, t: Tried<'_>) -> Result<()> {
-    let extension = message.get(15..HEADER).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize);
-    match extension {
-        Some(extension) if message.starts_with(b"PGCOPY\n\xff\r\n\0") && message.len() >= HEADER + extension => {
-            message.advance(HEADER + extension);
-            Ok(())
-        }
-        _ => Err(t.error(ErrorKind::Protocol, "the server's binary COPY does not begin with its header")),
     }
 }

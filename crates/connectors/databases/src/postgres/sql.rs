@@ -22,7 +22,7 @@ pub fn literal(text: &str) -> String {
 
 /// How a column's values travel and are hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub enum Form {
     /// Its own hash function tells any two different values apart.
     Itself,
     /// This function's bytes tell them apart (scale of a numeric, sign of a zero, …).
@@ -33,7 +33,7 @@ enum Form {
     TextOnly,
 }
 
-fn form(type_name: &str) -> Form {
+pub fn form(type_name: &str) -> Form {
     match base_type(type_name).as_str() {
         "boolean" | "smallint" | "integer" | "bigint" | "text" | "character varying" | "uuid" | "bytea" | "date" | "oid" => Form::Itself,
         "timestamp without time zone" | "timestamp with time zone" | "time without time zone" => Form::Itself,
@@ -52,7 +52,7 @@ fn form(type_name: &str) -> Form {
 }
 
 /// The type without its modifiers: `timestamp(3) with time zone` is `timestamp with time zone`.
-fn base_type(type_name: &str) -> String {
+pub fn base_type(type_name: &str) -> String {
     match (type_name.find('('), type_name.find(')')) {
         (Some(open), Some(close)) if open < close => format!("{}{}", &type_name[..open], &type_name[close + 1..]),
         _ => type_name.to_owned(),
@@ -78,14 +78,8 @@ pub struct Text {
     pub utf8: bool,
 }
 
-/// One row's 64-bit hash: an expression over the table's columns, the computed ones included.
-pub fn row_hash(table: &Table, text: Text) -> String {
-    let cells: Vec<String> = table.columns.iter().map(|c| cell_form(c, text)).collect();
-    // A single column would be `ROW(a)`, which is a record too; no columns at all is `ROW()`.
-    format!("pg_catalog.hash_record_extended(ROW({}), 0)", cells.join(", "))
-}
-
-fn cell_form(column: &Column, text: Text) -> String {
+/// The value in a form whose bytes (or whose own hash function) tell any two different values apart.
+pub fn cell_form(column: &Column, text: Text) -> String {
     let name = ident(&column.name);
     let as_text = |expression: String| if text.utf8 { expression } else { format!("pg_catalog.convert_to({expression}, 'UTF8')") };
     match form(&column.type_name) {
@@ -97,7 +91,7 @@ fn cell_form(column: &Column, text: Text) -> String {
     }
 }
 
-fn is_text(type_name: &str) -> bool {
+pub fn is_text(type_name: &str) -> bool {
     matches!(base_type(type_name).as_str(), "text" | "character varying" | "character" | "name")
 }
 

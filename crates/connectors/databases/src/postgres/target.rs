@@ -1,5 +1,8 @@
 //! Writing: each range in one transaction, first emptied, then filled by COPY.
 //!
+//! A table without its key yet has no index that finds a range's old rows. So a table that was empty when this target first looked
+//! at it is not searched for rows of a range that this target has not written before.
+//!
 //! Foreign keys, triggers and rules are made after the rows; where they are already there (a restore), they are kept from
 //! acting if this user may say so (`session_replication_role`).
 
@@ -11,9 +14,10 @@ use super::sql::{self, Text};
 use bytes::Bytes;
 use futures::SinkExt;
 use futures::stream::{BoxStream, StreamExt};
-use ports::databases::{Applied, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
+use ports::databases::{Applied, KeyRange, ObjectKind, ObjectName, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
 use ports::{ConnectorError, ErrorKind, Result};
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
 /// Writers do the DELETE of a range through the key's index, also before the planner knows the table. They wait for somebody
@@ -27,6 +31,17 @@ pub struct Target {
     pool: Arc<Pool>,
     /// Facts about the destination, asked once.
     facts: OnceCell<Facts>,
+    /// The tables that were written to.
+    loads: Mutex<HashMap<ObjectName, Arc<Load>>>,
+}
+
+/// What this target knows of a table that it fills.
+#[derive(Default)]
+struct Load {
+    /// Whether it had no row before this target's first one.
+    was_empty: OnceCell<bool>,
+    /// Ranges that were begun, as conditions.
+    begun: Mutex<HashSet<String>>,
 }
 
 #[derive(Clone, Copy)]
@@ -39,7 +54,7 @@ struct Facts {
 impl Target {
     pub fn new(server: Arc<Server>, parallel: usize) -> Self {
         let pool = Pool::new(server.clone(), parallel, OPENING);
-        Self { server, pool, facts: OnceCell::new() }
+        Self { server, pool, facts: OnceCell::new(), loads: Mutex::default() }
     }
 
     async fn facts(&self, lease: &Lease) -> Result<Facts> {
@@ -53,18 +68,35 @@ impl Target {
         self.facts.get_or_try_init(|| ask).await.copied()
     }
 
-    /// What empties the range. The whole table is truncated unless a foreign key points at it.
+    /// Whether rows of this range may be there. From now on they may.
+    async fn may_hold_rows(&self, lease: &Lease, table: &Table, condition: &str) -> Result<bool> {
+        let load = locked(&self.loads).entry(table.name.clone()).or_default().clone();
+        let ask = async {
+            let query = format!("SELECT NOT EXISTS (SELECT FROM ONLY {})", sql::qualified(&table.name));
+            let row = lease.client().query_one(&query, &[]).await.map_err(|e| tried("write to", &self.server.location).failed(e))?;
+            Ok(row.get(0))
+        };
+        let was_empty = *load.was_empty.get_or_try_init(|| ask).await?;
+        let first = locked(&load.begun).insert(condition.to_owned());
+        Ok(!(was_empty && first))
+    }
+
+    /// What empties the range; nothing when it surely is empty. The whole table is truncated unless a foreign key points at it.
     async fn emptying(&self, lease: &Lease, table: &Table, range: &KeyRange, facts: Facts) -> Result<String> {
         let name = sql::qualified(&table.name);
+        let condition = sql::where_range(table, range, facts.text);
+        if !self.may_hold_rows(lease, table, &condition).await? {
+            return Ok(String::new());
+        }
         if range.lower.is_none() && range.upper.is_none() {
             let t = tried("write to", &self.server.location);
             let query = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = $1::text::regclass)";
             let referenced: bool = lease.client().query_one(query, &[&name]).await.map_err(|e| t.failed(e))?.get(0);
             if !referenced {
-                return Ok(format!("TRUNCATE TABLE ONLY {name}"));
+                return Ok(format!("; TRUNCATE TABLE ONLY {name}"));
             }
         }
-        Ok(format!("DELETE FROM ONLY {name}{}", sql::where_range(table, range, facts.text)))
+        Ok(format!("; DELETE FROM ONLY {name}{condition}"))
     }
 
     async fn replace_on(&self, lease: &Lease, table: &Table, range: &KeyRange, mut rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
@@ -73,7 +105,7 @@ impl Target {
         let facts = self.facts(lease).await?;
         let silence = if facts.silences { "; SET LOCAL session_replication_role = 'replica'" } else { "" };
         let emptying = self.emptying(lease, table, range, facts).await?;
-        lease.client().batch_execute(&format!("BEGIN{silence}; {emptying}")).await.map_err(|e| t.failed(e))?;
+        lease.client().batch_execute(&format!("BEGIN{silence}{emptying}")).await.map_err(|e| t.failed(e))?;
         let binary = sql::travels_binary(table);
         let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).collect();
         let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
@@ -103,6 +135,10 @@ impl Target {
         lease.client().batch_execute("COMMIT").await.map_err(|e| t.failed(e))?;
         Ok(written)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A row that meets its twin in another range has moved at the source: once that range is replaced too, the same call succeeds.

@@ -74,6 +74,7 @@ pub async fn copy(source: &dyn Database, destination: &dyn Database, rows: u64) 
         }
     }
     copied.rows /= 2;
+    make(&*to, &schema, Phase::Keys, &mut copied).await;
     make(&*to, &schema, Phase::AfterRows, &mut copied).await;
     make(&*to, &schema, Phase::AtTheEnd, &mut copied).await;
     to.finish(&schema).await.expect("finish");

@@ -59,6 +59,7 @@ async fn load(schema: &Schema, contents: &Contents, dir: &Path, target: &dyn Row
         observer.meter().finished(rows);
         observer.log(Level::Info, "rollback", format!("Restored table {} ({rows} rows)", table.name), json!({}));
     }
+    create(schema, Phase::Keys, target).await?;
     create(schema, Phase::AfterRows, target).await?;
     create(schema, Phase::AtTheEnd, target).await?;
     target.finish(schema).await

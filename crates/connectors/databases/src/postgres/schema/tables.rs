@@ -15,7 +15,9 @@ struct Found {
     partition: bool,
     columns: Vec<FoundColumn>,
     key: Vec<String>,
-    /// The constraint behind the key, made with the table.
+    /// The constraint behind the key, when it is made after the rows: its id, name and definition.
+    late_key: Option<(u32, String, String)>,
+    /// Constraints that are made with the table: their ids and texts.
     inline: Vec<(u32, String)>,
     rows: u64,
     bytes: u64,
@@ -26,6 +28,16 @@ struct Found {
     /// `ALTER TABLE … ATTACH PARTITION …` and settings.
     after: Vec<String>,
 }
+
+impl Found {
+    /// No parent, no partition: its key may be made later than the table, which loads the rows in half the time.
+    fn alone(&self) -> bool {
+        !self.partitioned && !self.partition && !self.tail.contains(INHERITS)
+    }
+}
+
+/// How the text behind a table's columns names its parents.
+const INHERITS: &str = " INHERITS (";
 
 struct FoundColumn {
     column: Column,
@@ -48,6 +60,10 @@ pub async fn gather(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<Vec<Tabl
         let place = draft.add(Some((class::RELATION, table.oid)), object(&table));
         for (constraint, _) in &table.inline {
             draft.comes_with((class::CONSTRAINT, *constraint), place);
+        }
+        if let Some((constraint, name, definition)) = &table.late_key {
+            let key = draft.add(Some((class::CONSTRAINT, *constraint)), key_object(&table.name, name, definition));
+            draft.needs(key, Some(place));
         }
         if !table.partitioned {
             let columns = table.columns.into_iter().map(|c| c.column).collect();
@@ -81,7 +97,7 @@ async fn relations(catalog: &Catalog<'_>) -> Result<Vec<Found>> {
         let mut after = Vec::new();
         match (partition, parents, bound) {
             (true, Some(parent), Some(bound)) => after.push(format!("ALTER TABLE ONLY {parent} ATTACH PARTITION {} {bound}", qualified(&name))),
-            (false, Some(parents), _) => tail.push_str(&format!(" INHERITS ({parents})")),
+            (false, Some(parents), _) => tail.push_str(&format!("{INHERITS}{parents})")),
             _ => {}
         }
         tail.push_str(&row.get::<_, String>(9));
@@ -99,6 +115,7 @@ async fn relations(catalog: &Catalog<'_>) -> Result<Vec<Found>> {
             partition,
             columns: Vec::new(),
             key: Vec::new(),
+            late_key: None,
             inline: Vec::new(),
             rows: estimated_rows(size, row.get(7), row.get(8)),
             bytes: size as u64,
@@ -209,7 +226,11 @@ async fn keys(catalog: &Catalog<'_>, found: &mut [Found], places: &HashMap<u32, 
         match constraint {
             Some(oid) => {
                 let (name, definition): (String, String) = (row.get(3), row.get(4));
-                table.inline.push((oid, format!("CONSTRAINT {} {definition}", ident(&name))));
+                if table.alone() {
+                    table.late_key = Some((oid, name, definition));
+                } else {
+                    table.inline.push((oid, format!("CONSTRAINT {} {definition}", ident(&name))));
+                }
             }
             None => bare.push(row.get(1)),
         }
@@ -232,7 +253,7 @@ async fn checks(catalog: &Catalog<'_>, found: &mut [Found], places: &HashMap<u32
     Ok(())
 }
 
-/// Unique indexes that serve as a key are there before the rows, so that ranges can be replaced.
+/// Unique indexes that serve as a key are there with the keys, so that ranges can be replaced.
 async fn unique_indexes(catalog: &Catalog<'_>, draft: &mut Draft, oids: &[u32]) -> Result<()> {
     for oid in oids {
         let query = format!(
@@ -243,7 +264,7 @@ async fn unique_indexes(catalog: &Catalog<'_>, draft: &mut Draft, oids: &[u32]) 
         for row in catalog.rows(&query).await? {
             let name = ObjectName { schema: row.get(0), name: row.get(1) };
             let table = Some(ObjectName { schema: row.get(4), name: row.get(5) });
-            let object = SchemaObject { kind: ObjectKind::Index, phase: Phase::BeforeRows, name, table, statements: vec![row.get(2)] };
+            let object = SchemaObject { kind: ObjectKind::Index, phase: Phase::Keys, name, table, statements: vec![row.get(2)] };
             let place = draft.add(Some((class::RELATION, *oid)), object);
             let table = draft.maker((class::RELATION, row.get(3)));
             draft.needs(place, table);
@@ -252,10 +273,16 @@ async fn unique_indexes(catalog: &Catalog<'_>, draft: &mut Draft, oids: &[u32]) 
     Ok(())
 }
 
+fn key_object(table: &ObjectName, name: &str, definition: &str) -> SchemaObject {
+    let statement = format!("ALTER TABLE {} ADD CONSTRAINT {} {definition}", qualified(table), ident(name));
+    let name = ObjectName { schema: table.schema.clone(), name: name.to_owned() };
+    SchemaObject { kind: ObjectKind::Constraint, phase: Phase::Keys, name, table: Some(table.clone()), statements: vec![statement] }
+}
+
 fn object(table: &Found) -> SchemaObject {
     let name = qualified(&table.name);
     // A partition is made by itself and then attached, with its own order of columns.
-    let own = |c: &&FoundColumn| c.local || table.partition || !table.tail.contains(" INHERITS (");
+    let own = |c: &&FoundColumn| c.local || table.partition || !table.tail.contains(INHERITS);
     let columns = table.columns.iter().filter(own).map(|c| c.definition.clone());
     let parts: Vec<String> = columns.chain(table.inline.iter().map(|(_, text)| text.clone())).collect();
     let mut statements = vec![format!("CREATE {}TABLE {name} (\n  {}\n){}", table.word, parts.join(",\n  "), table.tail)];
