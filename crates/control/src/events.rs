@@ -1,10 +1,36 @@
 //! The engine's event kinds in the product's public words, as webhooks, the event stream and the WebSocket name them.
 
+/// What webhooks may ask for.
+pub const WORDS: [&str; 21] = [
+    "migration.created",
+    "migration.scheduled",
+    "migration.started",
+    "migration.pausing",
+    "migration.paused",
+    "migration.resumed",
+    "migration.cancelling",
+    "migration.cancelled",
+    "migration.completed",
+    "migration.failed",
+    "migration.rolling_back",
+    "migration.rolled_back",
+    "migration.stuck",
+    "migration.progress",
+    "migration.step_begun",
+    "migration.step_completed",
+    "migration.step_faltered",
+    "migration.step_failed",
+    "migration.step_undoing",
+    "migration.step_undone",
+    "migration.step_undo_failed",
+];
+
 /// `run.started` → `migration.started`. Every kind has one; the log is `migration.log`.
 pub fn word(kind: &str) -> String {
     match kind {
         "progress" => "migration.progress".to_owned(),
         "log" => "migration.log".to_owned(),
+        "step.done" => "migration.step_completed".to_owned(),
         _ => match kind.split_once('.') {
             Some(("run", what)) => format!("migration.{what}"),
             Some(("step", what)) => format!("migration.step_{what}"),
@@ -46,7 +72,7 @@ mod tests {
             ("run.completed", "migration.completed"),
             ("run.failed", "migration.failed"),
             ("progress", "migration.progress"),
-            ("step.done", "migration.step_done"),
+            ("step.done", "migration.step_completed"),
         ] {
             assert_eq!(word(kind), public);
         }

@@ -58,8 +58,8 @@ pub struct StreamEvent {
     pub seq: u64,
     #[schema(example = "2024-08-26T14:45:23.123456")]
     pub timestamp: String,
-    /// `migration.started`, `migration.progress`, `migration.log`, `migration.step_done`, …
-    #[schema(example = "migration.step_done")]
+    /// `migration.started`, `migration.progress`, `migration.log`, `migration.step_completed`, …
+    #[schema(example = "migration.step_completed")]
     pub event: String,
     pub level: String,
     pub component: String,

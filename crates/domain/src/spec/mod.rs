@@ -14,7 +14,7 @@ mod system;
 
 pub use database::{DatabaseAt, DatabaseEngine, TlsMode};
 pub use files::{FilesAt, HostKeyPin, ObjectsAt, S3At, SshAt, SshLogin};
-pub use options::{Notifications, Safety, Symlinks, Transfer, TransferMethod};
+pub use options::{Notifications, OwnWebhook, Safety, Symlinks, Transfer, TransferMethod};
 pub use system::{System, SystemKind};
 
 use crate::decode::{Fields, Problems};
@@ -64,8 +64,19 @@ impl MigrationSpec {
 }
 
 /// Field names whose values are secrets, wherever they stand in a document.
-pub const SECRET_FIELDS: [&str; 10] =
-    ["password", "passphrase", "private_key", "secret_access_key", "session_token", "service_account_key", "account_key", "sas_token", "secret", "token"];
+pub const SECRET_FIELDS: [&str; 11] = [
+    "password",
+    "passphrase",
+    "private_key",
+    "secret_access_key",
+    "session_token",
+    "service_account_key",
+    "account_key",
+    "sas_token",
+    "secret",
+    "token",
+    "webhook_url",
+];
 
 /// A copy of the document in which every secret (and every webhook header value) reads `********`.
 pub fn redact(document: &Value) -> Value {

@@ -1,7 +1,7 @@
 //! How to move, how safely, and whom to tell.
 
 use crate::decode::{Fields, Problems, type_name};
-use crate::units;
+use crate::{Secret, units};
 
 /// Document 3's `transfer_methods`. The connectors follow from the two systems; the word is checked and kept for the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -72,12 +72,25 @@ pub struct Safety {
     pub overwrite_without_backup: bool,
 }
 
-#[derive(Debug, Clone, Default)]
+/// Who is told how the migration went.
+#[derive(Debug, Clone)]
 pub struct Notifications {
-    pub email_enabled: bool,
+    pub on_completion: bool,
+    pub on_failure: bool,
+    /// Empty when e-mail is off.
     pub recipients: Vec<String>,
-    pub webhook_enabled: bool,
-    pub webhook_url: Option<String>,
+    /// The migration's own webhook; `None` when it is off.
+    pub webhook: Option<OwnWebhook>,
+    /// A chat's incoming webhook: its address is the permission to write there.
+    pub slack: Option<Secret>,
+}
+
+/// A webhook that hears of one migration only.
+#[derive(Debug, Clone)]
+pub struct OwnWebhook {
+    pub url: String,
+    /// `whsec_…`; signs what is sent.
+    pub secret: Option<Secret>,
 }
 
 impl Transfer {
@@ -158,27 +171,57 @@ impl Safety {
 
 impl Notifications {
     pub(super) fn read(fields: Option<Fields<'_>>, p: &mut Problems) -> Self {
-        let mut out = Self::default();
+        let mut out = Self { on_completion: true, on_failure: true, recipients: Vec::new(), webhook: None, slack: None };
         let Some(mut f) = fields else { return out };
-        if let Some(mut e) = f.object("email", p) {
-            out.email_enabled = e.flag("enabled", true, p);
-            out.recipients = e.texts("recipients", p);
-            for (i, r) in out.recipients.iter().enumerate() {
-                if !r.contains('@') || r.contains(char::is_whitespace) {
-                    p.note(e.path(&format!("recipients[{i}]")), format!("'{}' is not an e-mail address", r.escape_default()));
-                }
-            }
-            e.done(p);
-        }
-        if let Some(mut w) = f.object("webhook", p) {
-            out.webhook_enabled = w.flag("enabled", true, p);
-            out.webhook_url = w.text("url", p);
-            if out.webhook_url.as_ref().is_some_and(|u| !(u.starts_with("http://") || u.starts_with("https://"))) {
-                p.note(w.path("url"), "must start with http:// or https://");
-            }
-            w.done(p);
-        }
+        out.on_completion = f.flag("on_completion", true, p);
+        out.on_failure = f.flag("on_failure", true, p);
+        out.recipients = f.object("email", p).map(|e| read_email(e, p)).unwrap_or_default();
+        out.webhook = f.object("webhook", p).and_then(|w| read_webhook(w, p));
+        out.slack = f.object("slack", p).and_then(|s| read_slack(s, p));
         f.done(p);
         out
     }
+}
+
+fn read_email(mut e: Fields<'_>, p: &mut Problems) -> Vec<String> {
+    let enabled = e.flag("enabled", true, p);
+    let recipients = e.texts("recipients", p);
+    for (i, r) in recipients.iter().enumerate() {
+        if !r.contains('@') || r.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            p.note(e.path(&format!("recipients[{i}]")), format!("'{}' is not an e-mail address", r.escape_default()));
+        }
+    }
+    if enabled && recipients.is_empty() {
+        p.note(e.path("recipients"), "must name at least one e-mail address");
+    }
+    e.done(p);
+    if enabled { recipients } else { Vec::new() }
+}
+
+fn read_webhook(mut w: Fields<'_>, p: &mut Problems) -> Option<OwnWebhook> {
+    let enabled = w.flag("enabled", true, p);
+    let url = read_url(&mut w, "url", enabled, p);
+    let secret = w.text("secret", p).map(Secret::new);
+    w.done(p);
+    url.filter(|_| enabled).map(|url| OwnWebhook { url, secret })
+}
+
+fn read_slack(mut s: Fields<'_>, p: &mut Problems) -> Option<Secret> {
+    let enabled = s.flag("enabled", true, p);
+    let url = read_url(&mut s, "webhook_url", enabled, p);
+    s.done(p);
+    url.filter(|_| enabled).map(Secret::new)
+}
+
+fn read_url(f: &mut Fields<'_>, field: &'static str, required: bool, p: &mut Problems) -> Option<String> {
+    if required && !f.has(field) {
+        f.value(field);
+        p.note(f.path(field), "is required");
+        return None;
+    }
+    let url = f.text(field, p)?;
+    if !(url.starts_with("http://") || url.starts_with("https://")) {
+        p.note(f.path(field), "must start with http:// or https://");
+    }
+    Some(url)
 }

@@ -37,3 +37,24 @@ fn secrets_never_survive_redaction_or_debug() {
         assert!(!text.contains(secret), "{secret} leaked");
     }
 }
+
+#[test]
+fn whom_to_tell() {
+    let with = |notifications: Value| {
+        let mut body = document();
+        body["notifications"] = notifications;
+        MigrationSpec::decode(&body)
+    };
+    let told = with(json!({"on_completion": false, "email": {"enabled": false, "recipients": ["a@b.example"]},
+        "webhook": {"url": "https://hook.example/", "secret": "whsec_x"}, "slack": {"webhook_url": "https://chat.example/T/B/X"}}))
+    .unwrap()
+    .notifications;
+    assert_eq!((told.on_completion, told.on_failure, told.recipients.len()), (false, true, 0));
+    assert_eq!(told.webhook.unwrap().url, "https://hook.example/");
+    assert_eq!(told.slack.unwrap().expose(), "https://chat.example/T/B/X");
+    let problems = with(json!({"email": {}, "webhook": {}, "slack": {"webhook_url": "chat.example"}, "sms": {}})).unwrap_err();
+    let fields: Vec<_> = problems.0.iter().map(|p| p.field.as_str()).collect();
+    assert_eq!(fields, ["notifications.email.recipients", "notifications.webhook.url", "notifications.slack.webhook_url", "notifications.sms"]);
+    let shown = redact(&json!({"slack": {"webhook_url": "https://chat.example/T/B/X"}, "webhook": {"secret": "whsec_x"}})).to_string();
+    assert!(!shown.contains("T/B/X") && !shown.contains("whsec_x"), "{shown}");
+}

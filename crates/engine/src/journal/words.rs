@@ -27,7 +27,11 @@ pub fn requested(request: &Request, next: Next) -> NewEvent {
         Next::Enter(state) => state.word(),
         Next::Want(Wanted::Pause | Wanted::Cancel) => RunState::Running.word(),
     };
-    NewEvent::new(kind, Level::Info, "engine", message).details(json!({ "state": state }))
+    let mut details = json!({ "state": state });
+    if let Request::Start { options } | Request::Schedule { options, .. } = request {
+        details["options"] = options.clone();
+    }
+    NewEvent::new(kind, Level::Info, "engine", message).details(details)
 }
 
 /// The event of a scheduled run whose time has come.
