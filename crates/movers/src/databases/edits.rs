@@ -25,26 +25,22 @@ impl DatabaseMover {
     }
 
     async fn record_rest(&self, plan: &DatabasePlan, ledger: &dyn Ledger, edited: &Edited, stored: &dyn RowSource) -> Result<()> {
-        let mut after = None;
-        loop {
-            let page = ledger.all(after, 256).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.seq);
-            for chunk in &page {
-                let spec = chunk::decode(chunk)?;
-                let table = chunk::table(plan, &spec, chunk.seq)?;
-                let Some(keys) = edited.get(&table.name) else { continue };
-                if ledger.recall(&rest_key(chunk.seq)).await?.is_some() {
-                    continue;
-                }
-                let wanted = ledger.recall(&chunk::fingerprint_key(chunk.seq)).await?.and_then(chunk::read_fingerprint);
-                if wanted.as_ref() != Some(&stored.fingerprint(table, &spec.range).await?) {
-                    return Err(not_as_copied(table));
-                }
-                let (rows, rest) = digest_without(stored, table, &spec, keys).await?;
-                ledger.remember(&rest_key(chunk.seq), Some(json!({"rows": rows, "rest": rest}))).await?;
+        let mut chunks = chunk::pages(ledger, false);
+        while let Some(chunk) = chunks.try_next().await? {
+            let spec = chunk::decode(&chunk)?;
+            let table = chunk::table(plan, &spec, chunk.seq)?;
+            let Some(keys) = edited.get(&table.name) else { continue };
+            if ledger.recall(&rest_key(chunk.seq)).await?.is_some() {
+                continue;
             }
+            let wanted = ledger.recall(&chunk::fingerprint_key(chunk.seq)).await?.and_then(chunk::read_fingerprint);
+            if wanted.as_ref() != Some(&stored.fingerprint(table, &spec.range).await?) {
+                return Err(not_as_copied(table));
+            }
+            let (rows, rest) = digest_without(stored, table, &spec, keys).await?;
+            ledger.remember(&rest_key(chunk.seq), Some(json!({"rows": rows, "rest": rest}))).await?;
         }
+        Ok(())
     }
 
     /// Rows of the range now, and whether the rows that were not to be edited are as they were before.
