@@ -2,49 +2,32 @@
 //!
 //! A key is the path as it is, byte for byte: `a//b`, `/a`, `a b`, `a%20b` stay what they are. Keys must be UTF-8, so a path that is
 //! not is escaped: each byte outside UTF-8 becomes `%XX`, and `%` becomes `%25`. A path that is UTF-8 but looks like the
-//! outcome of such an escape gets `%%` in front. So every path has exactly one key and every key exactly one path.
+//! outcome of such an escape is escaped once more. So every path has exactly one key and every key exactly one path.
 //!
-//! An empty object whose key ends with `/` is a directory; its path has no `/` at the end. Listings are in the order of the
-//! keys, which is the order of the paths except for escaped ones.
+//! An empty object whose key ends with `/` is a directory; its path has no `/` at the end. Listings come in the order of the
+//! keys, which is that of the paths except for escaped ones; `order` puts those in their places.
 
 use ports::files::FilePath;
-
-const MARK: &str = "%%";
 
 /// The key (below the prefix) of a path.
 pub(super) fn encode(path: &FilePath) -> String {
     match path.as_str() {
-        Some(text) if looks_escaped(text) => format!("{MARK}{text}"),
-        Some(text) => text.to_owned(),
-        None => escape(path.as_bytes()),
+        Some(text) if !looks_escaped(text) => text.to_owned(),
+        _ => escape(path.as_bytes()),
     }
 }
 
 /// The path of a key (below the prefix).
 pub(super) fn decode(key: &str) -> FilePath {
-    if let Some(rest) = key.strip_prefix(MARK)
-        && looks_escaped(rest)
-    {
-        return FilePath::from(rest);
-    }
     match unescape(key) {
         Some(bytes) => FilePath::new(bytes),
         None => FilePath::from(key),
     }
 }
 
-/// Whether it is the escaped form of something, or that with marks in front.
+/// Whether it is what [`encode`] makes from something else.
 fn looks_escaped(text: &str) -> bool {
-    let mut rest = text;
-    loop {
-        if unescape(rest).is_some() {
-            return true;
-        }
-        match rest.strip_prefix(MARK) {
-            Some(shorter) => rest = shorter,
-            None => return false,
-        }
-    }
+    unescape(text).is_some()
 }
 
 fn escape(bytes: &[u8]) -> String {
@@ -58,13 +41,14 @@ fn escape(bytes: &[u8]) -> String {
     key
 }
 
-/// The bytes that [`escape`] made this from; `None` when it made it from nothing.
+/// The bytes that [`encode`] escaped into this; `None` when it escaped nothing.
 fn unescape(key: &str) -> Option<Vec<u8>> {
     if !key.contains('%') {
         return None;
     }
     let bytes: Vec<u8> = percent_encoding::percent_decode_str(key).collect();
-    (std::str::from_utf8(&bytes).is_err() && escape(&bytes) == key).then_some(bytes)
+    let made = escape(&bytes) == key && std::str::from_utf8(&bytes).map_or(true, looks_escaped);
+    made.then_some(bytes)
 }
 
 #[cfg(test)]
@@ -73,7 +57,7 @@ mod tests {
 
     #[test]
     fn every_path_has_one_key_and_every_key_one_path() {
-        let paths: [&[u8]; 14] = [
+        let paths: [&[u8]; 17] = [
             b"a",
             b"a//b",
             b"/a",
@@ -87,6 +71,9 @@ mod tests {
             b"100%25%FF",
             b"caf%e9",
             b"%",
+            b"caf%25E9",
+            b"#%\x01\xff",
+            b"%2525%25E9",
             "é".as_bytes(),
         ];
         let mut keys = std::collections::BTreeSet::new();
@@ -99,6 +86,6 @@ mod tests {
         }
         assert_eq!(encode(&FilePath::from("a%20b")), "a%20b");
         assert_eq!(encode(&FilePath::new(b"caf\xe9")), "caf%E9");
-        assert_eq!(encode(&FilePath::from("caf%E9")), "%%caf%E9");
+        assert_eq!(encode(&FilePath::from("caf%E9")), "caf%25E9");
     }
 }

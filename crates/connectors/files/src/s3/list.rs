@@ -1,7 +1,7 @@
 //! Listing, a page of a thousand keys at a time, the next page on its way while one is handed out.
 
 use super::error::{call, tell};
-use super::{Store, keys, levels};
+use super::{Store, keys, levels, order};
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{EncodingType, Object};
@@ -31,7 +31,7 @@ pub(super) fn stream(store: Arc<Store>) -> BoxStream<'static, Result<Entry>> {
         }
         flat(store, first)
     };
-    stream::once(chosen).flatten().boxed()
+    order::by_path(stream::once(chosen).flatten().boxed())
 }
 
 fn flat(store: Arc<Store>, first: Result<(Page, bool)>) -> BoxStream<'static, Result<Entry>> {

@@ -15,6 +15,7 @@ mod keys;
 mod levels;
 mod list;
 mod manners;
+mod order;
 mod parts;
 mod read;
 mod website;
@@ -142,6 +143,11 @@ impl FileTarget for S3Files {
         let tree_refuses = |s: &[u8]| s.is_empty() || s.contains(&b'\\') || s.len() > 255;
         if self.store.manners.is_tree() && path.segments().any(tree_refuses) {
             return refuse("this store keeps objects in a directory tree: no '//', no '\\', no '/' at the start or the end, no name above 255 bytes");
+        }
+        // Its listings show the replacement character for them.
+        let unlisted = |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+        if self.store.manners.is_tree() && key.contains(unlisted) {
+            return refuse("this store cannot list names with control characters");
         }
         if path.segments().any(|s| s == b"." || s == b"..") {
             return refuse("stores and clients do not agree on what '.' and '..' mean in a key");

@@ -60,6 +60,7 @@ pub async fn names_come_back_byte_for_byte(case: &Case) {
         case.target.put(&entry, super::TAG, body(name)).await.unwrap_or_else(|e| panic!("{e}"));
     }
     let listed = paths(&*case.target).await;
+    assert!(listed.is_sorted_by_key(|path| path.as_bytes().to_vec()), "{listed:?}");
     for name in names {
         let path = FilePath::new(name);
         assert!(listed.contains(&path), "{path:?} is not in {listed:?}");
