@@ -66,6 +66,8 @@ codes! {
 pub enum Kind {
     NotFound,
     Conflict,
+    /// A built-in preset cannot be changed or deleted.
+    PresetReadOnly = "PRESET_READ_ONLY", Conflict;
     Invalid,
     /// Log in first.
     Unauthenticated,

@@ -30,7 +30,7 @@ pub struct Health {
 pub struct Components {
     /// The journal of migrations answers and a worker is alive.
     pub orchestrator: bool,
-    /// Presets can be read. This version has none, so it is always `false`.
+    /// Presets can be read, the built-in ones and those in the database.
     pub preset_manager: bool,
     /// A configuration can be decoded, and the directory for staging can be written.
     pub validation_engine: bool,
@@ -42,14 +42,15 @@ impl Control {
         let all = engine::RunFilter::default();
         let journal = tokio::time::timeout(PATIENCE, self.engine().count(DEFAULT_TENANT, &all));
         let staging = tokio::time::timeout(PATIENCE, writable(self.settings().work_dir.clone()));
-        let (journal, staging) = tokio::join!(journal, staging);
+        let presets = tokio::time::timeout(PATIENCE, self.presets_readable());
+        let (journal, staging, presets) = tokio::join!(journal, staging, presets);
         let components = Components {
             orchestrator: matches!(journal, Ok(Ok(_))) && (self.options().worker_alive)(),
-            preset_manager: false,
+            preset_manager: matches!(presets, Ok(true)),
             validation_engine: matches!(staging, Ok(true)) && decodes(),
         };
         Health {
-            status: if components.orchestrator && components.validation_engine { "healthy" } else { "unhealthy" },
+            status: if components.orchestrator && components.preset_manager && components.validation_engine { "healthy" } else { "unhealthy" },
             version: self.version().to_owned(),
             service: "Migration Assistant API",
             timestamp: crate::time::text(jiff::Timestamp::now()),

@@ -16,10 +16,12 @@ mod local_roots;
 pub mod migrations;
 mod process;
 mod query;
+pub mod presets;
 pub mod system;
 pub mod time;
 pub mod validation;
 
+pub mod templates;
 /// Attempts and their entries in the audit log.
 pub mod audit {
     pub use ports::records::AuditEntry;

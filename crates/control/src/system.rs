@@ -37,6 +37,12 @@ pub struct Supported {
     pub database_types: Vec<&'static str>,
 }
 
+/// The words of the systems that this version moves.
+pub(crate) fn supported_types() -> Vec<&'static str> {
+    let not_yet = [SystemKind::Mongodb, SystemKind::GcpGcs, SystemKind::AzureBlob];
+    SystemKind::ALL.iter().filter(|(_, kind)| !not_yet.contains(kind)).map(|(word, _)| *word).collect()
+}
+
 impl crate::Control {
     pub fn about(&self) -> About {
         About {
@@ -60,14 +66,12 @@ impl crate::Control {
 
     pub fn types(&self) -> Types {
         let system_types: Vec<_> = SystemKind::ALL.iter().map(|(word, _)| *word).collect();
-        let not_yet = [SystemKind::Mongodb, SystemKind::GcpGcs, SystemKind::AzureBlob];
-        let supported = SystemKind::ALL.iter().filter(|(_, kind)| !not_yet.contains(kind)).map(|(word, _)| *word).collect();
         Types {
             system_types,
             transfer_methods: domain::spec::TransferMethod::ALL.iter().map(|(word, _)| *word).collect(),
             database_types: vec!["mysql", "mariadb", "postgresql", "mongodb", "redis", "sqlite", "aurora-mysql", "aurora-postgres", "cloud-sql"],
             supported: Supported {
-                system_types: supported,
+                system_types: supported_types(),
                 database_types: vec!["mysql", "mariadb", "postgresql", "sqlite", "aurora-mysql", "aurora-postgres", "cloud-sql"],
             },
         }
