@@ -18,10 +18,15 @@ pub struct Measured {
 }
 
 /// Runs it to its end; anything but success is an error with what it said.
-pub fn run(mut command: Command) -> Result<Measured> {
-    let said = std::env::temp_dir().join(format!("migration-assistant-bench-{}.log", std::process::id()));
-    let log = std::fs::File::create(&said)?;
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+pub fn run(command: Command) -> Result<Measured> {
+    run_and_read(command).map(|(measured, _)| measured)
+}
+
+/// The same, with what it wrote to its standard output.
+pub fn run_and_read(mut command: Command) -> Result<(Measured, String)> {
+    let file = |name: &str| std::env::temp_dir().join(format!("migration-assistant-bench-{}.{name}", std::process::id()));
+    let (output, said) = (file("out"), file("log"));
+    command.stdin(Stdio::null()).stdout(std::fs::File::create(&output)?).stderr(std::fs::File::create(&said)?);
     let begun = Instant::now();
     let mut child = command.spawn().context("start")?;
     let (over, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -39,15 +44,17 @@ pub fn run(mut command: Command) -> Result<Measured> {
     over.store(true, Ordering::Relaxed);
     let watched = watcher.join();
     let words = std::fs::read_to_string(&said).unwrap_or_default();
+    let result = std::fs::read_to_string(&output).unwrap_or_default();
     std::fs::remove_file(&said)?;
+    std::fs::remove_file(&output)?;
     if !status?.success() {
-        let tail: Vec<&str> = words.lines().rev().take(15).collect();
+        let tail: Vec<&str> = result.lines().chain(words.lines()).rev().take(15).collect();
         bail!("it failed: {}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
     }
     if watched.is_err() {
         bail!("the memory was not watched");
     }
-    Ok(Measured { seconds, peak_bytes: peak.load(Ordering::Relaxed) })
+    Ok((Measured { seconds, peak_bytes: peak.load(Ordering::Relaxed) }, result))
 }
 
 /// By time; the memory is that of the worst run.
