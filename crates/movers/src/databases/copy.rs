@@ -1,5 +1,6 @@
 //! The bulk copy: ranges side by side on one snapshot, then the indexes.
 
+use super::after_rows::AfterRows;
 use super::chunk::{self, RangeResult, RangeSpec};
 use super::retry::with_retries;
 use super::{AppliedObject, DatabaseMover, DatabasePlan};
@@ -57,7 +58,8 @@ impl DatabaseMover {
         stop: &CancellationToken,
     ) -> Result<TablesCopied> {
         self.plan_ranges(plan, ledger, source, observer, stop).await?;
-        let pending = !ledger.pending(None, 1).await?.is_empty();
+        let after_rows = AfterRows::new(plan, target, observer, stop);
+        let pending = expect_ranges(ledger, &after_rows).await?;
         if pending {
             let snapshots = ledger.recall(SNAPSHOTS).await?.and_then(|v| v.as_u64()).unwrap_or(0) + 1;
             ledger.remember(SNAPSHOTS, Some(json!(snapshots))).await?;
@@ -68,12 +70,12 @@ impl DatabaseMover {
             let record = self.options.single_pass && snapshots == 1;
             let totals = ledger.totals().await?;
             let done = AtomicU64::new(totals.chunks_done);
-            self.copy_pending(&Bulk { plan, ledger, source, target, observer, stop, record, total: totals.chunks, done }).await?;
+            self.copy_pending(&Bulk { plan, ledger, source, target, observer, stop, record, after_rows: &after_rows, total: totals.chunks, done }).await?;
             if record {
                 ledger.remember(FINAL, Some(json!(true))).await?;
             }
         }
-        let applied = self.create_after_rows(plan, target, observer, stop).await?;
+        let applied = after_rows.rest(self.options.parallel).await?;
         let totals = ledger.totals().await?;
         Ok(TablesCopied { tables: plan.tables, ranges: totals.chunks_done, rows: totals.items_done, bytes: totals.bytes_done, applied })
     }
@@ -137,7 +139,7 @@ impl DatabaseMover {
         bulk.observer.meter().finished(result.rows);
         let done = bulk.done.fetch_add(1, Ordering::Relaxed) + 1;
         bulk.observer.operation(operation("database_copy", &table.name.to_string(), self, done as f64 * 100.0 / bulk.total.max(1) as f64));
-        Ok(())
+        bulk.after_rows.range_done(spec.table).await
     }
 }
 
@@ -151,9 +153,21 @@ struct Bulk<'a> {
     stop: &'a CancellationToken,
     /// The fingerprints of this snapshot are the final ones.
     record: bool,
+    after_rows: &'a AfterRows<'a>,
     /// Chunks of the ledger, and those that are done.
     total: u64,
     done: AtomicU64,
+}
+
+/// Says for which ranges each table waits; whether there are any.
+async fn expect_ranges(ledger: &dyn Ledger, after_rows: &AfterRows<'_>) -> Result<bool> {
+    let mut pending = false;
+    let mut chunks = chunk::pages(ledger, true);
+    while let Some(chunk) = chunks.try_next().await? {
+        after_rows.wait_for(chunk::decode(&chunk)?.table);
+        pending = true;
+    }
+    Ok(pending)
 }
 
 /// Copies a range, with the source's fingerprint when it is to be recorded: from the same reading where the engine can.

@@ -8,6 +8,7 @@
 //! all ranges on ONE snapshot and replaces those that differ, so the destination equals that snapshot. How each engine reads and
 //! writes is the connectors' business.
 
+mod after_rows;
 mod backup;
 mod chunk;
 mod copy;

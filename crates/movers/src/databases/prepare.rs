@@ -1,13 +1,11 @@
 //! Making room at the destination, making the objects of a phase, and taking all of it back.
 
 use super::{DatabaseMover, DatabasePlan};
-use futures::{StreamExt, TryStreamExt};
 use ports::databases::{Applied, ObjectKind, ObjectName, Phase, RowTarget, SchemaObject};
 use ports::observe::Level;
 use ports::{ConnectorError, Ledger, Observer, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 /// What became of one object at the destination.
@@ -66,32 +64,6 @@ impl DatabaseMover {
         Ok(out)
     }
 
-    /// Makes the keys that follow the rows and the indexes: the tables' side by side where the target allows it, those of one table
-    /// one after the other.
-    pub(super) async fn create_after_rows(
-        &self,
-        plan: &DatabasePlan,
-        target: &dyn RowTarget,
-        observer: &dyn Observer,
-        stop: &CancellationToken,
-    ) -> Result<Vec<AppliedObject>> {
-        if !target.tables_apart() {
-            let mut applied = self.create_phase(plan, Phase::Keys, target, observer, stop).await?;
-            applied.extend(self.create_phase(plan, Phase::AfterRows, target, observer, stop).await?);
-            return Ok(applied);
-        }
-        let mut following: Vec<&SchemaObject> = plan.schema.objects.iter().filter(|o| matches!(o.phase, Phase::Keys | Phase::AfterRows)).collect();
-        following.sort_by_key(|o| o.phase);
-        let mut lanes: BTreeMap<&ObjectName, Vec<&SchemaObject>> = BTreeMap::new();
-        for object in following {
-            lanes.entry(object.table.as_ref().unwrap_or(&object.name)).or_default().push(object);
-        }
-        // The futures are made before the first await: they borrow the same things and nothing of each other.
-        let lanes: Vec<_> = lanes.into_values().map(|lane| create_lane(lane, target, observer, stop)).collect();
-        let made: Vec<Vec<AppliedObject>> = futures::stream::iter(lanes).buffered(self.options.parallel).try_collect().await?;
-        Ok(made.into_iter().flatten().collect())
-    }
-
     /// Drops all that we made: the database when it was absent before, otherwise our objects in reverse order. Repeatable. What was
     /// overwritten comes back by restoring the backup, which is the caller's next call.
     pub async fn undo(&self, plan: &DatabasePlan, ledger: &dyn Ledger, observer: &dyn Observer) -> Result<()> {
@@ -122,15 +94,7 @@ impl DatabaseMover {
     }
 }
 
-async fn create_lane(lane: Vec<&SchemaObject>, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<Vec<AppliedObject>> {
-    let mut out = Vec::with_capacity(lane.len());
-    for object in lane {
-        out.push(create_one(object, target, observer, stop).await?);
-    }
-    Ok(out)
-}
-
-async fn create_one(object: &SchemaObject, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<AppliedObject> {
+pub(super) async fn create_one(object: &SchemaObject, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<AppliedObject> {
     if stop.is_cancelled() {
         return Err(ConnectorError::stopped("create", describe(object)));
     }
