@@ -1,6 +1,7 @@
 //! Who asks: the one value that every use case behind the door gets to know about its caller.
 
 use crate::error::{Code, Kind};
+use crate::identity::{api_keys, refused};
 use crate::{Control, DEFAULT_TENANT, Error};
 use ports::records::AuditEntry;
 use serde_json::json;
@@ -59,6 +60,20 @@ impl Caller {
         self.scopes.contains(scope) || self.scopes.contains(ADMIN)
     }
 
+    /// Whether it looks after the whole installation: an administrator of the tenant `default`.
+    pub fn is_operator(&self) -> bool {
+        self.tenant == DEFAULT_TENANT && self.may(ADMIN)
+    }
+
+    /// Refuses everybody else.
+    pub fn require_operator(&self) -> Result<(), Error> {
+        if self.is_operator() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Denied, Code::Denied, "Only an administrator of the tenant 'default' may do this")
+            .details(json!({"required_scope": ADMIN, "current_scopes": self.scopes})))
+    }
+
     /// Refuses a caller without `scope`, naming what it lacks and what it has.
     pub fn require(&self, scope: &str) -> Result<(), Error> {
         if self.may(scope) {
@@ -81,9 +96,19 @@ pub struct Credentials {
 impl Control {
     /// Who asks. Where nobody has to log in: everybody, in the one tenant.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Caller, Error> {
-        match credentials.tenant.as_deref() {
-            None | Some(DEFAULT_TENANT) => Ok(Caller::anonymous()),
-            Some(other) => Err(Error::new(Kind::NotFound, Code::TenantNotFound, "Tenant not found").details(json!({"tenant_id": other}))),
+        let tenant = credentials.tenant.as_deref();
+        if !self.has_identity() {
+            return match tenant {
+                None | Some(DEFAULT_TENANT) => Ok(Caller::anonymous()),
+                Some(other) => Err(Error::tenant_not_found(other)),
+            };
+        }
+        match (credentials.bearer.as_deref(), credentials.api_key.as_deref()) {
+            // Clients that know one header only send a key as a token.
+            (Some(key), _) if api_keys::is_one(key) => self.caller_by_key(key, tenant).await,
+            (Some(token), _) => self.caller_by_token(token, tenant).await,
+            (None, Some(key)) => self.caller_by_key(key, tenant).await,
+            (None, None) => Err(refused("Authentication credentials required")),
         }
     }
 

@@ -48,12 +48,26 @@ codes! {
     /// Nobody has proved who asks, or the proof is not good (any more).
     Unauthenticated = "AUTHENTICATION_REQUIRED", Unauthenticated;
     Denied = "INSUFFICIENT_PERMISSIONS", Denied;
+    /// A user name, password, refresh token, code or setup token that is not good.
+    InvalidCredentials = "INVALID_CREDENTIALS", Unauthenticated;
+    /// An OAuth client that is not known, or did not prove itself.
+    InvalidClient = "INVALID_CLIENT", Unauthenticated;
+    /// Failed log-ins: `details.retry_after` says how many seconds to wait.
+    TooManyAttempts = "TOO_MANY_ATTEMPTS", TooMany;
+    /// Tokens and keys make no sense where nobody has to log in.
+    AuthenticationDisabled = "AUTHENTICATION_DISABLED", Conflict;
+    /// Nobody could look after the installation any more.
+    LastAdministrator = "LAST_ADMINISTRATOR", Conflict;
+    /// A tenant that has users, migrations or other things.
+    TenantNotEmpty = "TENANT_NOT_EMPTY", Conflict;
     /// The caller does not belong to that tenant, or there is none.
     TenantNotFound = "TENANT_NOT_FOUND", NotFound;
     /// Another thing (preset, template, webhook, …) with this id: see `details`.
     NotFound = "NOT_FOUND", NotFound;
     /// A name or id that is in use.
     Taken = "ALREADY_EXISTS", Conflict;
+    /// A built-in preset cannot be changed or deleted.
+    PresetReadOnly = "PRESET_READ_ONLY", Conflict;
     /// It was changed by somebody else since it was read: `If-Match` does not match, or two wrote at once.
     Changed = "CHANGED_MEANWHILE", PreconditionFailed;
     /// A system of the migration, or our own journal, does not answer now.
@@ -66,8 +80,6 @@ codes! {
 pub enum Kind {
     NotFound,
     Conflict,
-    /// A built-in preset cannot be changed or deleted.
-    PresetReadOnly = "PRESET_READ_ONLY", Conflict;
     Invalid,
     /// Log in first.
     Unauthenticated,
@@ -121,6 +133,10 @@ impl Error {
     /// `what` is the noun (`preset`, `webhook`), `id` what was asked for.
     pub fn not_found(what: &str, id: &str) -> Self {
         Self::new(Kind::NotFound, Code::NotFound, format!("There is no {what} '{id}'")).details(json!({format!("{what}_id"): id}))
+    }
+
+    pub fn tenant_not_found(id: &str) -> Self {
+        Self::new(Kind::NotFound, Code::TenantNotFound, "Tenant not found").details(json!({"tenant_id": id}))
     }
 
     /// What the store of records said.

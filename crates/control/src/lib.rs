@@ -9,19 +9,24 @@
 
 pub mod backups;
 pub mod caller;
+pub mod deliveries;
 pub mod error;
 pub mod events;
 pub mod health;
+pub mod identity;
 mod local_roots;
 pub mod migrations;
+pub mod notifications;
+pub mod presets;
 mod process;
 mod query;
-pub mod presets;
 pub mod system;
+pub mod templates;
+pub mod tenants;
 pub mod time;
 pub mod validation;
+pub mod webhooks;
 
-pub mod templates;
 /// Attempts and their entries in the audit log.
 pub mod audit {
     pub use ports::records::AuditEntry;
@@ -52,12 +57,20 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Whether a worker is alive that will take up started runs. Asked by `/health`.
     pub worker_alive: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Who carries webhooks, chat messages and e-mail to the outside.
+    pub courier: Arc<dyn ports::Courier>,
 }
 
 impl Options {
     /// Version of this build, no local path allowed, a worker taken for granted.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { local_roots: Some(Vec::new()), version: env!("CARGO_PKG_VERSION").to_owned(), data_dir: data_dir.into(), worker_alive: Arc::new(|| true) }
+        Self {
+            local_roots: Some(Vec::new()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            data_dir: data_dir.into(),
+            worker_alive: Arc::new(|| true),
+            courier: Arc::new(ports::courier::NoCourier),
+        }
     }
 }
 
@@ -73,6 +86,7 @@ struct Inner {
     settings: plans::Settings,
     options: Options,
     process: process::Meter,
+    identity: identity::Identity,
 }
 
 impl Control {
@@ -86,7 +100,7 @@ impl Control {
     /// ```
     pub fn new(engine: Engine, records: Arc<dyn Records>, settings: plans::Settings, options: Options) -> Self {
         let process = process::Meter::new(options.data_dir.clone());
-        Self { inner: Arc::new(Inner { engine, records, settings, options, process }) }
+        Self { inner: Arc::new(Inner { engine, records, settings, options, process, identity: identity::Identity::default() }) }
     }
 
     /// The product's version.
@@ -104,6 +118,10 @@ impl Control {
 
     fn settings(&self) -> &plans::Settings {
         &self.inner.settings
+    }
+
+    fn courier(&self) -> &dyn ports::Courier {
+        self.inner.options.courier.as_ref()
     }
 
     fn options(&self) -> &Options {
