@@ -9,7 +9,7 @@ use crate::http::status_of;
 use crate::rest::{self, Access, Body, Endpoint};
 use axum::http::StatusCode;
 use control::error::Code;
-use control::{backups, health, migrations, system};
+use control::{backups, health, identity, migrations, presets, system, templates, tenants};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use utoipa::openapi::{RefOr, Schema};
@@ -43,6 +43,8 @@ fn build() -> Value {
             {"name": "Service", "description": "What this is and whether it works"},
             {"name": "Configuration", "description": "Checking before anything moves"},
             {"name": "Migrations", "description": "The life of a migration"},
+            {"name": "Presets", "description": "Configurations to start from"},
+            {"name": "Templates", "description": "Configurations with variables"},
             {"name": "Monitoring", "description": "Looking at a migration"},
             {"name": "Backups", "description": "What migrations replaced"},
         ],
@@ -210,6 +212,19 @@ mod tests {
     use super::*;
 
     /// Every `$ref` anywhere in `value`.
+    add::<presets::Preset>(&mut found);
+    add::<presets::PresetBody>(&mut found);
+    add::<presets::PresetDetail>(&mut found);
+    add::<presets::PresetDeleted>(&mut found);
+    add::<presets::PresetOverrides>(&mut found);
+    add::<presets::Exchange>(&mut found);
+    add::<presets::PresetsImport>(&mut found);
+    add::<presets::Imported>(&mut found);
+    add::<templates::Template>(&mut found);
+    add::<templates::TemplateBody>(&mut found);
+    add::<templates::TemplateSummary>(&mut found);
+    add::<templates::TemplateValues>(&mut found);
+    add::<templates::TemplateDeleted>(&mut found);
     fn references(value: &Value, out: &mut Vec<String>) {
         match value {
             Value::Object(map) => {

@@ -9,10 +9,13 @@ mod migrations;
 mod progress;
 mod system;
 
+mod etag;
 pub(crate) use call::{Call, Reply};
 pub(crate) use endpoint::{Access, Body, Endpoint};
+mod presets;
 pub(crate) use gate::caller_of;
 
+mod templates;
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::Method;
@@ -33,6 +36,8 @@ pub(crate) fn table() -> Vec<Endpoint> {
 /// A router that answers every path of the table, with and without a trailing slash.
 pub(crate) fn routes() -> Router<Control> {
     let mut router = Router::new();
+    all.extend(presets::endpoints());
+    all.extend(templates::endpoints());
     for endpoint in table() {
         let paths = if endpoint.path == "/" { vec![endpoint.path.to_owned()] } else { vec![endpoint.path.to_owned(), format!("{}/", endpoint.path)] };
         let filter = filter(&endpoint.method);

@@ -14,6 +14,7 @@ mod shown;
 
 pub use exchange::{Exchange, ExchangedPreset, Imported, PresetsImport};
 pub use form::PresetBody;
+pub use overrides::PresetOverrides;
 pub use shown::{Parameter, Preset, PresetDeleted, PresetDetail};
 
 use crate::error::{Code, Kind};

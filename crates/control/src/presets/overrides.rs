@@ -4,9 +4,21 @@ use super::form::Form;
 use crate::Error;
 use crate::templates::placeholders::{Found, find, render};
 use domain::decode::{Fields, Problems, type_name};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 /// Body of `POST /presets/{preset_id}/create-migration`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PresetOverrides {
+    /// Dotted path → value: for the template's placeholders and for any other field. `null` takes a field away.
+    #[schema(value_type = Option<Object>)]
+    pub overrides: Option<Value>,
+    /// Name of the migration; default: the preset's.
+    pub name: Option<String>,
+}
+
+/// The body, read.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// Dotted path → value, parents before what lies in them. `null` takes the field away.

@@ -12,7 +12,7 @@ pub(crate) mod samples;
 mod stored;
 mod variables;
 
-pub use stored::{Template, TemplateBody, TemplateDeleted, TemplateSummary};
+pub use stored::{Template, TemplateBody, TemplateDeleted, TemplateSummary, TemplateValues};
 pub use variables::{Variable, VariableType};
 
 use crate::migrations::Created;

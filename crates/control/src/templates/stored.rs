@@ -49,6 +49,16 @@ pub struct Template {
     pub template: Value,
 }
 
+/// Body of `POST /templates/{template_id}/create-migration`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TemplateValues {
+    /// Name of a variable → its value.
+    #[schema(value_type = Option<Object>)]
+    pub variables: Option<Value>,
+    /// Name of the migration; default: the template's.
+    pub name: Option<String>,
+}
+
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TemplateDeleted {
     pub id: String,
