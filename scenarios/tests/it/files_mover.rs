@@ -1,6 +1,8 @@
 //! Files moved by the mover over the real connectors, between every pair of local directory, SFTP and S3: a source that lives on between the
 //! bulk copy and the final pass, what stood at the destination before, an edit that verification must find, and the way back.
 
+mod odd_names;
+
 use crate::tree;
 use domain::Secret;
 use domain::spec::{FilesAt, HostKeyPin, S3At, SshAt, SshLogin, Symlinks};
@@ -20,7 +22,16 @@ use tokio_util::sync::CancellationToken;
 enum Kind {
     Local,
     Sftp,
+    /// SeaweedFS: objects in a tree.
     S3,
+    /// Ceph's gateway: plain keys.
+    Rgw,
+}
+
+impl Kind {
+    fn is_store(self) -> bool {
+        matches!(self, Self::S3 | Self::Rgw)
+    }
 }
 
 /// A root of its own on one of the rig's systems, emptied at the end.
@@ -48,8 +59,8 @@ impl Place {
                 let at = SshAt { host: ssh.host, port: ssh.port, login, host_key, jump: None };
                 (FilesAt::Sftp { ssh: at, root: dir.path().to_string_lossy().into_owned() }, Some(dir))
             }
-            Kind::S3 => {
-                let s3 = rig::s3();
+            Kind::S3 | Kind::Rgw => {
+                let s3 = if kind == Kind::S3 { rig::s3() } else { rig::rgw() };
                 let at = S3At {
                     bucket: "files-mover".to_owned(),
                     prefix: format!("{unique}/"),
@@ -136,13 +147,13 @@ async fn furnish(source: &Place, tree: bool) {
 
 async fn journey(from: Kind, to: Kind) {
     let (source, destination, backup) = (Place::new(from).await, Place::new(to).await, Place::new(Kind::Local).await);
-    furnish(&source, from != Kind::S3).await;
+    furnish(&source, !from.is_store()).await;
     destination.write("index.html", noise("the old site", 400)).await;
     destination.write("d1/of the destination", noise("own", 40)).await;
     destination.write("d2/é f2.txt", noise("2", 2 * 977)).await;
     let before = destination.contents().await;
 
-    let symlinks = (to == Kind::S3).then_some(Symlinks::Skip);
+    let symlinks = to.is_store().then_some(Symlinks::Skip);
     let options = FileOptions { parallel: 8, chunk_size: 5 << 20, symlinks, delete_extraneous: true, staging: "run-7".to_owned(), ..FileOptions::default() };
     let mover = FilesMover::new(source.files.clone(), destination.files.clone(), options);
     let (bulk, last, own) = (MemoryLedger::default(), MemoryLedger::default(), MemoryLedger::default());
@@ -171,7 +182,7 @@ async fn journey(from: Kind, to: Kind) {
     let undone = mover.undo(&[&bulk, &last], Some(backup.files.clone()), &observer, &stop).await.expect("undo");
     assert!(undone.is_complete(), "{from:?} → {to:?}: {undone:?}");
     let mut after = destination.contents().await;
-    if to == Kind::S3 {
+    if to.is_store() {
         after.retain(|_, what| what != "Directory");
     }
     assert_eq!(after, before, "{from:?} → {to:?}");
@@ -182,7 +193,7 @@ async fn journey(from: Kind, to: Kind) {
 /// The destination is the source, as far as it can hold it.
 async fn compare(source: &Place, destination: &Place, from: Kind, to: Kind) {
     let (mut ours, mut theirs) = (source.contents().await, destination.contents().await);
-    if from == Kind::S3 || to == Kind::S3 {
+    if from.is_store() || to.is_store() {
         for side in [&mut ours, &mut theirs] {
             side.retain(|_, what| what != "Directory" && !what.starts_with("->"));
         }
@@ -195,7 +206,7 @@ async fn compare(source: &Place, destination: &Place, from: Kind, to: Kind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_local_directory_moves_to_everything_and_back() {
-    for to in [Kind::Local, Kind::Sftp, Kind::S3] {
+    for to in [Kind::Local, Kind::Sftp, Kind::S3, Kind::Rgw] {
         journey(Kind::Local, to).await;
     }
 }
@@ -203,6 +214,13 @@ async fn a_local_directory_moves_to_everything_and_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sftp_and_s3_move_to_everything_and_back() {
     for (from, to) in [(Kind::Sftp, Kind::Local), (Kind::Sftp, Kind::S3), (Kind::S3, Kind::Local), (Kind::S3, Kind::S3)] {
+        journey(from, to).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_store_moves_to_everything_and_back() {
+    for (from, to) in [(Kind::Rgw, Kind::Local), (Kind::Rgw, Kind::Sftp), (Kind::Rgw, Kind::S3), (Kind::S3, Kind::Rgw), (Kind::Rgw, Kind::Rgw)] {
         journey(from, to).await;
     }
 }

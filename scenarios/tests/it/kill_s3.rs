@@ -1,16 +1,13 @@
 //! One large file on its way into a bucket, and a server that is killed again and again: the upload goes on under its id, and no part
 //! that was done is sent again. What was sent is counted in front of the store, what was done is read from the journal.
 
+use crate::bucket::Bucket;
 use crate::kill_proxy::{Passed, Proxy};
 use crate::product::Product;
 use crate::tree;
-use domain::Secret;
-use domain::spec::{FilesAt, S3At};
-use ports::files::FilePath;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 const SIZE: u64 = 1 << 30;
 const KILLS: u64 = 5;
@@ -22,8 +19,8 @@ async fn an_upload_outlives_its_server() {
     let site = dir.path().join("site");
     std::fs::create_dir(&site).expect("a directory");
     let sent = tree::make_huge(&site.join("film.bin"), SIZE);
-    let bucket = Bucket { name: format!("kill-{}", std::process::id()), store: testkit::rig::rgw() };
-    let proxy = Proxy::before(bucket.store.endpoint.rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port")).await;
+    let bucket = Bucket::strict("kill");
+    let proxy = Proxy::before(bucket.port()).await;
     let mut product = Product::start(&dir.path().join("data"), &[dir.path()]).await;
 
     proxy.hold_the_next_begin();
@@ -87,8 +84,7 @@ fn spec(site: &Path, bucket: &Bucket, port: u16) -> Value {
     json!({
         "name": "a film under fire",
         "source": {"type": "static", "paths": {"web_root": site}},
-        "destination": {"type": "aws-s3", "bucket": bucket.name, "endpoint": format!("http://127.0.0.1:{port}"),
-            "access_key_id": bucket.store.access_key_id, "secret_access_key": bucket.store.secret_access_key},
+        "destination": bucket.destination(&format!("http://127.0.0.1:{port}")),
         "transfer": {"options": {"parallel_transfers": PARALLEL, "chunk_size": "16MB"}},
         "safety": {"backup_before": false},
     })
@@ -102,57 +98,4 @@ fn parts_done(data: &Path) -> BTreeMap<u64, u64> {
         .expect("a query");
     let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).expect("rows");
     rows.map(|row| row.expect("a row")).map(|(place, bytes)| (place as u64 + 1, bytes as u64)).collect()
-}
-
-/// A bucket, asked without the product's help.
-struct Bucket {
-    name: String,
-    store: testkit::rig::S3,
-}
-
-impl Bucket {
-    /// The ids of all uploads in progress.
-    fn uploads(&self) -> Vec<String> {
-        let output = self.ask("?uploads=").output().expect("curl");
-        let listing = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(listing.contains("ListMultipartUploadsResult"), "{listing}");
-        listing.split("<UploadId>").skip(1).filter_map(|rest| rest.split_once('<')).map(|(id, _)| id.to_owned()).collect()
-    }
-
-    /// The hash of an object as it is stored.
-    fn hash(&self, key: &str) -> String {
-        let mut child = self.ask(key).stdout(Stdio::piped()).spawn().expect("curl");
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(child.stdout.take().expect("a pipe")).expect("read");
-        assert!(child.wait().expect("curl").success());
-        hasher.finalize().to_hex().to_string()
-    }
-
-    fn ask(&self, what: &str) -> Command {
-        let mut curl = Command::new("curl");
-        curl.args(["-sS", "--aws-sigv4", "aws:amz:us-east-1:s3", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--user"]);
-        curl.arg(format!("{}:{}", self.store.access_key_id, self.store.secret_access_key));
-        curl.arg(format!("{}/{}/{what}", self.store.endpoint, self.name).replace("/?", "?"));
-        curl
-    }
-
-    async fn remove(&self, keys: &[&str]) {
-        let at = S3At {
-            bucket: self.name.clone(),
-            prefix: String::new(),
-            region: "us-east-1".to_owned(),
-            endpoint: Some(self.store.endpoint.clone()),
-            path_style: None,
-            access_key_id: Some(self.store.access_key_id.clone()),
-            secret_access_key: Some(Secret::new(self.store.secret_access_key.clone())),
-            session_token: None,
-            index_document: None,
-            error_document: None,
-        };
-        let files = connectors_files::open(&FilesAt::S3(at), 2).await.expect("open");
-        for key in keys {
-            files.remove(&FilePath::from(*key)).await.expect("remove");
-        }
-        files.remove(&FilePath::default()).await.expect("remove the bucket");
-    }
 }

@@ -1,6 +1,7 @@
 //! The whole product against the rig's real servers: one module per story.
 
 mod api;
+mod bucket;
 mod database_mover;
 mod faults;
 mod files_mover;
@@ -11,4 +12,5 @@ mod plan;
 mod product;
 mod tree;
 mod validation;
+mod website;
 mod wordpress;

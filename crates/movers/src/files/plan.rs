@@ -199,7 +199,8 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn acceptable(&mut self, entry: &Entry) -> bool {
-        match self.mover.destination.accepts(&tidy(&entry.path, self.tree)) {
+        let directory = matches!(entry.kind, EntryKind::Directory);
+        match self.mover.destination.accepts(&tidy(&entry.path, directory && self.tree)) {
             Ok(()) => true,
             Err(error) => {
                 self.window.problem(&entry.path, ProblemKind::Name, error.reason);

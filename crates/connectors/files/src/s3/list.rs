@@ -135,10 +135,10 @@ pub(super) fn entry(store: &Store, key: &str, object: &Object) -> Option<Entry> 
     Some(Entry { path, kind, modified_ns, mode: None, version: object.e_tag().map(bare_etag), content_type: None })
 }
 
-/// An empty object whose key ends with `/` is a directory; the key `/` alone has no name to be a directory with.
+/// An empty object whose key ends with `/` is a directory; `/` alone, or one more `/`, has no name to be a directory with.
 pub(super) fn path_and_kind(below: &str, size: u64) -> (FilePath, EntryKind) {
     match below.strip_suffix('/') {
-        Some(name) if size == 0 && !name.is_empty() => (keys::decode(name), EntryKind::Directory),
+        Some(name) if size == 0 && !name.is_empty() && !name.ends_with('/') => (keys::decode(name), EntryKind::Directory),
         _ => (keys::decode(below), EntryKind::File { size }),
     }
 }
