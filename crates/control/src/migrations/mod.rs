@@ -52,8 +52,14 @@ impl Control {
         let spec = MigrationSpec::decode(body)?;
         let mut problems = Problems::default();
         crate::local_roots::check(&spec, self.options().local_roots.as_deref(), &mut problems);
+        crate::notifications::check(&spec, self.courier(), &mut problems);
         if problems.is_empty() { Ok(spec) } else { Err(problems) }
     }
+}
+
+/// The status as JSON, for whom it is told to.
+pub(crate) fn told(view: &RunView) -> Value {
+    serde_json::to_value(status::of(view)).unwrap_or_default()
 }
 
 /// A label's text; empty when it is missing.
