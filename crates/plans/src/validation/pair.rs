@@ -222,7 +222,7 @@ async fn databases(sides: &Sides, limit: Duration) -> (Option<Schema>, Vec<Check
     if let Some((there, there_version)) = destination {
         let field = if sides.destination.database_only { "destination" } else { "destination.database" };
         if let (Ok(from), Ok(to)) = (&version, &there_version) {
-            reports.push(made("database_versions", "both", began, versions_fit(source.engine(), from, to, field)));
+            reports.push(made("database_versions", "both", began, versions_fit(source.engine(), from, to, "destination.database")));
         }
         if let (Ok(from), Ok(to)) = (&schema, &there) {
             reports.push(made("character_sets", "both", began, charsets_fit(from, to, field)));
@@ -271,6 +271,14 @@ fn versions_fit(engine: DatabaseEngine, from: &str, to: &str, field: &str) -> Ou
         return Outcome::Passed(format!("{seen}; where the two differ, objects are adapted and the report names them"));
     }
     let (old, new) = (numbers(from), numbers(to));
+    if engine == DatabaseEngine::PostgreSql && new.first() < old.first() {
+        return failure(
+            field,
+            format!("The destination is older than the source: {seen}"),
+            "Choose a destination of the source's major version or a newer one; PostgreSQL does not promise that what a newer version writes can be read by an older one",
+            ErrorKind::Unsupported,
+        );
+    }
     if engine != DatabaseEngine::Sqlite && new.first() < old.first() {
         return warning(
             field,
@@ -294,8 +302,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_older_destination_is_a_warning() {
-        assert!(matches!(versions_fit(DatabaseEngine::PostgreSql, "PostgreSQL 18.1", "PostgreSQL 15.4", "destination"), Outcome::Warning(_)));
+    fn an_older_postgresql_is_refused_and_another_older_destination_is_a_warning() {
+        let refused = versions_fit(DatabaseEngine::PostgreSql, "PostgreSQL 18.1", "PostgreSQL 15.4", "destination.database");
+        let Outcome::Failed(finding, ErrorKind::Unsupported) = refused else { panic!("{refused:?}") };
+        assert_eq!(finding.field, "destination.database");
+        assert!(finding.issue.contains("PostgreSQL 18.1 → PostgreSQL 15.4"), "{}", finding.issue);
+        assert!(matches!(versions_fit(DatabaseEngine::MySql, "MySQL 9.4.0", "MySQL 8.0.44", "destination"), Outcome::Warning(_)));
+        assert!(matches!(versions_fit(DatabaseEngine::PostgreSql, "PostgreSQL 18.2", "PostgreSQL 18.1", "destination"), Outcome::Passed(_)));
         assert!(matches!(versions_fit(DatabaseEngine::PostgreSql, "PostgreSQL 15.4", "PostgreSQL 18.1", "destination"), Outcome::Passed(_)));
         assert!(matches!(versions_fit(DatabaseEngine::MySql, "MariaDB 10.11.14", "MySQL 9.4.0", "destination"), Outcome::Passed(_)));
     }

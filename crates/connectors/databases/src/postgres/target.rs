@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
 /// Writers do the DELETE of a range through the key's index, also before the planner knows the table. They wait for somebody
-/// else's lock for a while, not for ever.
-const OPENING: &str = "SET enable_seqscan = off; SET lock_timeout = '2min'; SET max_parallel_maintenance_workers = 2; SET maintenance_work_mem = '256MB'";
+/// else's lock for a while, not for ever. One helper per index: with two, an index of five million rows took a third longer on two processors.
+const OPENING: &str = "SET enable_seqscan = off; SET lock_timeout = '2min'; SET max_parallel_maintenance_workers = 1; SET maintenance_work_mem = '256MB'";
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &[0xff, 0xff];
 
