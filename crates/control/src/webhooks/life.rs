@@ -2,6 +2,7 @@
 
 use super::stored::{KIND, Sealed, Webhook};
 use super::{SecretRotated, WebhookCreated, WebhookDeleted, WebhookView, body, stored};
+use crate::templates::unchanged;
 use crate::{Control, Error, Filter, time};
 use domain::decode::{Fields, Problems};
 use jiff::{SignedDuration, Timestamp};
@@ -45,8 +46,10 @@ impl Control {
     }
 
     /// Replaces it; its secret and its deliveries stay. Headers that read `********` keep their value as long as the host is the same.
-    pub async fn change_webhook(&self, tenant: &str, id: &str, value: &Value) -> Result<WebhookView, Error> {
+    /// `expected`: the version that the caller has read ([`crate::error::Code::Changed`] when it is another one).
+    pub async fn change_webhook(&self, tenant: &str, id: &str, value: &Value, expected: Option<u64>) -> Result<WebhookView, Error> {
         let webhook = self.find_webhook(tenant, id).await?;
+        unchanged(&webhook.record, expected)?;
         let mut sealed = self.sealed(&webhook).await?;
         let wanted = body::read(value, self.courier(), Some((&webhook.body, &sealed)))?;
         sealed.headers = wanted.headers;
@@ -56,8 +59,8 @@ impl Control {
     }
 
     /// With all its deliveries, also those that wait.
-    pub async fn delete_webhook(&self, tenant: &str, id: &str) -> Result<WebhookDeleted, Error> {
-        self.find_webhook(tenant, id).await?;
+    pub async fn delete_webhook(&self, tenant: &str, id: &str, expected: Option<u64>) -> Result<WebhookDeleted, Error> {
+        unchanged(&self.find_webhook(tenant, id).await?.record, expected)?;
         for tried in 1.. {
             match self.records().apply(self.everything_of(tenant, id).await?).await {
                 Ok(_) => break,

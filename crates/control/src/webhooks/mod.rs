@@ -76,6 +76,8 @@ pub struct WebhookView {
     #[schema(example = "2024-08-26T14:30:22.123456")]
     pub created_at: String,
     pub updated_at: String,
+    /// What `ETag` shows and `If-Match` asks for.
+    pub version: u64,
 }
 
 /// Answer of `POST /webhooks`: the only one with the secret.
@@ -128,6 +130,7 @@ impl Webhook {
             previous_secret_until: time::maybe(previous),
             created_at: time::text(self.record.created_at),
             updated_at: time::text(self.record.updated_at),
+            version: self.record.version,
         }
     }
 }
