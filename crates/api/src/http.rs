@@ -137,9 +137,15 @@ fn render(mut failure: Failure, response: Response, id: &str) -> Response {
         tracing::warn!(request_id = %id, code = failure.code, cause = %private, "request failed");
     }
     let timestamp = control::time::text(jiff::Timestamp::now());
+    let (mut parts, _) = response.into_parts();
+    if let Some(seconds) = failure.details["retry_after"].as_u64() {
+        parts.headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if failure.status == StatusCode::UNAUTHORIZED {
+        parts.headers.entry(header::WWW_AUTHENTICATE).or_insert(HeaderValue::from_static("Bearer realm=\"migration-assistant\""));
+    }
     let error = Body { code: failure.code, message: &failure.message, details: &failure.details, timestamp, request_id: id };
     let body = serde_json::to_string(&Envelope { error }).unwrap_or_default();
-    let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Response::from_parts(parts, body.into())

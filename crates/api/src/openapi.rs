@@ -4,12 +4,13 @@
 //! migration (strictly decoded by `domain`), validation, dry run and report. A scenario test holds all of them against real answers.
 
 pub(crate) mod examples;
+mod security;
 
 use crate::http::status_of;
 use crate::rest::{self, Access, Body, Endpoint};
 use axum::http::StatusCode;
 use control::error::Code;
-use control::{backups, health, identity, migrations, presets, system, templates, tenants};
+use control::{backups, deliveries, health, identity, migrations, presets, system, templates, tenants, webhooks};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use utoipa::openapi::{RefOr, Schema};
@@ -42,14 +43,16 @@ fn build() -> Value {
         "tags": [
             {"name": "Service", "description": "What this is and whether it works"},
             {"name": "Configuration", "description": "Checking before anything moves"},
-            {"name": "Migrations", "description": "The life of a migration"},
             {"name": "Presets", "description": "Configurations to start from"},
             {"name": "Templates", "description": "Configurations with variables"},
+            {"name": "Migrations", "description": "The life of a migration"},
             {"name": "Monitoring", "description": "Looking at a migration"},
+            {"name": "Identity", "description": "Who may do what: tokens, users, keys, applications, tenants"},
+            {"name": "Webhooks", "description": "Telling others what happens"},
             {"name": "Backups", "description": "What migrations replaced"},
         ],
         "paths": paths,
-        "components": {"schemas": schemas(), "headers": {"RequestId": {
+        "components": {"securitySchemes": security::schemes(), "schemas": schemas(), "headers": {"RequestId": {
             "description": "Names this request in the service's log. A caller's own X-Request-ID is kept when it is at most 128 letters, digits or -_.:",
             "schema": {"type": "string"}, "example": "req-abc123def456",
         }}},
@@ -63,21 +66,33 @@ fn operation(endpoint: &Endpoint) -> Value {
         "summary": endpoint.summary,
         "description": endpoint.description,
         "responses": responses(endpoint),
+        "security": security::of(&endpoint.access),
     });
+    if let Access::Scope(scope) = &endpoint.access {
+        out["x-required-scope"] = json!(scope);
+    }
     let parameters: Vec<Value> = path_parameters(endpoint).chain(query_parameters(endpoint)).collect();
     if !parameters.is_empty() {
         out["parameters"] = Value::Array(parameters);
     }
     if let Some((schema, example)) = &endpoint.takes {
         let content = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}, "example": example});
-        out["requestBody"] = json!({"required": endpoint.body == Body::Required, "content": {"application/json": content}});
+        let mut kinds = json!({"application/json": content});
+        if endpoint.body == Body::Form {
+            kinds["application/x-www-form-urlencoded"] = content;
+        }
+        out["requestBody"] = json!({"required": endpoint.body != Body::Optional, "content": kinds});
     }
     out
 }
 
 fn path_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
     endpoint.path_params().map(|name| {
-        let example = if name == "backup_id" { "backup-20240826-143022" } else { "0198e2b4c5d67f80a1b2c3d4e5f60718" };
+        let example = match name {
+            "backup_id" => "backup-20240826-143022",
+            "preset_id" => "wordpress-mysql",
+            _ => "0198e2b4c5d67f80a1b2c3d4e5f60718",
+        };
         json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}, "example": example})
     })
 }
@@ -151,16 +166,21 @@ fn web_socket() -> Value {
     json!({
         "operationId": "follow_migration",
         "tags": ["Monitoring"],
+        "security": security::of(&Access::Scope("migrations:read".to_owned())),
+        "x-required-scope": "migrations:read",
         "summary": "Follow a migration (WebSocket)",
         "description": "Sends the status at once and after every change, at most four times a second; the last message has the final status, then the connection closes. \
             Each message is a `StatusMessage`. Nothing is expected from the client.",
         "parameters": [
             {"name": "session_id", "in": "path", "required": true, "schema": {"type": "string"}, "example": "0198e2b4c5d67f80a1b2c3d4e5f60718"},
+            {"name": "access_token", "in": "query", "required": false, "description": "The access token, for browsers, which can send no headers here", "schema": {"type": "string"}},
             {"name": "after", "in": "query", "required": false, "description": "Number of the last event that the client has seen: the stream goes on behind it", "schema": {"type": "integer", "minimum": 0}},
         ],
         "responses": {
             "101": {"description": "The connection is a WebSocket now; its messages:", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/StatusMessage"}}}},
             "400": failure(&[(Code::InvalidParameters.word(), "Unknown or bad query parameters, all named".to_owned())]),
+            "401": failure(&[(Code::Unauthenticated.word(), "Nobody is logged in, or the credentials are not good (any more)".to_owned())]),
+            "403": failure(&[(Code::Denied.word(), "The caller lacks the scope `migrations:read`".to_owned())]),
             "404": failure(&[(Code::MigrationNotFound.word(), "No such migration".to_owned())]),
             "426": failure(&[("UPGRADE_REQUIRED", "The request is no WebSocket handshake".to_owned())]),
         },
@@ -171,6 +191,7 @@ fn own_address() -> Value {
     json!({
         "operationId": "openapi",
         "tags": ["Service"],
+        "security": [],
         "summary": "This document",
         "description": "The OpenAPI document of this interface.",
         "responses": {"200": {"description": "An OpenAPI 3.1 document", "headers": headers(StatusCode::OK), "content": {"application/json": {"schema": {"type": "object"}}}}},
@@ -192,12 +213,45 @@ fn schemas() -> Map<String, Value> {
     add::<migrations::Logs>(&mut found);
     add::<migrations::Metrics>(&mut found);
     add::<migrations::Events>(&mut found);
+    add::<presets::Preset>(&mut found);
+    add::<presets::PresetBody>(&mut found);
+    add::<presets::PresetDetail>(&mut found);
+    add::<presets::PresetDeleted>(&mut found);
+    add::<presets::PresetOverrides>(&mut found);
+    add::<presets::Exchange>(&mut found);
+    add::<presets::PresetsImport>(&mut found);
+    add::<presets::Imported>(&mut found);
+    add::<templates::Template>(&mut found);
+    add::<templates::TemplateBody>(&mut found);
+    add::<templates::TemplateSummary>(&mut found);
+    add::<templates::TemplateValues>(&mut found);
+    add::<templates::TemplateDeleted>(&mut found);
+    add::<webhooks::WebhookConfiguration>(&mut found);
+    add::<webhooks::WebhookView>(&mut found);
+    add::<webhooks::WebhookCreated>(&mut found);
+    add::<webhooks::WebhookDeleted>(&mut found);
+    add::<webhooks::SecretRotation>(&mut found);
+    add::<webhooks::SecretRotated>(&mut found);
+    add::<deliveries::WebhookTest>(&mut found);
+    add::<deliveries::DeliveryView>(&mut found);
+    add::<deliveries::DeliveryDetail>(&mut found);
     add::<backups::BackupView>(&mut found);
     add::<backups::BackupDeleted>(&mut found);
     add::<crate::ws::StatusMessage>(&mut found);
+    add::<identity::Tokens>(&mut found);
+    add::<identity::Me>(&mut found);
+    add::<identity::UserView>(&mut found);
+    add::<identity::setup::SetUp>(&mut found);
+    add::<identity::api_keys::KeyView>(&mut found);
+    add::<identity::api_keys::NewKey>(&mut found);
+    add::<identity::clients::ClientView>(&mut found);
+    add::<identity::clients::NewClient>(&mut found);
+    add::<tenants::TenantView>(&mut found);
     let mut out: Map<String, Value> = found.into_iter().filter_map(|(name, schema)| Some((name, serde_json::to_value(schema).ok()?))).collect();
-    let written: Map<String, Value> = serde_json::from_str(include_str!("../assets/schemas.json")).unwrap_or_default();
-    out.extend(written);
+    for file in [include_str!("../assets/schemas.json"), include_str!("../assets/auth/schemas.json")] {
+        let written: Map<String, Value> = serde_json::from_str(file).unwrap_or_default();
+        out.extend(written);
+    }
     out
 }
 
@@ -212,19 +266,6 @@ mod tests {
     use super::*;
 
     /// Every `$ref` anywhere in `value`.
-    add::<presets::Preset>(&mut found);
-    add::<presets::PresetBody>(&mut found);
-    add::<presets::PresetDetail>(&mut found);
-    add::<presets::PresetDeleted>(&mut found);
-    add::<presets::PresetOverrides>(&mut found);
-    add::<presets::Exchange>(&mut found);
-    add::<presets::PresetsImport>(&mut found);
-    add::<presets::Imported>(&mut found);
-    add::<templates::Template>(&mut found);
-    add::<templates::TemplateBody>(&mut found);
-    add::<templates::TemplateSummary>(&mut found);
-    add::<templates::TemplateValues>(&mut found);
-    add::<templates::TemplateDeleted>(&mut found);
     fn references(value: &Value, out: &mut Vec<String>) {
         match value {
             Value::Object(map) => {

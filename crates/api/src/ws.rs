@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use control::events::{Weight, weight};
 use control::migrations::{Status, StreamEvent};
-use control::{Control, Error, Filter};
+use control::{Control, Credentials, Error, Filter};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use serde::Serialize;
@@ -54,19 +54,24 @@ async fn upgrade(
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let asked = async {
-        let caller = crate::rest::caller_of(&control, &headers).await?;
+        let asked = asked(query.as_deref().unwrap_or_default());
+        let mut credentials = crate::rest::credentials(&headers);
+        if let Ok((_, token @ Some(_))) = &asked {
+            credentials.bearer = token.clone().or(credentials.bearer);
+        }
+        let caller = control.authenticate(&credentials).await?;
         caller.require("migrations:read")?;
-        let after = after(query.as_deref().unwrap_or_default())?;
+        let (after, _) = asked?;
         let status = control.status(&caller.tenant, &id).await?;
-        Ok::<_, Error>((after, caller.tenant, status))
+        Ok::<_, Error>((after, caller.tenant, credentials, status))
     };
-    let (after, tenant, status) = match asked.await {
+    let (after, tenant, credentials, status) = match asked.await {
         Ok(asked) => asked,
         Err(error) => return Failure::from(error).into_response(),
     };
     match socket {
         Ok(socket) => {
-            let stream = Stream { control, tenant, id, seen: after.unwrap_or(status.last_event) };
+            let stream = Stream { control, credentials, tenant, id, seen: after.unwrap_or(status.last_event) };
             socket.max_message_size(64 << 10).on_upgrade(move |socket| stream.run(socket, status))
         }
         Err(_) => {
@@ -76,17 +81,21 @@ async fn upgrade(
     }
 }
 
-fn after(query: &str) -> Result<Option<u64>, Error> {
+/// `after`, and the access token of a browser, which cannot send headers here.
+fn asked(query: &str) -> Result<(Option<u64>, Option<String>), Error> {
     let pairs = query.split('&').filter(|p| !p.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")));
     let mut filter = Filter::new(pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
+    let token = filter.text("access_token");
     let none = u64::MAX;
     let after = if filter.has("after") { filter.number("after", 0..=u64::from(u32::MAX), none) } else { none };
     filter.done()?;
-    Ok((after != none).then_some(after))
+    Ok(((after != none).then_some(after), token))
 }
 
 struct Stream {
     control: Control,
+    /// Asked again before every message: who may no longer look is told nothing more.
+    credentials: Credentials,
     tenant: String,
     id: String,
     /// Number of the last event that the client knows of.
@@ -109,6 +118,11 @@ impl Stream {
         }
     }
 
+    async fn still_allowed(&self) -> Result<(), Error> {
+        let caller = self.control.authenticate(&self.credentials).await?;
+        if caller.tenant == self.tenant { caller.require("migrations:read") } else { Err(Error::tenant_not_found(&self.tenant)) }
+    }
+
     /// Ends with the reason to close, or `None` when the client is gone.
     async fn send_all(&mut self, out: &mut Out, first: Status) -> Option<CloseFrame> {
         let mut ended = is_ended(&first) && self.seen >= first.last_event;
@@ -126,6 +140,9 @@ impl Stream {
             self.seen = last.seq;
             sleep_until(next).await;
             next = Instant::now() + PACE;
+            if let Err(error) = self.still_allowed().await {
+                return Some(frame(close_code::POLICY, &error.message));
+            }
             let status = match self.control.status(&self.tenant, &self.id).await {
                 Ok(status) => status,
                 Err(error) => return Some(frame(close_code::AWAY, &error.message)),

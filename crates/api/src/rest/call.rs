@@ -7,6 +7,7 @@ use axum::extract::{Query, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use control::identity::Origin;
 use control::{Caller, Control, Error, Filter};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,6 +23,10 @@ pub(crate) struct Call {
     pub caller: Caller,
     pub query: Filter,
     pub headers: HeaderMap,
+    /// Where the request came from.
+    pub origin: Origin,
+    /// Whether the body was a form.
+    pub is_form: bool,
     body: Option<Value>,
     path: Vec<String>,
 }
@@ -34,6 +39,8 @@ pub(crate) enum Reply {
     Created(String, String),
     Html(String),
     Redirect(&'static str),
+    /// An answer that is like no other.
+    Ready(Box<Response>),
 }
 
 impl Reply {
@@ -43,6 +50,11 @@ impl Reply {
 
     pub fn with<T: Serialize>(status: StatusCode, value: T) -> Result<Self, Error> {
         Ok(Self::Json(status, encode(value)?))
+    }
+
+    /// 204: done, and nothing to say.
+    pub fn gone() -> Self {
+        Self::Ready(Box::new(StatusCode::NO_CONTENT.into_response()))
     }
 
     pub fn created<T: Serialize>(location: String, value: T) -> Result<Self, Error> {
@@ -88,22 +100,48 @@ impl Call {
 pub(super) async fn read(control: Control, caller: Caller, params: &RawPathParams, parts: Parts, body: axum::body::Body, rule: Body) -> Result<Call, Failure> {
     let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
         .map_err(|_| Failure::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETERS", "The query string cannot be decoded"))?;
-    let body = if rule == Body::None { None } else { read_body(&parts.headers, body, rule).await? };
+    let is_form = rule == Body::Form && is_form(&parts.headers);
+    let body = match rule {
+        Body::None => None,
+        Body::Form if is_form => Some(form(&read_bytes(&parts.headers, body).await?)?),
+        _ => read_body(&parts.headers, body, rule).await?,
+    };
+    let origin = super::gate::origin(&parts);
     let path = params.iter().map(|(_, value)| value.to_owned()).collect();
-    Ok(Call { control, tenant: caller.tenant.clone(), caller, query: Filter::new(query), headers: parts.headers, body, path })
+    Ok(Call { control, tenant: caller.tenant.clone(), caller, query: Filter::new(query), headers: parts.headers, origin, is_form, body, path })
 }
 
-async fn read_body(headers: &HeaderMap, body: axum::body::Body, rule: Body) -> Result<Option<Value>, Failure> {
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// A form as an object of strings. OAuth2 forbids to give a parameter twice.
+fn form(bytes: &[u8]) -> Result<Value, Failure> {
+    let mut map = serde_json::Map::new();
+    for (name, value) in form_urlencoded::parse(bytes) {
+        if map.insert(name.clone().into_owned(), Value::String(value.into_owned())).is_some() {
+            return Err(malformed(&format!("The form has '{}' twice", name.escape_default()), 1, 1));
+        }
+    }
+    Ok(Value::Object(map))
+}
+
+async fn read_bytes(headers: &HeaderMap, body: axum::body::Body) -> Result<axum::body::Bytes, Failure> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_LIMIT) {
         return Err(too_large());
     }
-    let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|error| {
+    to_bytes(body, BODY_LIMIT).await.map_err(|error| {
         let limit = std::error::Error::source(&error).is_some_and(|e| e.is::<http_body_util::LengthLimitError>());
         if limit { too_large() } else { malformed("The body ended before it was complete", 0, 0) }
-    })?;
+    })
+}
+
+async fn read_body(headers: &HeaderMap, body: axum::body::Body, rule: Body) -> Result<Option<Value>, Failure> {
+    let bytes = read_bytes(headers, body).await?;
     if bytes.is_empty() {
-        return if rule == Body::Required { Err(malformed("The body is empty; a JSON object is required", 1, 1)) } else { Ok(None) };
+        return if rule != Body::Optional { Err(malformed("The body is empty; a JSON object is required", 1, 1)) } else { Ok(None) };
     }
     check_content_type(headers)?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|e| malformed(&format!("The body is not valid JSON: {e}"), e.line(), e.column()))?;
@@ -137,6 +175,7 @@ pub(super) fn answer(result: Result<Reply, Error>) -> Response {
         Ok(Reply::Created(location, text)) => (StatusCode::CREATED, [(header::LOCATION, location)], JSON, text).into_response(),
         Ok(Reply::Html(text)) => (page_headers("text/html; charset=utf-8", REPORT_POLICY), text).into_response(),
         Ok(Reply::Redirect(to)) => ([(header::VARY, "Accept")], Redirect::to(to)).into_response(),
+        Ok(Reply::Ready(response)) => *response,
         Err(error) => refuse(error.into()),
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Body {
     None,
     Optional,
     Required,
+    /// A JSON object, or a form in its place (OAuth2).
+    Form,
 }
 
 /// Who may call an endpoint.
@@ -71,6 +73,8 @@ pub(crate) struct Endpoint {
     pub answers: Vec<Answer>,
     pub errors: Vec<(Code, &'static str)>,
     pub access: Access,
+    /// Whether it writes its own entries into the audit log, because only it learns who acts.
+    pub own_audit: bool,
     pub call: Handler,
 }
 
@@ -88,6 +92,7 @@ impl Endpoint {
             answers: Vec::new(),
             errors: Vec::new(),
             access: Access::of(&method, path),
+            own_audit: false,
             method,
             call,
         }
@@ -107,6 +112,15 @@ impl Endpoint {
 
     pub fn put(path: &'static str, id: &'static str, call: Handler) -> Self {
         Self::new(Method::PUT, path, id, call)
+    }
+
+    pub fn patch(path: &'static str, id: &'static str, call: Handler) -> Self {
+        Self::new(Method::PATCH, path, id, call)
+    }
+
+    /// Its entries in the audit log are its own affair.
+    pub fn own_audit(self) -> Self {
+        Self { own_audit: true, ..self }
     }
 
     /// Who may call it, where that does not follow from its path.

@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::Response;
 use control::audit::{AuditEntry, attempt};
+use control::identity::Origin;
 use control::{Caller, Control, Credentials, Error};
 use std::net::SocketAddr;
 
@@ -18,7 +19,7 @@ pub(super) async fn pass(endpoint: &Endpoint, control: Control, params: &RawPath
         Ok(caller) => caller,
         Err(error) => return call::refuse(error.into()),
     };
-    let entry = (!parts.method.is_safe()).then(|| entry(endpoint, &caller, &parts));
+    let entry = (!parts.method.is_safe() && !endpoint.own_audit).then(|| entry(endpoint, &caller, &parts));
     let read = match call::read(control.clone(), caller, params, parts, body, endpoint.body).await {
         Ok(read) => read,
         Err(failure) => return refused(&control, entry, failure).await,
@@ -34,7 +35,7 @@ async fn admitted(endpoint: &Endpoint, control: &Control, parts: &Parts) -> Resu
     if endpoint.access == Access::Public {
         return Ok(Caller::anonymous());
     }
-    let caller = caller_of(control, &parts.headers).await?;
+    let caller = control.authenticate(&credentials(&parts.headers)).await?;
     if let Access::Scope(scope) = &endpoint.access
         && let Err(error) = caller.require(scope)
     {
@@ -44,12 +45,12 @@ async fn admitted(endpoint: &Endpoint, control: &Control, parts: &Parts) -> Resu
     Ok(caller)
 }
 
-/// Who asks, by the request's headers.
-pub(crate) async fn caller_of(control: &Control, headers: &HeaderMap) -> Result<Caller, Error> {
+/// What the request's headers offer as proof.
+pub(crate) fn credentials(headers: &HeaderMap) -> Credentials {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let bearer =
         text("authorization").and_then(|v| v.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t.trim().to_owned()));
-    control.authenticate(&Credentials { api_key: text("x-api-key"), bearer, tenant: text("x-tenant-id") }).await
+    Credentials { api_key: text("x-api-key"), bearer, tenant: text("x-tenant-id") }
 }
 
 async fn audited(control: &Control, entry: AuditEntry, work: impl Future<Output = Result<Reply, Error>>) -> Result<Reply, Error> {
@@ -68,16 +69,22 @@ async fn refused(control: &Control, entry: Option<AuditEntry>, failure: Failure)
     call::refuse(failure)
 }
 
+/// Where the request came from.
+pub(super) fn origin(parts: &Parts) -> Origin {
+    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(|| "local".to_owned(), |info| info.0.ip().to_canonical().to_string());
+    Origin { address, request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default() }
+}
+
 fn entry(endpoint: &Endpoint, caller: &Caller, parts: &Parts) -> AuditEntry {
-    let source = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(|| "local".to_owned(), |info| info.0.ip().to_canonical().to_string());
+    let origin = origin(parts);
     AuditEntry {
         tenant: caller.tenant.clone(),
         actor: caller.name.clone(),
         proof: caller.proof.word().to_owned(),
         action: endpoint.id.to_owned(),
         target: parts.uri.path().trim_matches('/').to_owned(),
-        source,
-        request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        source: origin.address,
+        request_id: origin.request_id,
         ..AuditEntry::default()
     }
 }

@@ -1,21 +1,28 @@
 //! The REST interface as one table: each [`Endpoint`] has its path, its handler and its documentation, and both the router and
 //! the OpenAPI document are made from it.
 
+mod auth;
+mod auth_clients;
+mod auth_keys;
+mod auth_pages;
+mod auth_users;
 mod backups;
 mod call;
 mod endpoint;
+mod etag;
 mod gate;
 mod migrations;
+mod presets;
 mod progress;
 mod system;
+mod tenants;
+mod templates;
+mod webhooks;
 
-mod etag;
 pub(crate) use call::{Call, Reply};
 pub(crate) use endpoint::{Access, Body, Endpoint};
-mod presets;
-pub(crate) use gate::caller_of;
+pub(crate) use gate::credentials;
 
-mod templates;
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::Method;
@@ -30,14 +37,21 @@ pub(crate) fn table() -> Vec<Endpoint> {
     all.extend(migrations::endpoints());
     all.extend(progress::endpoints());
     all.extend(backups::endpoints());
+    all.extend(auth::endpoints());
+    all.extend(auth_pages::endpoints());
+    all.extend(auth_users::endpoints());
+    all.extend(auth_keys::endpoints());
+    all.extend(auth_clients::endpoints());
+    all.extend(tenants::endpoints());
+    all.extend(presets::endpoints());
+    all.extend(templates::endpoints());
+    all.extend(webhooks::endpoints());
     all
 }
 
 /// A router that answers every path of the table, with and without a trailing slash.
 pub(crate) fn routes() -> Router<Control> {
     let mut router = Router::new();
-    all.extend(presets::endpoints());
-    all.extend(templates::endpoints());
     for endpoint in table() {
         let paths = if endpoint.path == "/" { vec![endpoint.path.to_owned()] } else { vec![endpoint.path.to_owned(), format!("{}/", endpoint.path)] };
         let filter = filter(&endpoint.method);
