@@ -1,5 +1,6 @@
 //! The command line: commands, options and their help. What they mean is in `commands`.
 
+use crate::telling::Telling;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -69,6 +70,8 @@ pub struct Serve {
     /// Listen on an address that others can reach although nobody has to log in
     #[arg(long)]
     pub insecure_no_auth: bool,
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -17,6 +17,7 @@ mod follow;
 mod output;
 mod plane;
 mod serve;
+mod telling;
 
 use args::{Args, Command};
 use clap::Parser;

@@ -3,6 +3,7 @@
 
 use crate::connectors::Connectors;
 use crate::failure::{Exit, Failure};
+use crate::telling::Telling;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Setup {
     pub database_url: Option<String>,
     /// Directories that migrations may touch on this machine. `None`: what the user may.
     pub local_roots: Option<Vec<PathBuf>>,
+    /// How webhooks and e-mail reach the outside.
+    pub telling: Telling,
 }
 
 /// An open control plane. Its workers, if any, stop with [`Plane::close`].
@@ -31,6 +34,8 @@ pub struct Plane {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// How long a command waits at its end for receivers of notifications.
+const LAST_NEWS: Duration = Duration::from_secs(15);
 /// How often a server removes the backups whose retention is over.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
@@ -54,6 +59,7 @@ impl Plane {
             local_roots: setup.local_roots,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker_alive: Arc::new(move || asked.load(Ordering::Relaxed)),
+            courier: setup.telling.courier()?,
             ..control::Options::new(setup.data_dir)
         };
         let control = control::Control::new(engine::Engine::new(store.clone(), plans.clone()), store.clone(), settings, options);
@@ -72,6 +78,25 @@ impl Plane {
             }
             alive.store(false, Ordering::Relaxed);
         }));
+    }
+
+    /// Tells webhooks and receivers of notifications what happens, as long as the control plane is open.
+    pub fn tell_others(&mut self) {
+        let (control, stop) = (self.control.clone(), self.stop.clone());
+        self.tasks.push(tokio::spawn(async move { control.tell_others(stop).await }));
+    }
+
+    /// Gives what has just happened a first try, before a short-lived process ends. What does not arrive waits for the next one.
+    pub async fn tell_the_last(&self) {
+        let tried = tokio::time::timeout(LAST_NEWS, async {
+            while self.control.tell_once(None).await? > 0 {}
+            Ok::<_, control::Error>(())
+        });
+        match tried.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "not everybody could be told; tried again with the next command"),
+            Err(_) => tracing::warn!("not everybody could be told in time; tried again with the next command"),
+        }
     }
 
     /// Removes expired backups at once and then once an hour, as long as the control plane is open.

@@ -25,12 +25,17 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     }
     let listener = listen(serve).await?;
     let address = listener.local_addr().map_err(|e| no_port(serve, &e))?;
-    let setup =
-        Setup { data_dir: plane::data_dir(args.data_dir.as_deref())?, database_url: serve.database_url.clone(), local_roots: Some(local_roots(serve)?) };
+    let setup = Setup {
+        data_dir: plane::data_dir(args.data_dir.as_deref())?,
+        database_url: serve.database_url.clone(),
+        local_roots: Some(local_roots(serve)?),
+        telling: serve.telling.clone(),
+    };
     let shown = setup.data_dir.clone();
     let mut plane = Plane::open(setup).await?;
     plane.work(usize::from(serve.workers));
     plane.enforce_retention();
+    plane.tell_others();
     greet(output, address, &shown);
 
     let stop = CancellationToken::new();

@@ -3,6 +3,7 @@
 use super::{Door, Needs, Reply};
 use crate::failure::{Exit, Failure};
 use crate::plane::{Plane, Setup};
+use crate::telling::Telling;
 use axum::body::Body;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -14,15 +15,19 @@ const SIDE_BY_SIDE: usize = 2;
 
 pub struct Embedded {
     plane: Plane,
+    /// Migrations are driven here, so somebody may have to be told of them.
+    works: bool,
 }
 
 impl Embedded {
     pub async fn open(data_dir: PathBuf, needs: Needs) -> Result<Self, Failure> {
-        let mut plane = Plane::open(Setup { data_dir, database_url: None, local_roots: None }).await?;
-        if needs == Needs::Working {
+        let mut plane = Plane::open(Setup { data_dir, database_url: None, local_roots: None, telling: Telling::from_environment()? }).await?;
+        let works = needs == Needs::Working;
+        if works {
             plane.work(SIDE_BY_SIDE);
+            plane.tell_others();
         }
-        Ok(Self { plane })
+        Ok(Self { plane, works })
     }
 }
 
@@ -47,6 +52,9 @@ impl Door for Embedded {
     }
 
     async fn close(self: Box<Self>) {
+        if self.works {
+            self.plane.tell_the_last().await;
+        }
         self.plane.close().await;
     }
 }
