@@ -81,7 +81,7 @@ async fn decide(call: Call) -> Result<Reply, Error> {
     if !same_origin(&call.headers) {
         return answer(Err(Error::new(Kind::Invalid, Code::InvalidRequest, "This answer was sent by another page")), &call.headers);
     }
-    answer(call.control.decide(given, &call.origin).await, &call.headers)
+    answer(call.control.answer_authorization(given, &call.origin).await, &call.headers)
 }
 
 fn answer(next: Result<Next, Error>, headers: &HeaderMap) -> Result<Reply, Error> {

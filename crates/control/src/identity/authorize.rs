@@ -112,14 +112,14 @@ impl Control {
         let (client, redirect) = self.client_and_address(&asked).await?;
         let named = asked.redirect_uri.is_some();
         let ticket = match checked(&asked, &client) {
-            Ok((scope, challenge)) => self.ticket(client.id.clone(), redirect, named, scope, asked.state, challenge),
+            Ok((scope, challenge)) => self.authorization_ticket(client.id.clone(), redirect, named, scope, asked.state, challenge),
             Err(word) => return Ok(Next::Back(back(&redirect, &[("error", word.0), ("error_description", word.1)], asked.state.as_deref())?)),
         };
-        Ok(Next::Page(Box::new(self.page(&client, ticket, None)?)))
+        Ok(Next::Page(Box::new(self.authorization_page(&client, ticket, None)?)))
     }
 
     /// What the user decided. A wrong password shows the page again.
-    pub async fn decide(&self, answer: Answer, origin: &Origin) -> Result<Next, Error> {
+    pub async fn answer_authorization(&self, answer: Answer, origin: &Origin) -> Result<Next, Error> {
         let open = self.open_identity()?;
         let stale = || {
             Error::new(
@@ -139,18 +139,18 @@ impl Control {
             )?));
         }
         let log = entry(&client.tenant, &answer.username, "authorize", origin);
-        let given = self.attempted(log, self.code(&answer.username, answer.password, &client, &ticket, origin)).await;
+        let given = self.attempted(log, self.authorization_code(&answer.username, answer.password, &client, &ticket, origin)).await;
         match given {
             Ok(code) => Ok(Next::Back(back(&ticket.redirect, &[("code", &code)], ticket.state.as_deref())?)),
             Err(refusal) if matches!(refusal.error.kind, Kind::Unauthenticated | Kind::NotFound | Kind::TooMany) => {
-                let again = self.ticket(ticket.client, ticket.redirect, ticket.named, ticket.scope, ticket.state, ticket.challenge);
-                Ok(Next::Page(Box::new(self.page(&client, again, Some(refusal.error.message))?)))
+                let again = self.authorization_ticket(ticket.client, ticket.redirect, ticket.named, ticket.scope, ticket.state, ticket.challenge);
+                Ok(Next::Page(Box::new(self.authorization_page(&client, again, Some(refusal.error.message))?)))
             }
             Err(refusal) => Err(refusal.error),
         }
     }
 
-    async fn code(&self, username: &str, password: Zeroizing<String>, client: &Client, ticket: &Ticket, origin: &Origin) -> Result<String, Refusal> {
+    async fn authorization_code(&self, username: &str, password: Zeroizing<String>, client: &Client, ticket: &Ticket, origin: &Origin) -> Result<String, Refusal> {
         let user = self.log_in(username, password, origin).await?;
         self.session_tenant(&user, None, Some(client))?;
         let code = format!("{PREFIX}{}", random(32));
@@ -217,7 +217,7 @@ impl Control {
         Ok((client, redirect))
     }
 
-    fn ticket(&self, client: String, redirect: String, named: bool, scope: Option<Scopes>, state: Option<String>, challenge: Option<String>) -> Ticket {
+    fn authorization_ticket(&self, client: String, redirect: String, named: bool, scope: Option<Scopes>, state: Option<String>, challenge: Option<String>) -> Ticket {
         let now = Timestamp::now();
         Ticket {
             iss: ISSUER.to_owned(),
@@ -234,7 +234,7 @@ impl Control {
         }
     }
 
-    fn page(&self, client: &Client, mut ticket: Ticket, problem: Option<String>) -> Result<Page, Error> {
+    fn authorization_page(&self, client: &Client, mut ticket: Ticket, problem: Option<String>) -> Result<Page, Error> {
         let binding = random(24);
         ticket.binding = digest(&binding);
         let granted = ticket.scope.clone().unwrap_or_else(scopes::ordinary);
