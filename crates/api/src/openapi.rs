@@ -10,7 +10,7 @@ use crate::http::status_of;
 use crate::rest::{self, Access, Body, Endpoint};
 use axum::http::StatusCode;
 use control::error::Code;
-use control::{backups, deliveries, health, identity, migrations, presets, system, templates, tenants, webhooks};
+use control::{backups, batches, deliveries, health, identity, migrations, presets, system, templates, tenants, webhooks};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use utoipa::openapi::{RefOr, Schema};
@@ -46,6 +46,7 @@ fn build() -> Value {
             {"name": "Presets", "description": "Configurations to start from"},
             {"name": "Templates", "description": "Configurations with variables"},
             {"name": "Migrations", "description": "The life of a migration"},
+            {"name": "Batches", "description": "Several migrations as one thing"},
             {"name": "Monitoring", "description": "Looking at a migration"},
             {"name": "Identity", "description": "Who may do what: tokens, users, keys, applications, tenants"},
             {"name": "Webhooks", "description": "Telling others what happens"},
@@ -235,6 +236,10 @@ fn schemas() -> Map<String, Value> {
     add::<deliveries::WebhookTest>(&mut found);
     add::<deliveries::DeliveryView>(&mut found);
     add::<deliveries::DeliveryDetail>(&mut found);
+    add::<batches::Batch>(&mut found);
+    add::<batches::BatchBody>(&mut found);
+    add::<batches::BatchSummary>(&mut found);
+    add::<batches::BatchDeleted>(&mut found);
     add::<backups::BackupView>(&mut found);
     add::<backups::BackupDeleted>(&mut found);
     add::<crate::ws::StatusMessage>(&mut found);

@@ -36,6 +36,7 @@ pub struct Plane {
 
 /// How long a command waits at its end for receivers of notifications.
 const LAST_NEWS: Duration = Duration::from_secs(15);
+
 /// How often a server removes the backups whose retention is over.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
@@ -101,6 +102,12 @@ impl Plane {
 
     /// Removes expired backups at once and then once an hour, as long as the control plane is open.
     pub fn enforce_retention(&mut self) {
+    /// Carries batches on, as long as the control plane is open.
+    pub fn drive_batches(&mut self) {
+        let (control, stop) = (self.control.clone(), self.stop.clone());
+        self.tasks.push(tokio::spawn(async move { control.drive_batches(stop).await }));
+    }
+
         let (control, stop) = (self.control.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(async move {
             let mut tick = tokio::time::interval(RETENTION_EVERY);
@@ -120,6 +127,11 @@ impl Plane {
 
     /// Stops worker and housekeeping: the migrations stand down and give their leases back, and go on with the next start.
     pub async fn close(self) {
+    }
+
+        let (control, stop) = (self.control.clone(), self.stop.clone());
+    }
+
         self.stop.cancel();
         for task in self.tasks {
             if let Err(error) = task.await {

@@ -36,6 +36,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     plane.work(usize::from(serve.workers));
     plane.enforce_retention();
     plane.tell_others();
+    plane.drive_batches();
     greet(output, address, &shown);
 
     let stop = CancellationToken::new();

@@ -8,6 +8,7 @@
 //! and no connector: those arrive inside [`plans::Settings`].
 
 pub mod backups;
+pub mod batches;
 pub mod caller;
 pub mod deliveries;
 pub mod error;

@@ -7,6 +7,7 @@ mod auth_keys;
 mod auth_pages;
 mod auth_users;
 mod backups;
+mod batches;
 mod call;
 mod endpoint;
 mod etag;
@@ -37,6 +38,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
     all.extend(migrations::endpoints());
     all.extend(progress::endpoints());
     all.extend(backups::endpoints());
+    all.extend(batches::endpoints());
     all.extend(auth::endpoints());
     all.extend(auth_pages::endpoints());
     all.extend(auth_users::endpoints());

@@ -1,0 +1,127 @@
+//! The runs of a batch: making those that are missing, seeing how they are, starting and cancelling them.
+
+use super::state::{Member, Outcome, Reason, Seen, Stored};
+use super::{Batch, KIND, opened};
+use crate::caller::Caller;
+use crate::error::Code;
+use crate::{Control, Error};
+use engine::{EngineError, RunState, RunView};
+use jiff::Timestamp;
+use ports::records::{AuditEntry, Record, RecordsError, audit::attempt};
+use serde_json::{Value, json};
+
+impl Control {
+    /// The runs of a batch that was just stored. What fails here is made up for by the driver.
+    pub(super) async fn first_runs(&self, record: Record) -> Result<Batch, Error> {
+        let mut batch = opened(&record)?;
+        if let Err(error) = self.make_missing(&record, &mut batch).await {
+            tracing::warn!(batch = %record.id, %error, "not all migrations of a new batch could be made; the driver makes the rest");
+        }
+        match self.write_batch(&record, &batch, Some(Timestamp::now())).await {
+            Ok(record) => self.shown_batch(&record, &batch).await,
+            // The driver was faster, or must look: what is stored counts.
+            Err(RecordsError::Changed { .. } | RecordsError::Unavailable(_)) => self.batch(&record.tenant, &record.id).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes every run that is missing, under the id that was chosen for it. Repeatable.
+    pub(super) async fn make_missing(&self, record: &Record, batch: &mut Stored) -> Result<(), Error> {
+        if batch.members.iter().all(|m| m.made) {
+            return Ok(());
+        }
+        let secret = self.records().secret(&record.tenant, KIND, &record.id).await?.unwrap_or_default();
+        for (index, member) in batch.members.iter_mut().enumerate().filter(|(_, m)| !m.made) {
+            self.make_run(&record.tenant, member, &secret["documents"][index]).await?;
+        }
+        Ok(())
+    }
+
+    async fn make_run(&self, tenant: &str, member: &mut Member, document: &Value) -> Result<(), Error> {
+        let made = match self.read(document) {
+            Ok(spec) => self.create_as(tenant, &member.id, document, &spec).await.map(drop),
+            Err(_) => Err(EngineError::Invalid("This server no longer accepts the configuration".to_owned())),
+        };
+        match made {
+            Ok(()) => {}
+            // It was made before a crash, or by another server just now; or it cannot be made at all.
+            Err(EngineError::Invalid(why)) => match self.engine().get(tenant, &member.id).await {
+                Ok(_) => {}
+                Err(EngineError::NotFound(_)) => member.end(Outcome::Failed, Some(Reason::new(Code::InvalidConfiguration.word(), why))),
+                Err(error) => return Err(Error::of_engine(error, &member.id, "create")),
+            },
+            Err(error) => return Err(Error::of_engine(error, &member.id, "create")),
+        }
+        member.made = true;
+        Ok(())
+    }
+
+    /// How the member's run is now.
+    pub(super) async fn seen(&self, tenant: &str, id: &str) -> Result<Seen, Error> {
+        match self.engine().get(tenant, id).await {
+            Ok(view) => Ok(seen_in(&view)),
+            Err(EngineError::NotFound(_)) => {
+                let why = Reason::new(Code::MigrationNotFound.word(), "The migration was deleted");
+                Ok(Seen::Ended(Outcome::Cancelled, Some(why)))
+            }
+            Err(error) => Err(Error::of_engine(error, id, "look at")),
+        }
+    }
+
+    /// Starts a member with the same checks as anybody's start.
+    pub(super) async fn start_member(&self, tenant: &str, batch: &str, options: &super::BatchOptions, id: &str) -> Result<(), Error> {
+        let mut body = json!({});
+        for (name, value) in [("auto_rollback", options.auto_rollback), ("send_notifications", options.send_notifications)] {
+            if let Some(value) = value {
+                body[name] = json!(value);
+            }
+        }
+        let work = self.start(tenant, id, Some(&body), options.skip_validation);
+        self.as_system(entry(tenant, batch, "start_migration", id), work).await.map(drop)
+    }
+
+    /// Cancels a member; one that has ended meanwhile is left as it is.
+    pub(super) async fn cancel_member(&self, tenant: &str, batch: &str, id: &str) -> Result<(), Error> {
+        let work = self.cancel(tenant, id);
+        match self.as_system(entry(tenant, batch, "cancel_migration", id), work).await {
+            Err(error) if !matches!(error.code, Code::InvalidState | Code::MigrationNotFound) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs `work` as the product itself, with its entry in the audit log.
+    async fn as_system<T>(&self, entry: AuditEntry, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let (result, written) = attempt(entry.clone(), work).await;
+        if !written {
+            let word = result.as_ref().map_or_else(|error| error.code.word(), |_| "done");
+            self.note_attempt(AuditEntry { result: word.to_owned(), ..entry }).await;
+        }
+        result
+    }
+}
+
+fn entry(tenant: &str, batch: &str, action: &str, id: &str) -> AuditEntry {
+    let system = Caller::system(tenant);
+    AuditEntry {
+        tenant: tenant.to_owned(),
+        actor: system.name,
+        proof: system.proof.word().to_owned(),
+        action: action.to_owned(),
+        target: format!("migrations/{id}"),
+        source: "local".to_owned(),
+        details: json!({"batch_id": batch}),
+        ..AuditEntry::default()
+    }
+}
+
+fn seen_in(view: &RunView) -> Seen {
+    let why = || view.error.as_ref().map(|e| Reason::new(e.kind.clone(), e.message.clone()));
+    match view.state {
+        RunState::Created | RunState::Scheduled => Seen::Waiting,
+        RunState::Running | RunState::Paused | RunState::RollingBack => Seen::AtWork,
+        RunState::Completed => Seen::Ended(Outcome::Completed, None),
+        RunState::Failed | RunState::Stuck => Seen::Ended(Outcome::Failed, why()),
+        RunState::RolledBack if view.rolls_back_by_itself => Seen::Ended(Outcome::Failed, why()),
+        RunState::RolledBack | RunState::Cancelled => Seen::Ended(Outcome::Cancelled, why()),
+    }
+}
