@@ -152,7 +152,8 @@ impl Reader {
             self.head.extend_from_slice(bytes);
             let Some(end) = self.head.windows(4).position(|w| w == b"\r\n\r\n") else { return };
             bytes = &bytes[end + 4 - known..];
-            self.begin(&String::from_utf8_lossy(&self.head[..end]).into_owned(), traffic, hold);
+            let head = String::from_utf8_lossy(&self.head[..end]).into_owned();
+            self.begin(&head, traffic, hold);
             self.head.clear();
         }
     }
