@@ -100,14 +100,14 @@ impl Plane {
         }
     }
 
-    /// Removes expired backups at once and then once an hour, as long as the control plane is open.
-    pub fn enforce_retention(&mut self) {
     /// Carries batches on, as long as the control plane is open.
     pub fn drive_batches(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(async move { control.drive_batches(stop).await }));
     }
 
+    /// Removes expired backups at once and then once an hour, as long as the control plane is open.
+    pub fn enforce_retention(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(async move {
             let mut tick = tokio::time::interval(RETENTION_EVERY);
@@ -127,11 +127,6 @@ impl Plane {
 
     /// Stops worker and housekeeping: the migrations stand down and give their leases back, and go on with the next start.
     pub async fn close(self) {
-    }
-
-        let (control, stop) = (self.control.clone(), self.stop.clone());
-    }
-
         self.stop.cancel();
         for task in self.tasks {
             if let Err(error) = task.await {
