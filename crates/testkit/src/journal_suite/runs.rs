@@ -115,7 +115,7 @@ pub async fn who_wanted_the_rollback(b: Bench) {
     let mut wanted = vec![itself.token.run.clone(), failed.token.run.clone()];
     wanted.sort();
     assert_eq!(of(&[RunState::Failed, RunState::RolledBack], Some(true)).await, wanted);
-    assert_eq!(of(&[RunState::RolledBack], Some(false)).await, [asked.token.run.clone()]);
+    assert_eq!(of(&[RunState::RolledBack], Some(false)).await, std::slice::from_ref(&asked.token.run));
     assert_eq!(of(&[RunState::RolledBack], None).await.len(), 2);
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn what_is_due_is_handed_out_once<S: Records + 'static>(bench: 
     let after = move |minutes: i64| noon.checked_add(minutes.minutes()).expect("a time");
     let writes = (0..40_i64).map(|n| bench.add(&format!("{n:02}"), Fields::body(json!(n)).due(Some(after(n)))));
     bench.store.apply(writes.collect()).await.expect("inserted");
-    let hold = Duration::from_mins(60);
+    let hold = Duration::from_hours(1);
     let takers = (0..8).map(|_| {
         let (store, kind) = (bench.store.clone(), bench.kind.clone());
         tokio::spawn(async move { store.take_due(&kind, 5, hold, Some(after(19))).await.expect("taken") })
