@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The rig's WordPress, copied to where the SSH user may put it into maintenance mode.
-struct Site {
-    root: PathBuf,
+pub struct Site {
+    pub root: PathBuf,
 }
 
 impl Site {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let wordpress = testkit::rig::wordpress();
         let ssh = testkit::rig::ssh();
         let root = ssh.home.join(format!("{name}-{}", std::process::id()));
@@ -27,7 +27,7 @@ impl Site {
         Self { root }
     }
 
-    fn source(&self) -> Value {
+    pub fn source(&self) -> Value {
         let ssh = testkit::rig::ssh();
         json!({"type": "wordpress", "host": ssh.host, "port": ssh.port, "username": ssh.user, "password": ssh.password,
             "host_key": ssh.host_key(), "paths": {"web_root": self.root}})
@@ -40,29 +40,29 @@ impl Drop for Site {
     }
 }
 
-fn shell(command: &str) {
+pub fn shell(command: &str) {
     let status = Command::new("bash").args(["-c", command]).status().expect("a shell");
     assert!(status.success(), "{command}");
 }
 
-async fn mysql() -> mysql_async::Conn {
+pub async fn mysql() -> mysql_async::Conn {
     let server = testkit::rig::mysql();
     let options = mysql_async::OptsBuilder::default().ip_or_hostname(server.host).tcp_port(server.port).user(Some(server.user)).pass(Some(server.password));
     mysql_async::Conn::new(options).await.expect("MySQL")
 }
 
-fn database(name: &str) -> Value {
+pub fn database(name: &str) -> Value {
     let server = testkit::rig::mysql();
     json!({"type": "mysql", "host": server.host, "port": server.port, "username": server.user, "password": server.password, "database": name})
 }
 
 /// The migrated copy, served by nginx and php-fpm; stopped when dropped.
-struct Served {
+pub struct Served {
     port: u16,
 }
 
 impl Served {
-    fn start(root: &Path, port: u16) -> Self {
+    pub fn start(root: &Path, port: u16) -> Self {
         let rig = testkit::rig::workspace().join("rig/wordpress.sh");
         shell(&format!("RIG={} {} serve {} {port}", testkit::rig::setting("RIG_DIR"), rig.display(), root.display()));
         Self { port }
@@ -203,7 +203,7 @@ fn serialised_option_is_whole(root: &Path, url: &str) {
 }
 
 /// No text column of any table holds the old address in any spelling.
-async fn no_old_address(database: &str) {
+pub async fn no_old_address(database: &str) {
     let mut db = mysql().await;
     let old = testkit::rig::wordpress().url.replace("http://", "");
     let columns: Vec<(String, String)> = db

@@ -70,6 +70,14 @@ impl Rewriting {
         {
             out.extend([(domain, place.domain), (path, place.path)].into_iter().filter(|(old, new)| old.1 != new).map(|(old, new)| (old.0, new.into_bytes())));
         }
+        // Where a user was first seen.
+        if let (Some(network), Some(key), Some(value)) = (&self.network, cell("meta_key"), cell("meta_value"))
+            && table.strip_prefix(&self.prefix) == Some("usermeta")
+            && key.1 == "source_domain"
+            && let Some(place) = network.moved(value.1, &network.from.path).filter(|p| p.domain != value.1)
+        {
+            out.push((value.0, place.domain.into_bytes()));
+        }
         if let (Some(uploads), Some(name), Some(value), true) = (&self.uploads, cell("option_name"), cell("option_value"), self.has_options(table))
             && name.1 == "upload_path"
             && value.1.trim_end_matches('/') == uploads.from
@@ -104,6 +112,8 @@ mod tests {
         assert_eq!(cells("wp_blogs", &[("domain", "own.test"), ("path", "/")]), []);
         assert_eq!(cells("wp_shop", &[("domain", "old.test"), ("path", "/")]), []);
         assert_eq!(cells("wp_2_options", &[("option_name", "upload_path"), ("option_value", "/srv/media/")]), [(1, String::new())]);
+        assert_eq!(cells("wp_usermeta", &[("meta_key", "source_domain"), ("meta_value", "old.test")]), [(1, "new.test".to_owned())]);
+        assert_eq!(cells("wp_usermeta", &[("meta_key", "nickname"), ("meta_value", "old.test")]), []);
         assert_eq!(cells("wp_options", &[("option_name", "other"), ("option_value", "/srv/media")]), []);
         assert_eq!(cells("wp_myoptions", &[("option_name", "upload_path"), ("option_value", "/srv/media")]), []);
     }
