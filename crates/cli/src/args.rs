@@ -1,6 +1,7 @@
 //! The command line: commands, options and their help. What they mean is in `commands`.
 
 use crate::telling::Telling;
+use crate::auth::Auth;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -16,6 +17,14 @@ pub struct Args {
     /// Talk to a running control plane instead of doing the work in this process
     #[arg(long, global = true, value_name = "URL", env = "MIGRATION_ASSISTANT_SERVER", hide_env_values = true, help_heading = "Where")]
     pub server: Option<String>,
+
+    /// API key for that control plane; better in the environment
+    #[arg(long, global = true, value_name = "KEY", env = "MIGRATION_ASSISTANT_API_KEY", hide_env_values = true, help_heading = "Where")]
+    pub api_key: Option<String>,
+
+    /// Access token for that control plane, in place of an API key
+    #[arg(long, global = true, value_name = "TOKEN", env = "MIGRATION_ASSISTANT_TOKEN", hide_env_values = true, help_heading = "Where")]
+    pub token: Option<String>,
 
     /// Where this machine's migrations, backups and keys are kept [default: ~/.local/share/migration-assistant]
     #[arg(long, global = true, value_name = "DIR", env = "MIGRATION_ASSISTANT_DATA_DIR", hide_env_values = true, help_heading = "Where")]
@@ -68,8 +77,10 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     pub local_root: Vec<PathBuf>,
     /// Listen on an address that others can reach although nobody has to log in
-    #[arg(long)]
+    #[arg(long, conflicts_with = "auth_enabled")]
     pub insecure_no_auth: bool,
+    #[command(flatten)]
+    pub auth: Auth,
     #[command(flatten)]
     pub telling: Telling,
 }

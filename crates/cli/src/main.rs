@@ -8,6 +8,7 @@
 //! `control`; here are only arguments, configuration files, progress and exit codes.
 
 mod args;
+mod auth;
 mod commands;
 mod config;
 mod connectors;

@@ -36,6 +36,8 @@ pub struct Plane {
 
 /// How long a command waits at its end for receivers of notifications.
 const LAST_NEWS: Duration = Duration::from_secs(15);
+/// How often a server forgets sessions that have expired.
+const TIDY_EVERY: Duration = Duration::from_mins(10);
 
 /// How often a server removes the backups whose retention is over.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
@@ -120,6 +122,28 @@ impl Plane {
                     Ok(removed) if removed.is_empty() => {}
                     Ok(removed) => tracing::info!(?removed, "removed backups whose retention is over"),
                     Err(error) => tracing::warn!(%error, "expired backups could not be removed; tried again in an hour"),
+                }
+            }
+        }));
+    }
+
+    /// The use cases, for what has to be settled before the first request.
+    pub fn control(&self) -> &control::Control {
+        &self.control
+    }
+
+    /// Forgets expired sessions, tokens and codes, as long as the control plane is open.
+    pub fn tidy_identity(&mut self) {
+        let (control, stop) = (self.control.clone(), self.stop.clone());
+        self.tasks.push(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(TIDY_EVERY);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = tick.tick() => {}
+                }
+                if let Err(error) = control.tidy_identity().await {
+                    tracing::warn!(%error, "expired sessions could not be removed; tried again in ten minutes");
                 }
             }
         }));

@@ -33,11 +33,13 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     };
     let shown = setup.data_dir.clone();
     let mut plane = Plane::open(setup).await?;
+    let setup_token = serve.auth.begin(plane.control(), output).await?;
     plane.work(usize::from(serve.workers));
     plane.enforce_retention();
-    plane.tell_others();
     plane.drive_batches();
-    greet(output, address, &shown);
+    plane.tidy_identity();
+    plane.tell_others();
+    greet(output, serve, address, &shown, setup_token.as_deref());
 
     let stop = CancellationToken::new();
     let asked = stop.clone();
@@ -68,12 +70,12 @@ async fn listen(serve: &Serve) -> Result<TcpListener, Failure> {
     let found = tokio::net::lookup_host((serve.host.as_str(), serve.port)).await;
     let addresses: Vec<SocketAddr> = found.map_err(|e| Failure::usage(format!("--host {}: no such address on this machine: {e}", serve.host)))?.collect();
     let open = addresses.iter().find(|a| !is_loopback(a.ip()));
-    if let Some(open) = open.filter(|_| !serve.insecure_no_auth) {
+    if let Some(open) = open.filter(|_| !serve.insecure_no_auth && !serve.auth.auth_enabled) {
         return Err(Failure::usage(format!(
             "Others can reach {}, and nobody would have to log in: whoever connects could read and change whatever migrations can reach",
             open.ip()
         ))
-        .advice("Listen on 127.0.0.1 and put a proxy with a login before it, or accept the risk with --insecure-no-auth."));
+        .advice("Make everybody log in with --auth-enabled, listen on 127.0.0.1, or accept the risk with --insecure-no-auth."));
     }
     TcpListener::bind(&addresses[..]).await.map_err(|e| no_port(serve, &e))
 }
@@ -102,14 +104,18 @@ fn local_roots(serve: &Serve) -> Result<Vec<PathBuf>, Failure> {
     serve.local_root.iter().map(resolved).collect()
 }
 
-fn greet(output: &Output, address: SocketAddr, data_dir: &std::path::Path) {
+fn greet(output: &Output, serve: &Serve, address: SocketAddr, data_dir: &std::path::Path, setup_token: Option<&str>) {
     let base = format!("http://{address}");
     output.say(&format!("Migration Assistant {} is ready at {base}", env!("CARGO_PKG_VERSION")));
     output.say(&format!("  console {base}/console   documentation {base}/docs   data {}", data_dir.display()));
-    if !is_loopback(address.ip()) {
+    if !is_loopback(address.ip()) && !serve.auth.auth_enabled {
         output.note("warning: nobody has to log in, and others can reach this address");
     }
-    output.result(Exit::Ok, json!({"address": base, "port": address.port(), "data_dir": data_dir}));
+    if let Some(token) = setup_token {
+        output.say("Nobody can log in yet. Create the first administrator with this setup token (it works once, until the next start):");
+        output.say(&format!("  curl -X POST {base}/auth/setup -H 'Content-Type: application/json' -d '{{\"token\": \"{token}\", \"password\": \"…\"}}'"));
+    }
+    output.result(Exit::Ok, json!({"address": base, "port": address.port(), "data_dir": data_dir, "setup_token": setup_token}));
 }
 
 struct Signals {

@@ -67,7 +67,7 @@ pub enum Needs {
 /// Opens the door that the arguments name.
 pub async fn open(args: &Args, needs: Needs) -> Result<Box<dyn Door>, Failure> {
     match &args.server {
-        Some(url) => Ok(Box::new(Remote::new(url)?)),
+        Some(url) => Ok(Box::new(Remote::new(url, args.api_key.as_deref(), args.token.as_deref())?)),
         None => Ok(Box::new(Embedded::open(plane::data_dir(args.data_dir.as_deref())?, needs).await?)),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Door, Reply};
 use crate::failure::{Exit, Failure};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -15,13 +16,14 @@ pub struct Remote {
 }
 
 impl Remote {
-    pub fn new(url: &str) -> Result<Self, Failure> {
+    pub fn new(url: &str, api_key: Option<&str>, token: Option<&str>) -> Result<Self, Failure> {
         let base = url.trim_end_matches('/').to_owned();
         if !base.starts_with("http://") && !base.starts_with("https://") {
             return Err(Failure::usage(format!("--server {url}: write the address with its scheme, for example http://127.0.0.1:8000")));
         }
         let agent = concat!("migration-assistant/", env!("CARGO_PKG_VERSION"));
-        let client = reqwest::Client::builder().user_agent(agent).connect_timeout(CONNECTING).timeout(ANSWERING).build();
+        let client =
+            reqwest::Client::builder().user_agent(agent).default_headers(proof(api_key, token)?).connect_timeout(CONNECTING).timeout(ANSWERING).build();
         let client = client.map_err(|e| Failure::new(Exit::Failed, "INTERNAL_ERROR", format!("The HTTP client could not be made: {e}")))?;
         Ok(Self { base, client })
     }
@@ -35,6 +37,21 @@ impl Remote {
         Failure::new(Exit::Temporary, "UNREACHABLE", format!("The control plane at {} cannot be reached: {words}", self.base))
             .advice("Is it running (`migration-assistant serve`), and is this its address? Without --server the work is done in this process.")
     }
+}
+
+/// The headers that prove who asks. An API key is the plainer of the two and goes first.
+fn proof(api_key: Option<&str>, token: Option<&str>) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    let (name, text, option) = match (api_key, token) {
+        (Some(key), _) => (HeaderName::from_static("x-api-key"), key.to_owned(), "--api-key"),
+        (None, Some(token)) => (http::header::AUTHORIZATION, format!("Bearer {token}"), "--token"),
+        (None, None) => return Ok(headers),
+    };
+    let mut value =
+        HeaderValue::from_str(&text).map_err(|_| Failure::usage(format!("{option}: it has letters that cannot be sent; was something else pasted?")))?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(headers)
 }
 
 #[async_trait::async_trait]
