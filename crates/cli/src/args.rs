@@ -1,5 +1,9 @@
 //! The command line: commands, options and their help. What they mean is in `commands`.
 
+mod presets;
+
+pub use presets::{ExportPresets, ImportPresets, PresetMigration, Presets};
+
 use crate::telling::Telling;
 use crate::auth::Auth;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -57,6 +61,9 @@ pub enum Command {
     Resume(Resume),
     /// Stop a migration for good; nothing is undone
     Cancel(One),
+    /// Configurations to start from
+    #[command(subcommand)]
+    Presets(Presets),
 }
 
 #[derive(Debug, ClapArgs)]

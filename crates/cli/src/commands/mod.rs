@@ -3,11 +3,12 @@
 mod lifecycle;
 mod migrate;
 mod outcome;
+mod presets;
 mod report;
 mod show;
 mod validate;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Presets};
 use crate::door::{self, Door, Needs};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
@@ -35,13 +36,16 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     refuse_early(&args)?;
     let needs = match &args.command {
         Command::Migrate(m) if m.dry_run => Needs::Reading,
+        Command::Presets(Presets::CreateMigration(p)) if p.start => Needs::Working,
         Command::Migrate(_) | Command::Rollback(_) | Command::Pause(_) | Command::Resume(_) | Command::Cancel(_) => Needs::Working,
-        Command::Serve(_) | Command::Validate(_) | Command::Status(_) | Command::Logs(_) | Command::Report(_) => Needs::Reading,
+        Command::Serve(_) | Command::Validate(_) | Command::Status(_) | Command::Logs(_) | Command::Report(_) | Command::Presets(_) => Needs::Reading,
     };
     // A configuration that cannot be read needs no journal.
     let document = match &args.command {
         Command::Migrate(m) if m.resume.is_none() => Some(crate::config::read(&m.what)?),
         Command::Validate(v) => Some(crate::config::read(&v.what)?),
+        Command::Presets(Presets::Import(i)) => Some(crate::config::file(&i.file)?),
+        Command::Presets(Presets::CreateMigration(p)) => Some(presets::overrides(&p.set)?),
         _ => None,
     };
     let door = door::open(&args, needs).await?;
@@ -56,6 +60,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
         (Command::Pause(one), _) => session.pause(&one.id).await,
         (Command::Resume(r), _) => session.resume(&r.id, r.detach).await,
         (Command::Cancel(one), _) => session.cancel(&one.id).await,
+        (Command::Presets(p), document) => session.presets(p, document).await,
         (Command::Serve(_) | Command::Validate(_), _) => Ok(Exit::Ok),
     };
     door.close().await;
@@ -84,8 +89,13 @@ fn place(args: &Args) -> String {
     }
 }
 
-/// An id as part of a path: everything but the plainest characters is escaped.
+/// The path of a migration, or of something below it.
 fn path(id: &str, rest: &str) -> String {
+    below("migrations", id, rest)
+}
+
+/// An id as part of a path: everything but the plainest characters is escaped.
+fn below(noun: &str, id: &str, rest: &str) -> String {
     use std::fmt::Write;
     let mut escaped = String::with_capacity(id.len());
     for byte in id.bytes() {
@@ -96,7 +106,7 @@ fn path(id: &str, rest: &str) -> String {
             let _ = write!(escaped, "%{byte:02X}");
         }
     }
-    format!("/migrations/{escaped}{rest}")
+    format!("/{noun}/{escaped}{rest}")
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ fn walk(value: &mut Value, path: &str, field: &str, lookup: Lookup<'_>, wrong: &
         Value::Object(map) => {
             for (name, item) in map {
                 let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                walk(item, &below, name, lookup, wrong);
+                walk(item, &below, name.rsplit('.').next().unwrap_or(name), lookup, wrong);
             }
         }
         _ => {}

@@ -50,6 +50,21 @@ pub fn read(what: &What) -> Result<Value, Failure> {
     Ok(document)
 }
 
+/// A document that is no configuration, such as an export of presets.
+pub fn file(path: &Path) -> Result<Value, Failure> {
+    parse(path)
+}
+
+/// One `PATH=VALUE` of a `--set`.
+pub fn change(text: &str) -> Result<(&str, Value), Failure> {
+    set::read(text)
+}
+
+/// Fills `${VAR}` in from the environment.
+pub fn fill(document: &mut Value) -> Result<(), Failure> {
+    environment::expand(document, &|name| std::env::var(name).ok())
+}
+
 /// Reads the file in the form that its name says; without a telling name (and from stdin) as YAML, of which JSON is a part.
 fn parse(path: &Path) -> Result<Value, Failure> {
     let shown = path.display();

@@ -4,8 +4,14 @@ use super::typed;
 use crate::failure::Failure;
 use serde_json::{Map, Value};
 
-/// Applies one `PATH=VALUE`. A value that begins with `[` or `{` is JSON; `null` removes the field.
+/// Applies one `PATH=VALUE`.
 pub fn apply(document: &mut Value, change: &str) -> Result<(), Failure> {
+    let (path, value) = read(change)?;
+    set(document, path, value)
+}
+
+/// Reads one `PATH=VALUE`. A value that begins with `[` or `{` is JSON; `null` removes the field.
+pub fn read(change: &str) -> Result<(&str, Value), Failure> {
     let Some((path, text)) = change.split_once('=') else {
         return Err(Failure::usage(format!("--set {change}: write it as PATH=VALUE, for example --set transfer.options.parallel_transfers=32")));
     };
@@ -17,7 +23,7 @@ pub fn apply(document: &mut Value, change: &str) -> Result<(), Failure> {
     } else {
         typed(field, text)
     };
-    set(document, path, value)
+    Ok((path, value))
 }
 
 /// Puts `value` at a dotted path.
