@@ -117,7 +117,9 @@ impl Mailer {
 
     fn not_sent(&self, error: &lettre::transport::smtp::Error) -> Undelivered {
         let reason = format!("the e-mail server {}:{} did not take the letter: {error}", self.host, self.port);
-        if error.is_permanent() { Undelivered::for_good(reason) } else { Undelivered::for_now(reason) }
+        // A refused login is the operator's to repair; what is said of the letter or its recipient is final.
+        let about_us = error.status().is_some_and(|code| code.to_string().starts_with("53"));
+        if error.is_permanent() && !about_us { Undelivered::for_good(reason) } else { Undelivered::for_now(reason) }
     }
 }
 

@@ -132,3 +132,33 @@ pub struct Wordpress {
 pub fn wordpress() -> Wordpress {
     Wordpress { url: setting("RIG_WP_URL"), root: setting("RIG_WP_ROOT").into(), database: setting("RIG_WP_DB") }
 }
+
+/// The e-mail sink.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// Wants a login over STARTTLS; the next port wants neither.
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+    /// The certificate that it shows.
+    pub ca_file: PathBuf,
+    /// Where every letter becomes a file.
+    pub letters: PathBuf,
+}
+
+impl Mail {
+    /// The letters to this address, as they came.
+    pub fn letters_to(&self, address: &str) -> Vec<String> {
+        let files = std::fs::read_dir(&self.letters).expect("the sink's directory").flatten().map(|e| e.path());
+        let mut files: Vec<PathBuf> = files.filter(|p| p.extension().is_some_and(|e| e == "eml")).collect();
+        files.sort();
+        let letters = files.iter().map(|p| std::fs::read_to_string(p).expect("a letter"));
+        letters.filter(|l| l.lines().any(|line| line == format!("X-To: {address}"))).collect()
+    }
+}
+
+/// aiosmtpd: login over STARTTLS on its port, neither on the next.
+pub fn mail() -> Mail {
+    let letters = PathBuf::from(setting("RIG_MAIL"));
+    Mail { port: port("RIG_SMTP_PORT"), user: "rig".to_owned(), password: setting("RIG_SMTP_PASS"), ca_file: letters.join("c.pem"), letters }
+}

@@ -16,13 +16,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Deliveries on their way from this server, and to one receiver.
 const AT_ONCE: usize = 32;
 const AT_ONCE_EACH: usize = 4;
-/// A lane whose receiver is busy looks again after so long.
 const BUSY: SignedDuration = SignedDuration::from_millis(250);
 const FORGET_EVERY: Duration = Duration::from_mins(10);
 /// How long what is on its way may take when we stop.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 struct Rounds {
+    /// A lane whose receiver is busy looks again after so long.
+    busy: SignedDuration,
     all: Arc<Semaphore>,
     each: HashMap<String, Arc<Semaphore>>,
     tasks: JoinSet<()>,
@@ -33,7 +34,7 @@ impl Control {
     /// Tells webhooks and receivers of notifications what happens, until `stop`. Several servers may do so on one store. What is cut off
     /// is sent again, here or elsewhere.
     pub async fn tell_others(&self, stop: CancellationToken) {
-        let mut rounds = Rounds { all: Arc::new(Semaphore::new(AT_ONCE)), each: HashMap::new(), tasks: JoinSet::new(), forgot: None };
+        let mut rounds = Rounds::new(BUSY);
         let mut changes = self.engine().journal().changes();
         while !stop.is_cancelled() {
             changes.mark_unchanged();
@@ -56,7 +57,8 @@ impl Control {
     /// One round to its end, for those who do not stay: makes deliveries of all events and tries once whatever is due at `now`.
     /// Answers how many were tried.
     pub async fn tell_once(&self, now: Option<Timestamp>) -> Result<usize, Error> {
-        let mut rounds = Rounds { all: Arc::new(Semaphore::new(AT_ONCE)), each: HashMap::new(), tasks: JoinSet::new(), forgot: None };
+        // Nothing is on its way any more when this ends, so nobody is busy then.
+        let mut rounds = Rounds::new(SignedDuration::ZERO);
         let begun = self.round(&mut rounds, now).await?;
         while rounds.tasks.join_next().await.is_some() {}
         Ok(begun)
@@ -83,7 +85,7 @@ impl Control {
 
     async fn begin(&self, rounds: &mut Rounds, lane: Record, now: Option<Timestamp>) -> Result<(), Error> {
         let Some(permits) = rounds.permits(&Lane::of(&lane)?.receiver) else {
-            return self.put_back(&lane, now.unwrap_or_else(Timestamp::now) + BUSY).await;
+            return self.put_back(&lane, now.unwrap_or_else(Timestamp::now) + rounds.busy).await;
         };
         let control = self.clone();
         rounds.tasks.spawn(async move {
@@ -98,6 +100,10 @@ impl Control {
 }
 
 impl Rounds {
+    fn new(busy: SignedDuration) -> Self {
+        Self { busy, all: Arc::new(Semaphore::new(AT_ONCE)), each: HashMap::new(), tasks: JoinSet::new(), forgot: None }
+    }
+
     /// A place among all senders and among the receiver's own; `None` when it has enough of us.
     fn permits(&mut self, receiver: &str) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         // Receivers that nobody sends to are forgotten.

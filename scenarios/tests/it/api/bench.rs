@@ -5,6 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use control::{Control, Options};
+use couriers::{Couriers, Mailer, Policy};
 use domain::spec::{DatabaseAt, FilesAt};
 use engine::journal::{Change, ChunkDone, Chunks, ClaimRequest, Leases, Level, NewChunk, NewEvent, Record, Token};
 use engine::{Engine, RunState, Sample};
@@ -20,6 +21,7 @@ use tower::ServiceExt;
 
 pub struct Bench {
     pub router: Router,
+    pub control: Control,
     journal: Arc<Store>,
     /// Holds the allowed root and the backups until the bench goes.
     _dir: tempfile::TempDir,
@@ -66,14 +68,21 @@ pub fn body() -> Value {
 
 impl Bench {
     pub async fn new() -> Self {
+        Self::telling(Policy::default(), None).await
+    }
+
+    /// One that may speak to addresses as `policy` says, and to that e-mail server.
+    pub async fn telling(policy: Policy, mailer: Option<Mailer>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.path().join("backups"), work_dir: dir.path().join("work") };
         let journal = store::open("sqlite:", dir.path()).await.expect("a store");
         let engine = Engine::new(journal.clone(), plans::registry(settings.clone()));
         let root = dir.path().join("sites");
         std::fs::create_dir(&root).expect("the allowed root");
-        let options = Options { local_roots: Some(vec![root]), ..Options::new(dir.path()) };
-        Self { router: router(Control::new(engine, journal.clone(), settings, options)), journal, _dir: dir }
+        let courier = Arc::new(Couriers::new(policy, mailer).expect("a courier"));
+        let options = Options { local_roots: Some(vec![root]), courier, ..Options::new(dir.path()) };
+        let control = Control::new(engine, journal.clone(), settings, options);
+        Self { router: router(control.clone()), control, journal, _dir: dir }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -4,7 +4,10 @@
 mod bad_bodies;
 mod bench;
 mod document;
+mod idempotency;
 mod lifecycle;
+mod notifications;
 mod openapi;
 mod requests;
 mod socket;
+mod webhooks;
