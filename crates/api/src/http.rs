@@ -99,10 +99,7 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let began = std::time::Instant::now();
-    let mut response = next.run(request).await;
-    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
-        response = render(failure, response, &id);
-    }
+    let mut response = settled(next.run(request).await, &id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
@@ -110,6 +107,14 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     tracing::debug!(%method, %path, status = response.status().as_u16(), request_id = %id, ms = began.elapsed().as_millis() as u64, "answered");
     response
+}
+
+/// The response with its failure, if it is one, rendered for the request with this id.
+pub(crate) fn settled(mut response: Response, id: &str) -> Response {
+    match response.extensions_mut().remove::<Failure>() {
+        Some(failure) => render(failure, response, id),
+        None => response,
+    }
 }
 
 /// Document 3's envelope.

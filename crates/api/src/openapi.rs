@@ -8,7 +8,7 @@ mod security;
 
 use crate::http::status_of;
 use crate::rest::{self, Access, Body, Endpoint};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use control::error::Code;
 use control::{backups, batches, deliveries, health, identity, migrations, presets, system, templates, tenants, webhooks};
 use serde_json::{Map, Value, json};
@@ -72,7 +72,7 @@ fn operation(endpoint: &Endpoint) -> Value {
     if let Access::Scope(scope) = &endpoint.access {
         out["x-required-scope"] = json!(scope);
     }
-    let parameters: Vec<Value> = path_parameters(endpoint).chain(query_parameters(endpoint)).collect();
+    let parameters: Vec<Value> = path_parameters(endpoint).chain(query_parameters(endpoint)).chain(header_parameters(endpoint)).collect();
     if !parameters.is_empty() {
         out["parameters"] = Value::Array(parameters);
     }
@@ -100,6 +100,16 @@ fn path_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
 
 fn query_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
     endpoint.query.iter().map(|p| json!({"name": p.name, "in": "query", "required": false, "description": p.description, "schema": p.schema}))
+}
+
+fn header_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
+    let key = json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "Makes the request safe to repeat: for 24 hours the same request with the same key gets the same answer again, with \
+            `Idempotency-Replayed: true`, and nothing is done twice. A random UUID is best.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    });
+    (endpoint.method == Method::POST).then_some(key).into_iter()
 }
 
 fn responses(endpoint: &Endpoint) -> Value {
@@ -136,6 +146,10 @@ fn errors(endpoint: &Endpoint) -> Vec<(StatusCode, Vec<Case>)> {
         all.push((StatusCode::BAD_REQUEST, ("MALFORMED_JSON", "The body is not JSON; `details` has line and column".to_owned())));
         all.push((StatusCode::PAYLOAD_TOO_LARGE, ("PAYLOAD_TOO_LARGE", "The body is larger than 1 MiB".to_owned())));
         all.push((StatusCode::UNSUPPORTED_MEDIA_TYPE, ("UNSUPPORTED_MEDIA_TYPE", "The body is not declared as JSON".to_owned())));
+    }
+    if endpoint.method == Method::POST {
+        all.push((StatusCode::CONFLICT, (Code::IdempotencyInFlight.word(), "The request with this Idempotency-Key is still at work".to_owned())));
+        all.push((StatusCode::UNPROCESSABLE_ENTITY, (Code::IdempotencyKeyReused.word(), "Another request had this Idempotency-Key".to_owned())));
     }
     if let Access::LoggedIn | Access::Scope(_) = endpoint.access {
         all.push((StatusCode::UNAUTHORIZED, (Code::Unauthenticated.word(), "Nobody is logged in, or the credentials are not good (any more)".to_owned())));

@@ -52,6 +52,10 @@ codes! {
     InvalidCredentials = "INVALID_CREDENTIALS", Unauthenticated;
     /// An OAuth client that is not known, or did not prove itself.
     InvalidClient = "INVALID_CLIENT", Unauthenticated;
+    /// The request with this `Idempotency-Key` is still at work.
+    IdempotencyInFlight = "IDEMPOTENCY_IN_FLIGHT", Conflict;
+    /// Another request had this `Idempotency-Key`.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", Unprocessable;
     /// Failed log-ins: `details.retry_after` says how many seconds to wait.
     TooManyAttempts = "TOO_MANY_ATTEMPTS", TooMany;
     /// Tokens and keys make no sense where nobody has to log in.

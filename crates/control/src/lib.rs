@@ -14,6 +14,7 @@ pub mod deliveries;
 pub mod error;
 pub mod events;
 pub mod health;
+pub mod idempotency;
 pub mod identity;
 mod local_roots;
 pub mod migrations;

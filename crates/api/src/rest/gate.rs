@@ -1,6 +1,7 @@
 //! What stands before every endpoint: who asks, whether it may, and that the audit log knows of it.
 
 use super::call::{self, Reply};
+use super::idempotency::{self, Turn};
 use super::{Access, Endpoint};
 use crate::http::{Failure, RequestId};
 use axum::extract::{ConnectInfo, RawPathParams, Request};
@@ -20,13 +21,36 @@ pub(super) async fn pass(endpoint: &Endpoint, control: Control, params: &RawPath
         Err(error) => return call::refuse(error.into()),
     };
     let entry = (!parts.method.is_safe() && !endpoint.own_audit).then(|| entry(endpoint, &caller, &parts));
+    let asked = idempotency::asked(&parts);
     let read = match call::read(control.clone(), caller, params, parts, body, endpoint.body).await {
         Ok(read) => read,
         Err(failure) => return refused(&control, entry, failure).await,
     };
+    match asked {
+        Ok(None) => done(control, entry, (endpoint.call)(read)).await,
+        Ok(Some(asked)) => once(endpoint, control, entry, asked, read).await,
+        Err(error) => refused(&control, entry, error.into()).await,
+    }
+}
+
+async fn done(control: Control, entry: Option<AuditEntry>, work: impl Future<Output = Result<Reply, Error>>) -> Response {
     match entry {
-        Some(entry) => call::answer(audited(&control, entry, (endpoint.call)(read)).await),
-        None => call::answer((endpoint.call)(read).await),
+        Some(entry) => call::answer(audited(&control, entry, work).await),
+        None => call::answer(work.await),
+    }
+}
+
+/// A request with an `Idempotency-Key`.
+async fn once(endpoint: &Endpoint, control: Control, entry: Option<AuditEntry>, asked: idempotency::Asked, read: call::Call) -> Response {
+    match asked.begin(&read).await {
+        Ok(Turn::Ours(ticket, request_id)) => idempotency::finish(control.clone(), ticket, request_id, done(control, entry, (endpoint.call)(read))).await,
+        Ok(Turn::Before(answer)) => {
+            if let Some(entry) = entry {
+                control.note_attempt(AuditEntry { result: "answered_again".to_owned(), ..entry }).await;
+            }
+            answer
+        }
+        Err(error) => refused(&control, entry, error.into()).await,
     }
 }
 

@@ -12,6 +12,7 @@ mod call;
 mod endpoint;
 mod etag;
 mod gate;
+mod idempotency;
 mod migrations;
 mod presets;
 mod progress;
