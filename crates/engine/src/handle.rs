@@ -52,6 +52,11 @@ impl Engine {
         self.journal.request(tenant, id, &Request::Schedule { at, options }).await
     }
 
+    /// `scheduled` → `created`.
+    pub async fn unschedule(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
+        self.journal.request(tenant, id, &Request::Unschedule).await
+    }
+
     /// The worker stops soon; the state becomes `paused` once it has.
     pub async fn pause(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
         self.journal.request(tenant, id, &Request::Pause).await

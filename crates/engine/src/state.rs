@@ -86,6 +86,7 @@ impl fmt::Display for RunState {
 pub enum Request {
     Start { options: Value },
     Schedule { at: Timestamp, options: Value },
+    Unschedule,
     Pause,
     Resume,
     Cancel,
@@ -133,6 +134,7 @@ pub fn request(state: RunState, request: &Request, begun: bool) -> Result<Next, 
     match request {
         Request::Start { .. } => start(state),
         Request::Schedule { .. } => schedule(state),
+        Request::Unschedule => unschedule(state),
         Request::Pause => pause(state, begun),
         Request::Resume => resume(state),
         Request::Cancel => cancel(state, begun),
@@ -158,6 +160,15 @@ fn start(state: RunState) -> Result<Next, Refusal> {
 fn schedule(state: RunState) -> Result<Next, Refusal> {
     match state {
         RunState::Created | RunState::Scheduled => Ok(Next::Enter(RunState::Scheduled)),
+        RunState::Running | RunState::Paused | RunState::Completed | RunState::Failed | RunState::Cancelled => refuse("it has been started already"),
+        RunState::RollingBack | RunState::RolledBack | RunState::Stuck => refuse("it has been rolled back, or is about to be"),
+    }
+}
+
+fn unschedule(state: RunState) -> Result<Next, Refusal> {
+    match state {
+        RunState::Scheduled => Ok(Next::Enter(RunState::Created)),
+        RunState::Created => refuse("it is not scheduled"),
         RunState::Running | RunState::Paused | RunState::Completed | RunState::Failed | RunState::Cancelled => refuse("it has been started already"),
         RunState::RollingBack | RunState::RolledBack | RunState::Stuck => refuse("it has been rolled back, or is about to be"),
     }
@@ -283,6 +294,7 @@ mod tests {
             allows(&Request::Start { options: options.clone() }, begun, &[(Created, enter(Running)), (Scheduled, enter(Running))]);
             let at = Timestamp::UNIX_EPOCH;
             allows(&Request::Schedule { at, options: options.clone() }, begun, &[(Created, enter(Scheduled)), (Scheduled, enter(Scheduled))]);
+            allows(&Request::Unschedule, begun, &[(Scheduled, enter(Created))]);
             allows(&Request::Resume, begun, &[(Paused, enter(Running)), (Failed, enter(Running))]);
             let back = enter(RollingBack);
             allows(&Request::Rollback { options: options.clone() }, begun, &[(Completed, back), (Failed, back), (Cancelled, back), (Paused, back)]);

@@ -15,6 +15,7 @@ pub fn requested(request: &Request, next: Next) -> NewEvent {
     let (kind, message) = match (request, next) {
         (Request::Start { .. }, _) => ("run.started", "started".to_owned()),
         (Request::Schedule { at, .. }, _) => ("run.scheduled", format!("scheduled for {at}")),
+        (Request::Unschedule, _) => ("run.unscheduled", "taken off the schedule".to_owned()),
         (Request::Resume, _) => ("run.resumed", "resumed".to_owned()),
         (Request::Pause, Next::Enter(_)) => ("run.paused", "paused".to_owned()),
         (Request::Pause, Next::Want(_)) => ("run.pausing", "asked to pause".to_owned()),

@@ -124,6 +124,9 @@ async fn apply(conn: &mut Conn, tenant: &str, id: &str, request: &Request) -> Re
         Request::Schedule { at, options } => {
             conn.run("UPDATE run SET options = $2, start_at = $3 WHERE id = $1", params![id, options.to_string(), at.as_microsecond()]).await?;
         }
+        Request::Unschedule => {
+            conn.run("UPDATE run SET start_at = NULL WHERE id = $1", params![id]).await?;
+        }
         Request::Resume => {
             conn.run("UPDATE run SET error = NULL WHERE id = $1", params![id]).await?;
         }

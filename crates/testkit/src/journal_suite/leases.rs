@@ -53,6 +53,8 @@ pub async fn schedules(b: Bench) {
     let at = |seconds| now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
     assert_eq!(b.options(&id, Request::Schedule { at: at(3600), options: json!({"s": 1}) }).await.unwrap(), RunState::Scheduled);
     assert!(b.claim("w").await.is_none(), "its time has not come");
+    assert_eq!(b.options(&id, Request::Unschedule).await.unwrap(), RunState::Created);
+    assert!(b.options(&id, Request::Unschedule).await.is_err(), "it is not scheduled any more");
     assert_eq!(b.options(&id, Request::Schedule { at: at(-1), options: json!({"s": 2}) }).await.unwrap(), RunState::Scheduled);
     let claim = b.claim("w").await.expect("its time has come");
     assert_eq!((claim.view.state, claim.options), (RunState::Running, json!({"s": 2})));

@@ -73,6 +73,7 @@ impl Runs for MemoryJournal {
                 Request::Start { options } => run.options = options.clone(),
                 Request::Schedule { at, options } => (run.options, run.start_at) = (options.clone(), Some(*at)),
                 Request::Rollback { options } if !options.is_null() => run.options = options.clone(),
+                Request::Unschedule => run.start_at = None,
                 Request::Resume => run.error = None,
                 Request::Rollback { .. } | Request::Resolve | Request::Pause | Request::Cancel => {}
             }
