@@ -66,7 +66,7 @@ impl Control {
             .verify::<AccessClaims>(ACCESS, signing::ISSUER, token)
             .ok_or_else(|| refused("The access token is not good (any more); get a new one"))?;
         let standings = &self.identity().standings;
-        if let Some(standing) = standings.get(&claims.sid) {
+        if let Some(standing) = standings.get(&claims.sid).filter(|s| s.user == claims.sub) {
             return standing.caller(tenant);
         }
         let standing = Arc::new(self.standing_of_session(&claims).await?.ok_or_else(|| refused("The session of this access token has ended; log in again"))?);
