@@ -42,8 +42,17 @@ fn filtered(tenant: &str, filter: &AuditFilter) -> (String, Vec<Param>) {
     let mut values = params![tenant];
     let texts = [("actor", &filter.actor), ("action", &filter.action), ("target", &filter.target), ("result", &filter.result)];
     for (column, value) in texts.into_iter().filter_map(|(c, v)| Some((c, v.as_ref()?))) {
-        wheres.push_str(&format!(" AND {column} = ${}", values.len() + 1));
-        values.push(value.into());
+        let at = values.len() + 1;
+        match value.strip_suffix('*').filter(|_| column == "target") {
+            Some(prefix) => {
+                wheres.push_str(&format!(" AND substr(target, 1, length(${at})) = ${at}"));
+                values.push(prefix.into());
+            }
+            None => {
+                wheres.push_str(&format!(" AND {column} = ${at}"));
+                values.push(value.into());
+            }
+        }
     }
     let times = [("at >=", filter.since), ("at <", filter.until)];
     for (condition, at) in times.into_iter().filter_map(|(c, v)| Some((c, v?))) {

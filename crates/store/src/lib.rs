@@ -6,9 +6,11 @@
 //! ```
 //! The statements are written once, in `journal`; what differs between the databases is in `sql`.
 
+mod analytics;
 mod audit;
 mod journal;
 mod keys;
+mod maintenance;
 mod postgres;
 mod records;
 mod schema;
@@ -22,6 +24,7 @@ use sql::Conn;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use writer::{Doing, Pool, Writers};
@@ -37,6 +40,8 @@ pub struct Store {
     keys: Arc<Keyring>,
     changed: watch::Sender<u64>,
     listener: Option<JoinHandle<()>>,
+    /// Leases renewed by this process.
+    renewals: AtomicU64,
 }
 
 /// Opens a store and brings its schema up to date. `url` is `sqlite:PATH`, `sqlite:` (the file `migration-assistant.db` in `data_dir`) or
@@ -58,14 +63,14 @@ impl Store {
             let opened = sqlite::open(&sqlite::path_of(rest, data_dir)).await?;
             let keys = Arc::new(Keyring::open(data_dir)?);
             let writers = Writers::start(&opened.write, 1, &changed, Some(opened.lock));
-            return Ok(Self { writers, write: opened.write, read: opened.read, keys, changed, listener: None });
+            return Ok(Self { writers, write: opened.write, read: opened.read, keys, changed, listener: None, renewals: AtomicU64::new(0) });
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let pool = postgres::open(url).await?;
             let keys = Arc::new(Keyring::open(data_dir)?);
             let writers = Writers::start(&pool, POSTGRES_WRITERS, &changed, None);
             let listener = postgres::listen(&pool, changed.clone());
-            return Ok(Self { writers, write: pool.clone(), read: pool, keys, changed, listener });
+            return Ok(Self { writers, write: pool.clone(), read: pool, keys, changed, listener, renewals: AtomicU64::new(0) });
         }
         let scheme = url.split(':').next().unwrap_or_default();
         Err(EngineError::Invalid(format!("the database address begins with '{scheme}:'; it must begin with sqlite: or postgres://")))

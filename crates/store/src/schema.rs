@@ -1,10 +1,11 @@
 //! The schema, step by step. A database remembers how many steps it has seen; one that has seen more than we know is refused.
 
 use crate::sql::{Conn, params};
+use crate::writer::Doing;
 use engine::EngineError;
 
 /// In order; never changed once released, only added to.
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     Step { both: include_str!("schema/0001.sql"), sqlite: "", postgres: "" },
     Step {
         both: include_str!("schema/0002.sql"),
@@ -12,7 +13,11 @@ const STEPS: [Step; 3] = [
         postgres: include_str!("schema/0002_append_only_postgres.sql"),
     },
     Step { both: include_str!("schema/0003.sql"), sqlite: "", postgres: "" },
+    Step { both: include_str!("schema/0004.sql"), sqlite: "", postgres: "" },
 ];
+
+/// The version that this program makes and needs.
+pub const CURRENT: u64 = STEPS.len() as u64;
 
 /// What both databases do, and what only one does.
 struct Step {
@@ -34,6 +39,11 @@ pub async fn upgrade(conn: &mut Conn) -> Result<(), EngineError> {
             Err(error)
         }
     }
+}
+
+/// The version of an existing schema.
+pub fn version(conn: &mut Conn) -> Doing<'_, u64> {
+    Box::pin(async move { conn.row("SELECT version FROM schema_version", params![]).await?.map_or(Ok(0), |row| row.count(0)) })
 }
 
 async fn steps(conn: &mut Conn) -> Result<(), EngineError> {

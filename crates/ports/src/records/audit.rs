@@ -44,6 +44,7 @@ pub struct AuditRow {
 pub struct AuditFilter {
     pub actor: Option<String>,
     pub action: Option<String>,
+    /// With `*` at its end: what begins so.
     pub target: Option<String>,
     pub result: Option<String>,
     pub since: Option<Timestamp>,

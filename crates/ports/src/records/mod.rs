@@ -5,11 +5,15 @@
 //! records in ONE transaction, so that a change and what follows from it (a firing and its schedule's next time, a delivery and the
 //! event that it answers) are never half done. Time is the store's clock.
 
+pub mod analytics;
 pub mod audit;
 mod error;
+pub mod upkeep;
 
+pub use analytics::Analytics;
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditRow};
 pub use error::RecordsError;
+pub use upkeep::Upkeep;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -142,7 +146,7 @@ pub struct Untold {
 
 /// The door.
 #[async_trait::async_trait]
-pub trait Records: Audit + Send + Sync {
+pub trait Records: Audit + Analytics + Upkeep + Send + Sync {
     /// `None` when there is no such record in that tenant.
     async fn get(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Record>>;
 

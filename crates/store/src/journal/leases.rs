@@ -7,6 +7,7 @@ use engine::EngineError;
 use engine::journal::{Claim, ClaimRequest, Leases, Token, Wanted, words};
 use engine::{RunState, RunView};
 use serde_json::Value;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[async_trait::async_trait]
@@ -48,7 +49,9 @@ impl Leases for Store {
                 if conn.run(sql, values).await? == 0 { Err(EngineError::Fenced(token.run)) } else { Ok(()) }
             })
         })
-        .await
+        .await?;
+        self.renewals.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn wanted(&self, token: &Token) -> Result<Option<Wanted>, EngineError> {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod records;
+mod upkeep;
 
 use ports::records::Records;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ pub async fn run<S: Records + engine::Journal + 'static>(store: Arc<S>) {
     audit::a_change_and_its_entry_are_one_transaction(bench("audit")).await;
     audit::entries_filter_and_page(bench("entries")).await;
     audit::events_wait_in_the_outbox_until_told(bench("outbox")).await;
+    upkeep::days_add_up_what_ran(bench("days")).await;
+    upkeep::it_is_ready_and_counts_everything(bench("census")).await;
+    upkeep::progress_is_thinned_to_one_a_minute(bench("thin")).await;
 }
 
 /// A store, with a tenant and a kind that no other case uses.

@@ -1,0 +1,47 @@
+//! What looking after a store needs: whether it is ready, what is in it, and what may go.
+
+use super::RecordsError;
+use jiff::Timestamp;
+
+/// Upper bounds, in seconds, of the classes in which durations of steps are counted.
+pub const STEP_BOUNDS: [u32; 8] = [1, 5, 15, 60, 300, 1800, 7200, 43200];
+
+/// A count of everything, of all tenants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Runs per state.
+    pub runs: Vec<(String, u64)>,
+    /// Records that wait for their time, per kind: how many, and for how many of them it has come.
+    pub waiting: Vec<(String, u64, u64)>,
+    /// Events that nobody was told of yet.
+    pub untold: u64,
+    /// Steps that are done, per name.
+    pub steps: Vec<StepTimes>,
+    /// Bytes that the ledgers of all runs have as done.
+    pub bytes_moved: u64,
+    /// Leases that this process has renewed since it opened the store.
+    pub renewals: u64,
+}
+
+/// How long the steps of one name took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StepTimes {
+    pub name: String,
+    pub count: u64,
+    pub microseconds: u64,
+    /// How many took at most as long as each of [`STEP_BOUNDS`].
+    pub within: [u64; STEP_BOUNDS.len()],
+}
+
+/// The door.
+#[async_trait::async_trait]
+pub trait Upkeep: Send + Sync {
+    /// Answers when the database does and has exactly the schema of this program.
+    async fn ready(&self) -> Result<(), RecordsError>;
+
+    async fn census(&self) -> Result<Census, RecordsError>;
+
+    /// Deletes `progress` events from `from` on, before `until`, but the last of each minute of a run; those that nobody was told of
+    /// stay. At most `limit`; how many went. Both times are whole minutes. Can be repeated.
+    async fn thin(&self, from: Timestamp, until: Timestamp, limit: u32) -> Result<u64, RecordsError>;
+}
