@@ -7,11 +7,12 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use control::{Control, Options};
 use couriers::{Couriers, Mailer, Policy};
 use domain::spec::{DatabaseAt, FilesAt};
-use engine::journal::{Change, ChunkDone, Chunks, ClaimRequest, Leases, Level, NewChunk, NewEvent, Record, Token};
+use engine::journal::{Change, ChunkDone, Chunks, ClaimRequest, Events, Leases, Level, NewChunk, NewEvent, Record, Runs, Token};
 use engine::{Engine, RunState, Sample};
 use http_body_util::BodyExt;
 use ports::databases::Database;
 use ports::files::FileTarget;
+use ports::records::{Audit, AuditEntry, AuditFilter};
 use ports::{ConnectorError, Connectors, ErrorKind};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -85,6 +86,18 @@ impl Bench {
         Self { router: router(control.clone()), control, journal, _dir: dir }
     }
 
+    /// Everything in the data directory but the key file.
+    pub fn stored_bytes(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self._dir.path()).expect("the data directory").flatten().map(|e| e.path());
+        files.filter(|p| p.is_file() && !p.ends_with("seal.keys")).flat_map(|p| std::fs::read(p).expect("a file")).collect()
+    }
+
+    /// The default tenant's entries of the audit log with that action, newest first.
+    pub async fn audit(&self, action: &str) -> Vec<AuditEntry> {
+        let filter = AuditFilter { action: Some(action.to_owned()), ..AuditFilter::default() };
+        self.journal.entries("default", &filter).await.expect("the audit log").into_iter().map(|row| row.entry).collect()
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("the router never fails");
         let (parts, body) = response.into_parts();
@@ -125,11 +138,40 @@ impl Bench {
         self.take_up().await
     }
 
+    /// The document of a migration as it is stored, with its secrets.
+    pub async fn document(&self, id: &str) -> Value {
+        self.journal.input(control::DEFAULT_TENANT, id).await.expect("a document")
+    }
+
+    /// Waits until `what` is so; looks again whenever something changed.
+    pub async fn until<F: Future<Output = Option<T>>, T>(&self, what: impl Fn() -> F) -> T {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let mut changes = self.journal.changes();
+        loop {
+            changes.mark_unchanged();
+            if let Some(found) = what().await {
+                return found;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it did not come to pass within 20 s");
+            // Records change without an event of a run.
+            let _woken_or_not = tokio::time::timeout(Duration::from_millis(100), changes.changed()).await;
+        }
+    }
+
+    /// Claims the next run that waits for a worker, as soon as there is one.
+    pub async fn next_started(&self) -> Hands {
+        self.until(|| self.claim()).await
+    }
+
+    async fn claim(&self) -> Option<Hands> {
+        let request = ClaimRequest { owner: "test".to_owned(), kinds: vec!["application".to_owned()], except: Vec::new(), lease: Duration::from_mins(5) };
+        let claim = self.journal.claim(&request).await.expect("a journal")?;
+        Some(Hands { journal: self.journal.clone(), id: claim.token.run.clone(), token: claim.token })
+    }
+
     /// Claims the one run that waits for a worker.
     pub async fn take_up(&self) -> Hands {
-        let request = ClaimRequest { owner: "test".to_owned(), kinds: vec!["application".to_owned()], except: Vec::new(), lease: Duration::from_mins(5) };
-        let claim = self.journal.claim(&request).await.expect("a journal").expect("a run that waits");
-        Hands { journal: self.journal.clone(), id: claim.token.run.clone(), token: claim.token }
+        self.claim().await.expect("a run that waits")
     }
 }
 

@@ -1,13 +1,20 @@
 //! The HTTP interface in process: the real router and use cases on a journal in memory. The tests play the worker, so that
 //! every moment of a migration can be looked at; nothing is moved here (other stories do that with the whole product).
 
+mod auth;
+mod auth_access;
+mod auth_code;
+mod auth_forged;
 mod bad_bodies;
+mod batches;
 mod bench;
 mod document;
 mod idempotency;
 mod lifecycle;
 mod notifications;
 mod openapi;
+mod presets;
 mod requests;
 mod socket;
+mod templates;
 mod webhooks;

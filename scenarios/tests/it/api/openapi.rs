@@ -8,6 +8,11 @@ use std::collections::BTreeSet;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
+/// A path with something in the place of each parameter.
+fn concrete(path: &str) -> String {
+    path.split('/').map(|part| if part.starts_with('{') { "none" } else { part }).collect::<Vec<_>>().join("/")
+}
+
 #[tokio::test]
 async fn paths_and_methods_are_the_routers() {
     let bench = Bench::new().await;
@@ -15,7 +20,7 @@ async fn paths_and_methods_are_the_routers() {
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.len() >= 20);
     for (path, item) in paths {
-        let real = path.replace("{session_id}", "none").replace("{backup_id}", "none");
+        let real = concrete(path);
         for slash in ["", "/"] {
             if path == "/" && !slash.is_empty() {
                 continue;
@@ -24,7 +29,7 @@ async fn paths_and_methods_are_the_routers() {
             for method in METHODS {
                 let verb = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
                 let answer = bench.call(verb, &format!("{real}{slash}"), None).await;
-                assert_ne!(answer.code(), "NOT_FOUND", "{path}{slash} is documented, but not there");
+                assert!(!answer.text.contains("There is nothing at"), "{path}{slash} is documented, but not there");
                 assert_eq!(answer.status == StatusCode::METHOD_NOT_ALLOWED, !allowed.contains(method), "{method} {path}{slash}: {}", answer.text);
             }
         }
@@ -39,7 +44,7 @@ async fn errors_are_documented_where_they_happen() {
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
             let verb = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
-            let real = path.replace("{session_id}", "none").replace("{backup_id}", "none");
+            let real = concrete(path);
             for (suffix, sent) in [("", None), ("", Some(json!({}))), ("?no-such=1", None), ("", Some(json!([])))] {
                 let answer = bench.call(verb.clone(), &format!("{real}{suffix}"), sent.as_ref()).await;
                 let known = operation["responses"].get(answer.status.as_str()).is_some();
