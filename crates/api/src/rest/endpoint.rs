@@ -36,6 +36,10 @@ impl Access {
     /// that nobody thought of is the administrator's.
     fn of(method: &Method, path: &str) -> Self {
         let verb = if method.is_safe() { "read" } else { "write" };
+        // Whatever it is made from, what comes out is a migration.
+        if path.ends_with("/create-migration") {
+            return Self::Scope("migrations:write".to_owned());
+        }
         match path.split('/').nth(1).unwrap_or_default() {
             "" | "health" | "livez" | "readyz" => Self::Public,
             "migrations" | "backups" | "validate" | "system" | "analytics" | "batches" | "schedules" => Self::Scope(format!("migrations:{verb}")),
