@@ -10,7 +10,7 @@ use crate::http::status_of;
 use crate::rest::{self, Access, Body, Endpoint};
 use axum::http::{Method, StatusCode};
 use control::error::Code;
-use control::{backups, batches, deliveries, health, identity, migrations, presets, system, templates, tenants, webhooks};
+use control::{backups, batches, deliveries, health, identity, migrations, presets, schedules, system, templates, tenants, webhooks};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use utoipa::openapi::{RefOr, Schema};
@@ -47,10 +47,13 @@ fn build() -> Value {
             {"name": "Templates", "description": "Configurations with variables"},
             {"name": "Migrations", "description": "The life of a migration"},
             {"name": "Batches", "description": "Several migrations as one thing"},
+            {"name": "Schedules", "description": "Migrations that start by themselves"},
             {"name": "Monitoring", "description": "Looking at a migration"},
             {"name": "Identity", "description": "Who may do what: tokens, users, keys, applications, tenants"},
             {"name": "Webhooks", "description": "Telling others what happens"},
             {"name": "Backups", "description": "What migrations replaced"},
+            {"name": "Analytics", "description": "What the migrations add up to"},
+            {"name": "Audit", "description": "Who did what"},
         ],
         "paths": paths,
         "components": {"securitySchemes": security::schemes(), "schemas": schemas(), "headers": {"RequestId": {
@@ -254,6 +257,10 @@ fn schemas() -> Map<String, Value> {
     add::<batches::BatchBody>(&mut found);
     add::<batches::BatchSummary>(&mut found);
     add::<batches::BatchDeleted>(&mut found);
+    add::<schedules::Schedule>(&mut found);
+    add::<schedules::ScheduleBody>(&mut found);
+    add::<schedules::ScheduleDeleted>(&mut found);
+    add::<schedules::FiringView>(&mut found);
     add::<backups::BackupView>(&mut found);
     add::<backups::BackupDeleted>(&mut found);
     add::<crate::ws::StatusMessage>(&mut found);
@@ -266,6 +273,8 @@ fn schemas() -> Map<String, Value> {
     add::<identity::clients::ClientView>(&mut found);
     add::<identity::clients::NewClient>(&mut found);
     add::<tenants::TenantView>(&mut found);
+    add::<control::analytics::MigrationAnalytics>(&mut found);
+    add::<control::audit_log::AuditEntryView>(&mut found);
     let mut out: Map<String, Value> = found.into_iter().filter_map(|(name, schema)| Some((name, serde_json::to_value(schema).ok()?))).collect();
     for file in [include_str!("../assets/schemas.json"), include_str!("../assets/auth/schemas.json")] {
         let written: Map<String, Value> = serde_json::from_str(file).unwrap_or_default();

@@ -7,6 +7,8 @@
 //! Every call names its tenant. Answers are the shapes of document 3, ready to be encoded; errors are [`Error`]. No HTTP here,
 //! and no connector: those arrive inside [`plans::Settings`].
 
+pub mod analytics;
+pub mod audit_log;
 pub mod backups;
 pub mod batches;
 pub mod caller;
@@ -19,9 +21,11 @@ pub mod identity;
 mod local_roots;
 pub mod migrations;
 pub mod notifications;
+pub mod paging;
 pub mod presets;
 mod process;
 mod query;
+pub mod schedules;
 pub mod system;
 pub mod templates;
 pub mod tenants;

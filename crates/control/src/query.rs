@@ -69,6 +69,21 @@ impl Filter {
         at
     }
 
+    /// The end of a period: an ISO 8601 time, or a bare date, which means its last moment.
+    pub fn last_moment(&mut self, name: &'static str) -> Option<jiff::Timestamp> {
+        let at = self.time(name)?;
+        let is_date = self.given.iter().any(|(n, v)| n == name && v.trim().parse::<jiff::civil::Date>().is_ok() && v.trim().len() == 10);
+        if !is_date {
+            return Some(at);
+        }
+        at.checked_add(jiff::Span::new().hours(24).microseconds(-1)).ok()
+    }
+
+    /// A parameter that is good by itself, but not beside the others.
+    pub fn refuse(&mut self, name: &str, message: &str) {
+        self.problems.note(name, message);
+    }
+
     /// Fails with everything that was wrong, unknown parameters included.
     pub fn done(mut self) -> Result<(), Error> {
         for (name, _) in &self.given {

@@ -1,6 +1,8 @@
 //! The REST interface as one table: each [`Endpoint`] has its path, its handler and its documentation, and both the router and
 //! the OpenAPI document are made from it.
 
+mod analytics;
+mod audit;
 mod auth;
 mod auth_clients;
 mod auth_keys;
@@ -14,8 +16,10 @@ mod etag;
 mod gate;
 mod idempotency;
 mod migrations;
+mod paging;
 mod presets;
 mod progress;
+mod schedules;
 mod system;
 mod tenants;
 mod templates;
@@ -40,6 +44,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
     all.extend(progress::endpoints());
     all.extend(backups::endpoints());
     all.extend(batches::endpoints());
+    all.extend(schedules::endpoints());
     all.extend(auth::endpoints());
     all.extend(auth_pages::endpoints());
     all.extend(auth_users::endpoints());
@@ -49,6 +54,8 @@ pub(crate) fn table() -> Vec<Endpoint> {
     all.extend(presets::endpoints());
     all.extend(templates::endpoints());
     all.extend(webhooks::endpoints());
+    all.extend(analytics::endpoints());
+    all.extend(audit::endpoints());
     all
 }
 

@@ -22,6 +22,7 @@ pub use metrics::{DatabaseMetrics, ErrorCounts, Metrics, MetricsBody, Overall, S
 pub use report::{Format, Report};
 pub use status::{Operation, Performance, Problem, Status};
 pub use steps::Step;
+pub(crate) use totals::MOVING_LEDGERS;
 
 use crate::{Control, Error};
 use domain::decode::Problems;

@@ -9,6 +9,9 @@ const FILES_FINAL: &str = "files-final";
 /// The ledger whose items are rows.
 const TABLES: &str = "tables";
 
+/// The ledgers whose bytes are what a migration moves.
+pub(crate) const MOVING_LEDGERS: &[&str] = &[FILES, FILES_FINAL, TABLES];
+
 /// What was moved and what there is to move.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Totals {
