@@ -109,6 +109,16 @@ async fn faults_of_databases_have_their_fields() {
     }
 }
 
+#[tokio::test]
+async fn an_older_postgresql_is_refused() {
+    let (_dir, product) = product().await;
+    let side = |at: rig::Server, database: &str| json!({"type": "postgresql", "host": at.host, "port": at.port, "username": at.user, "password": at.password, "database": database});
+    let found = validate(&product, &side(rig::postgres18(), "postgres"), &side(rig::postgres15(), "validation_nowhere")).await;
+    assert_eq!(failures(&found), [("database_versions".to_owned(), "destination.database".to_owned(), "unsupported".to_owned())], "{found:#}");
+    let found = validate(&product, &side(rig::postgres15(), "postgres"), &side(rig::postgres18(), "validation_nowhere")).await;
+    assert_eq!(failures(&found), [], "{found:#}");
+}
+
 /// Accepts connections and never says a word.
 async fn silent() -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
