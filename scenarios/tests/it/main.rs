@@ -1,6 +1,7 @@
 //! The whole product against the rig's real servers: one module per story.
 
 mod api;
+mod batches;
 mod bucket;
 mod database_mover;
 mod faults;

@@ -13,6 +13,8 @@ pub struct Product {
     port: u16,
     pub data: PathBuf,
     roots: Vec<PathBuf>,
+    /// Further arguments of `serve`.
+    more: Vec<String>,
     pub http: reqwest::Client,
 }
 
@@ -41,9 +43,15 @@ pub fn http_client() -> reqwest::Client {
 impl Product {
     /// Starts a server on a free port with its data in `data`; local paths are allowed below `roots`.
     pub async fn start(data: &Path, roots: &[&Path]) -> Self {
+        Self::start_with(data, roots, &[]).await
+    }
+
+    /// The same, with further arguments of `serve`.
+    pub async fn start_with(data: &Path, roots: &[&Path], more: &[&str]) -> Self {
         let port = free_port();
         let roots: Vec<PathBuf> = roots.iter().map(|p| p.to_path_buf()).collect();
-        let mut product = Self { child: spawn(port, data, &roots), port, data: data.to_owned(), roots, http: http_client() };
+        let more: Vec<String> = more.iter().map(|m| (*m).to_owned()).collect();
+        let mut product = Self { child: spawn(port, data, &roots, &more), port, data: data.to_owned(), roots, more, http: http_client() };
         product.wait_healthy().await;
         product
     }
@@ -61,7 +69,7 @@ impl Product {
     /// Starts it again on the same data and waits until it answers.
     pub async fn restart(&mut self) -> Duration {
         let begun = Instant::now();
-        self.child = spawn(self.port, &self.data, &self.roots);
+        self.child = spawn(self.port, &self.data, &self.roots, &self.more);
         self.wait_healthy().await;
         begun.elapsed()
     }
@@ -131,7 +139,7 @@ impl Drop for Product {
     }
 }
 
-fn spawn(port: u16, data: &Path, roots: &[PathBuf]) -> Child {
+fn spawn(port: u16, data: &Path, roots: &[PathBuf], more: &[String]) -> Child {
     std::fs::create_dir_all(data).expect("the data directory");
     let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("server.log")).expect("the server's log");
     let mut command = Command::new(binary());
@@ -139,6 +147,7 @@ fn spawn(port: u16, data: &Path, roots: &[PathBuf]) -> Child {
     for root in roots {
         command.arg("--local-root").arg(root);
     }
+    command.args(more);
     command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log).spawn().expect("start the server")
 }
 

@@ -114,6 +114,9 @@ fn read_id(f: &mut Fields<'_>, name: &str, kept: Option<&Form>, p: &mut Problems
         }
         return kept.id.clone();
     }
+    if given.is_none() && name.is_empty() {
+        return String::new();
+    }
     let id = given.unwrap_or_else(|| slug(name));
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if RESERVED.contains(&id.as_str()) {
