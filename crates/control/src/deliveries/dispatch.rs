@@ -8,7 +8,7 @@ use ports::records::{Fields, Record, RecordsError, Write};
 use std::time::Duration;
 
 /// A lane is one server's for so long; a try ends well before.
-const HOLD: Duration = Duration::from_mins(1);
+const HOLD: Duration = Duration::from_secs(30);
 /// Tries to write beside others who write the same lane.
 const TRIES: usize = 8;
 

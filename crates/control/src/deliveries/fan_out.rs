@@ -8,6 +8,7 @@ use engine::RunView;
 use jiff::Timestamp;
 use ports::records::{Fields, Record, RecordsError, Untold, Write};
 use serde_json::Value;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 /// Events of one transaction.
@@ -66,10 +67,8 @@ impl Control {
 
     /// Adds one delivery to the batch, at the end of its lane.
     pub(crate) async fn add(&self, batch: &mut Batch, tenant: &str, run: &str, told: &Told, to: To) -> Result<(), Error> {
-        let place = (tenant.to_owned(), to.lane.clone());
-        if !batch.lanes.contains_key(&place) {
-            let record = self.records().get(tenant, LANE, &to.lane).await?;
-            batch.lanes.insert(place, Draft::of(record, &to)?);
+        if let Entry::Vacant(new) = batch.lanes.entry((tenant.to_owned(), to.lane.clone())) {
+            new.insert(Draft::of(self.records().get(tenant, LANE, &to.lane).await?, &to)?);
         }
         batch.add(tenant, run, told, to)
     }

@@ -91,7 +91,7 @@ impl Control {
         rounds.tasks.spawn(async move {
             let id = lane.id.clone();
             if let Err(error) = control.deliver(lane, now).await {
-                tracing::warn!(lane = id, %error, private = error.private, "a delivery could not be made; tried again in a minute");
+                tracing::warn!(lane = id, %error, private = error.private, "a delivery could not be made; tried again in half a minute");
             }
             drop(permits);
         });
