@@ -4,13 +4,15 @@
 //! the very outside, where the request id is known. This is the one place that turns errors into HTTP.
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use control::error::Kind;
+use control::operations::RouteMeter;
 use serde_json::{Value, json};
 use std::any::Any;
+use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -68,8 +70,10 @@ impl IntoResponse for Failure {
 }
 
 /// Puts the common parts around a router.
-pub(crate) fn finish(router: Router) -> Router {
-    router.fallback(unknown_path).method_not_allowed_fallback(wrong_method).layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(envelope))
+/// `others` counts what belongs to no endpoint of the table: pages, unknown paths, panics.
+pub(crate) fn finish(router: Router, others: Arc<RouteMeter>) -> Router {
+    let envelope = middleware::from_fn_with_state(others, envelope);
+    router.fallback(unknown_path).method_not_allowed_fallback(wrong_method).layer(CatchPanicLayer::custom(panicked)).layer(envelope)
 }
 
 async fn unknown_path(request: Request) -> Failure {
@@ -94,12 +98,14 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub String);
 
-async fn envelope(mut request: Request, next: Next) -> Response {
+async fn envelope(State(others): State<Arc<RouteMeter>>, mut request: Request, next: Next) -> Response {
     let id = incoming_id(request.headers()).unwrap_or_else(|| format!("req-{}", short_id()));
     request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let began = std::time::Instant::now();
     let mut response = settled(next.run(request).await, &id);
+    let meter = response.extensions_mut().remove::<Arc<RouteMeter>>().unwrap_or(others);
+    meter.answered(response.status().as_u16(), began.elapsed());
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
@@ -180,7 +186,8 @@ mod tests {
         async fn defect() {
             panic!("a detail of the inside");
         }
-        let router = finish(Router::new().route("/", get(defect)));
+        let others = control::operations::Traffic::default().route("*", "other");
+        let router = finish(Router::new().route("/", get(defect)), others);
         let request = Request::get("/").header("x-request-id", "mine").body(axum::body::Body::empty()).expect("a request");
         let answer = router.oneshot(request).await.expect("an answer");
         assert_eq!((answer.status(), &answer.headers()[REQUEST_ID]), (StatusCode::INTERNAL_SERVER_ERROR, &HeaderValue::from_static("mine")));

@@ -18,5 +18,7 @@ mod ws;
 /// (`tower::ServiceExt::oneshot(http::Request<axum::body::Body>)`), as the command line's embedded mode does; then no socket is
 /// opened. Every answer but a page or a redirect is JSON; errors have document 3's envelope.
 pub fn router(control: control::Control) -> axum::Router {
-    http::finish(rest::routes().merge(ws::routes()).merge(docs::routes()).merge(console::routes()).with_state(control))
+    let others = control.traffic().route("*", "other");
+    let routes = rest::routes(control.traffic());
+    http::finish(routes.merge(ws::routes()).merge(docs::routes()).merge(console::routes()).with_state(control), others)
 }

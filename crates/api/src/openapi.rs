@@ -275,6 +275,7 @@ fn schemas() -> Map<String, Value> {
     add::<tenants::TenantView>(&mut found);
     add::<control::analytics::MigrationAnalytics>(&mut found);
     add::<control::audit_log::AuditEntryView>(&mut found);
+    add::<control::operations::Readiness>(&mut found);
     let mut out: Map<String, Value> = found.into_iter().filter_map(|(name, schema)| Some((name, serde_json::to_value(schema).ok()?))).collect();
     for file in [include_str!("../assets/schemas.json"), include_str!("../assets/auth/schemas.json")] {
         let written: Map<String, Value> = serde_json::from_str(file).unwrap_or_default();

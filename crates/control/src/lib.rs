@@ -21,6 +21,7 @@ pub mod identity;
 mod local_roots;
 pub mod migrations;
 pub mod notifications;
+pub mod operations;
 pub mod paging;
 pub mod presets;
 mod process;
@@ -93,6 +94,7 @@ struct Inner {
     options: Options,
     process: process::Meter,
     identity: identity::Identity,
+    operations: operations::Operations,
 }
 
 impl Control {
@@ -106,12 +108,17 @@ impl Control {
     /// ```
     pub fn new(engine: Engine, records: Arc<dyn Records>, settings: plans::Settings, options: Options) -> Self {
         let process = process::Meter::new(options.data_dir.clone());
-        Self { inner: Arc::new(Inner { engine, records, settings, options, process, identity: identity::Identity::default() }) }
+        Self { inner: Arc::new(Inner { engine, records, settings, options, process, identity: identity::Identity::default(), operations: operations::Operations::default() }) }
     }
 
     /// The product's version.
     pub fn version(&self) -> &str {
         &self.inner.options.version
+    }
+
+    /// The meters of whoever answers requests.
+    pub fn traffic(&self) -> &operations::Traffic {
+        &self.inner.operations.traffic
     }
 
     fn engine(&self) -> &Engine {

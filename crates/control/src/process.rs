@@ -95,6 +95,11 @@ fn cpu_seconds(fields: &[String]) -> Option<f64> {
     Some(ticks as f64 / ticks_per_second())
 }
 
+/// CPU time of this process so far, in seconds.
+pub(crate) fn cpu() -> Option<f64> {
+    cpu_seconds(&stat_fields()?)
+}
+
 fn read() -> Option<Reading> {
     Some(Reading { at: Instant::now(), cpu_seconds: cpu_seconds(&stat_fields()?)?, network_bytes: network_bytes()? })
 }

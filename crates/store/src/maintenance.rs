@@ -20,8 +20,19 @@ impl Upkeep for Store {
 
     async fn census(&self) -> Result<Census, RecordsError> {
         let renewals = self.renewals.load(std::sync::atomic::Ordering::Relaxed);
-        let read = self.read(|conn| Box::pin(census(conn)));
+        let read = self.read_much(|conn| Box::pin(census(conn)));
         Ok(Census { renewals, ..read.await.map_err(failed)? })
+    }
+
+    async fn oldest_progress(&self, since: Timestamp) -> Result<Option<Timestamp>, RecordsError> {
+        let sql = "SELECT min(at) FROM event WHERE kind = 'progress' AND at >= $1";
+        let read = self.read(move |conn| {
+            Box::pin(async move {
+                let row = conn.row(sql, params![since.as_microsecond()]).await?;
+                row.map(|r| r.maybe_int(0)).transpose()?.flatten().map(crate::records::time).transpose()
+            })
+        });
+        read.await.map_err(failed)
     }
 
     async fn thin(&self, from: Timestamp, until: Timestamp, limit: u32) -> Result<u64, RecordsError> {

@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod auth_clients;
 mod auth_keys;
+mod auth_openid;
 mod auth_pages;
 mod auth_users;
 mod backups;
@@ -16,6 +17,7 @@ mod etag;
 mod gate;
 mod idempotency;
 mod migrations;
+mod operations;
 mod paging;
 mod presets;
 mod progress;
@@ -35,11 +37,13 @@ use axum::http::Method;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use control::Control;
+use control::operations::Traffic;
 use std::sync::Arc;
 
 /// Every endpoint of the interface, in the order of the documentation.
 pub(crate) fn table() -> Vec<Endpoint> {
     let mut all = system::endpoints();
+    all.extend(operations::endpoints());
     all.extend(migrations::endpoints());
     all.extend(progress::endpoints());
     all.extend(backups::endpoints());
@@ -47,6 +51,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
     all.extend(schedules::endpoints());
     all.extend(auth::endpoints());
     all.extend(auth_pages::endpoints());
+    all.extend(auth_openid::endpoints());
     all.extend(auth_users::endpoints());
     all.extend(auth_keys::endpoints());
     all.extend(auth_clients::endpoints());
@@ -60,16 +65,19 @@ pub(crate) fn table() -> Vec<Endpoint> {
 }
 
 /// A router that answers every path of the table, with and without a trailing slash.
-pub(crate) fn routes() -> Router<Control> {
+pub(crate) fn routes(traffic: &Traffic) -> Router<Control> {
     let mut router = Router::new();
     for endpoint in table() {
         let paths = if endpoint.path == "/" { vec![endpoint.path.to_owned()] } else { vec![endpoint.path.to_owned(), format!("{}/", endpoint.path)] };
         let filter = filter(&endpoint.method);
+        let meter = traffic.route(endpoint.method.as_str(), endpoint.path);
         let endpoint = Arc::new(endpoint);
         for path in paths {
-            let endpoint = endpoint.clone();
+            let (endpoint, meter) = (endpoint.clone(), meter.clone());
             let handler = move |State(control): State<Control>, params: RawPathParams, request: Request| async move {
-                gate::pass(&endpoint, control, &params, request).await
+                let mut response = gate::pass(&endpoint, control, &params, request).await;
+                response.extensions_mut().insert(meter);
+                response
             };
             router = router.route(&path, on(filter, handler));
         }

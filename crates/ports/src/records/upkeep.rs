@@ -41,6 +41,9 @@ pub trait Upkeep: Send + Sync {
 
     async fn census(&self) -> Result<Census, RecordsError>;
 
+    /// When the first `progress` event from `since` on was written.
+    async fn oldest_progress(&self, since: Timestamp) -> Result<Option<Timestamp>, RecordsError>;
+
     /// Deletes `progress` events from `from` on, before `until`, but the last of each minute of a run; those that nobody was told of
     /// stay. At most `limit`; how many went. Both times are whole minutes. Can be repeated.
     async fn thin(&self, from: Timestamp, until: Timestamp, limit: u32) -> Result<u64, RecordsError>;
