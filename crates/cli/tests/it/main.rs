@@ -7,4 +7,5 @@ mod embedded;
 mod exits;
 mod help;
 mod interrupted;
+mod presets;
 mod program;

@@ -14,7 +14,7 @@ mod runs;
 mod shown;
 mod state;
 
-pub use request::{BatchBody, BatchOptionsBody};
+pub use request::{BatchBody, BatchOptionsBody, EntryReference};
 pub use shown::{Batch, BatchDeleted, BatchMember, BatchSummary, Counts};
 pub use state::{BatchOptions, Reason};
 

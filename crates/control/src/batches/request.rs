@@ -24,8 +24,16 @@ pub struct BatchBody {
     #[schema(required = false)]
     pub batch_options: BatchOptionsBody,
     /// The waves as groups of names or indexes, in their order, instead of a `wave` in each entry.
-    #[schema(required = false, value_type = Vec<Vec<Object>>)]
-    pub waves: Vec<Vec<Value>>,
+    #[schema(required = false)]
+    pub waves: Vec<Vec<EntryReference>>,
+}
+
+/// An entry of the batch, by its name or by its index from 0.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum EntryReference {
+    Name(String),
+    Index(u64),
 }
 
 /// How the batch works; every field may be left out.

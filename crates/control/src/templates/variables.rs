@@ -42,7 +42,6 @@ pub struct Variable {
     pub required: bool,
     /// Taken when nobody gives a value. Of a secret: `********`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub default: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

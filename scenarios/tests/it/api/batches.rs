@@ -2,6 +2,7 @@
 
 use super::bench::{Answer, Bench};
 use super::document::assert_timestamp;
+use super::openapi::assert_answer;
 use axum::http::{Method, StatusCode};
 use engine::RunState;
 use serde_json::{Value, json};
@@ -98,6 +99,10 @@ async fn the_documents_sample() {
     // Nobody answers at site1.com: the checks before a start say so, and the batch has failed.
     let ended = driven.shows(&id, "failed").await;
     assert_eq!(statuses(&ended), ["failed", "failed"]);
+    let document = bench.get("/openapi.json").await.json;
+    assert_answer(&document, "post", "/migrations/batch", "201", &made.json);
+    assert_answer(&document, "get", "/batches/{batch_id}", "200", &ended);
+    assert_answer(&document, "get", "/batches", "200", &bench.get("/batches").await.json);
     assert_eq!((&ended["counts"]["failed"], &ended["counts"]["total"]), (&json!(2), &json!(2)));
     let error = &ended["migrations"][0]["error"];
     assert_eq!(error["code"], "VALIDATION_FAILED");

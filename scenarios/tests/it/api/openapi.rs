@@ -93,7 +93,8 @@ async fn the_configuration_schema_takes_what_the_product_takes() {
     conforms(&document, &schema, &databases, "databases");
 }
 
-fn assert_answer(document: &Value, method: &str, path: &str, status: &str, answer: &Value) {
+/// That a real answer is as the document says.
+pub fn assert_answer(document: &Value, method: &str, path: &str, status: &str, answer: &Value) {
     let schema = &document["paths"][path][method]["responses"][status]["content"]["application/json"]["schema"];
     assert!(schema.is_object(), "{method} {path} {status} has no schema");
     conforms(document, schema, answer, &format!("{method} {path}"));

@@ -2,6 +2,7 @@
 
 use super::bench::{Answer, Bench};
 use super::document::assert_timestamp;
+use super::openapi::assert_answer;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -125,6 +126,25 @@ async fn every_override_that_is_wrong_is_named_at_once() {
     );
     assert_eq!(document["source"]["database"]["password"], "canary-db");
     assert!(!bench.get(&format!("/migrations/{id}")).await.text.contains("canary-db"));
+}
+
+#[tokio::test]
+async fn answers_are_as_documented() {
+    let bench = Bench::new().await;
+    let document = bench.get("/openapi.json").await.json;
+    let made = bench.post("/presets", &own()).await;
+    assert_answer(&document, "post", "/presets", "201", &made.json);
+    for path in ["/presets", "/presets/export"] {
+        assert_answer(&document, "get", path, "200", &bench.get(path).await.json);
+    }
+    for id in ["our-shop", "mongo-postgres"] {
+        assert_answer(&document, "get", "/presets/{preset_id}", "200", &bench.get(&format!("/presets/{id}")).await.json);
+        assert_answer(&document, "get", "/presets/{preset_id}/export", "200", &bench.get(&format!("/presets/{id}/export")).await.json);
+    }
+    let imported = bench.post("/presets/import", &json!({"presets": [own()], "on_conflict": "skip"})).await;
+    assert_answer(&document, "post", "/presets/import", "200", &imported.json);
+    let deleted = bench.call(Method::DELETE, "/presets/our-shop", None).await;
+    assert_answer(&document, "delete", "/presets/{preset_id}", "200", &deleted.json);
 }
 
 /// No surprise later: whatever the list calls supported is accepted when all its parameters are given, and the rest is refused with the reason.

@@ -2,6 +2,7 @@
 
 use super::bench::Bench;
 use super::document::assert_timestamp;
+use super::openapi::assert_answer;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -103,6 +104,10 @@ async fn variables_keep_their_types_and_secrets_stay_secret() {
             "transfer": {"options": {"parallel_transfers": 8, "exclude": ["*.shop"]}}, "safety": {"backup_before": false}})
     );
     let shown = bench.get(&format!("/templates/{id}")).await;
+    let document = bench.get("/openapi.json").await.json;
+    assert_answer(&document, "get", "/templates/{template_id}", "200", &shown.json);
+    assert_answer(&document, "get", "/templates", "200", &bench.get("/templates").await.json);
+    assert_answer(&document, "post", "/templates/{template_id}/create-migration", "201", &used.json);
     assert_eq!((&shown.json["template"]["source"]["passphrase"], &shown.json["template"]["source"]["password"]), (&json!("********"), &json!("{{password}}")));
     assert_eq!(shown.json["variables"][3]["default"], "********");
     for text in [&shown.text, &bench.get("/templates").await.text, &used.text] {
