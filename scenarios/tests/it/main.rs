@@ -9,6 +9,8 @@ mod files_mover;
 mod kill;
 mod kill_proxy;
 mod kill_s3;
+mod notifications;
+mod oauth;
 mod plan;
 mod product;
 mod receiver;

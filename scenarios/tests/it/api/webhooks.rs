@@ -375,3 +375,43 @@ async fn a_deleted_migration_is_told_to_its_end() {
     let seen = receiver.seen();
     assert_eq!((seen.len(), seen[0].event(), &seen[0].json["data"]["session_id"]), (1, "migration.created", &json!(id)));
 }
+
+/// A teller is cut off again and again, at any moment: nothing is lost, and each migration's events first arrive in their order.
+#[tokio::test(flavor = "multi_thread")]
+async fn tellers_that_are_cut_off_lose_nothing() {
+    let bench = bench().await;
+    let receiver = Receiver::start().await;
+    webhook(&bench, &receiver, &["*"]).await;
+    let mut events = 0;
+    for cut in 0..60_u64 {
+        if cut % 3 == 0 {
+            let hands = bench.running().await;
+            hands.begin(0).await;
+            hands.state(RunState::Completed).await;
+            events += 4;
+        }
+        if cut % 7 == 0 {
+            receiver.answer([Answering::Never]);
+        }
+        // Every cut is behind the hold of the one before.
+        let (control, now) = (bench.control.clone(), later(cut as i64 * 40));
+        let teller = tokio::spawn(async move { control.tell_once(now).await });
+        let _cut_off_or_not =
+            tokio::time::timeout(std::time::Duration::from_micros(rand::random_range(0..40_000)), async { receiver.wait(|s| s.len() > 10_000).await }).await;
+        teller.abort();
+        let _ended = teller.await;
+    }
+    tell(&bench, later(10_000)).await;
+    tell(&bench, later(20_000)).await;
+    let seen = receiver.seen();
+    let mut arrived = std::collections::BTreeMap::<String, Vec<u64>>::new();
+    for one in &seen {
+        let sequences = arrived.entry(one.json["data"]["session_id"].to_string()).or_default();
+        if !sequences.contains(&one.sequence()) {
+            sequences.push(one.sequence());
+        }
+    }
+    assert_eq!(arrived.values().map(Vec::len).sum::<usize>(), events, "{arrived:?}");
+    assert!(arrived.values().all(|sequences| sequences.is_sorted()), "{arrived:?}");
+    assert!(seen.len() > events, "some of them arrived twice, or nothing was cut off in the middle");
+}
