@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The families that `rig/up.sh` starts when none is named.
-const ALL: [&str; 8] = ["postgres", "mariadb", "mysql", "s3", "rgw", "ssh", "wordpress", "mail"];
+const ALL: [&str; 9] = ["postgres", "mariadb", "mysql", "s3", "rgw", "ssh", "wordpress", "mail", "oidc"];
 
 /// Servers that run for us. Dropping it stops them and removes their data.
 pub struct Rig {
@@ -111,7 +111,7 @@ fn read_settings(file: &Path) -> Result<BTreeMap<String, String>> {
 
 /// A free port for every server; the object stores also take some just above their own.
 fn free_ports() -> Result<Vec<(&'static str, u16)>> {
-    let names: [(&str, &[u16]); 9] = [
+    let names: [(&str, &[u16]); 11] = [
         ("RIG_PG15_PORT", &[0]),
         ("RIG_PG18_PORT", &[0]),
         ("RIG_MARIADB_PORT", &[0]),
@@ -121,6 +121,8 @@ fn free_ports() -> Result<Vec<(&'static str, u16)>> {
         ("RIG_S3_PORT", &[0, 1, 2, 3, 10, 11, 12, 13]),
         ("RIG_RGW_PORT", &[0, 1]),
         ("RIG_SMTP_PORT", &[0, 1]),
+        ("RIG_OIDC_PORT", &[0]),
+        ("RIG_OIDC_RETURN_PORT", &[0]),
     ];
     // Below the range that the system hands out for outgoing connections. The start differs from run to run.
     let mut next = 20_000 + (std::process::id() % 8_000) as u16;

@@ -1,9 +1,11 @@
 //! `serve --auth-enabled`: where the signing secrets come from, and how the first administrator gets in.
 
 use crate::failure::{Exit, Failure};
+use crate::oidc::Oidc;
 use crate::output::Output;
 use clap::Args as ClapArgs;
 use control::identity::{GOOD_LENGTH, Settings};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -26,16 +28,19 @@ pub struct Auth {
     /// Minutes for which an access token holds
     #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1440))]
     token_minutes: u16,
+    #[command(flatten)]
+    oidc: Oidc,
 }
 
 impl Auth {
     /// Switches logging in on, when asked for. Gives the setup token when there is nobody yet who could log in.
-    pub async fn begin(&self, control: &control::Control, output: &Output) -> Result<Option<String>, Failure> {
+    pub async fn begin(&self, control: &control::Control, address: SocketAddr, output: &Output) -> Result<Option<String>, Failure> {
         if !self.auth_enabled {
             return Ok(None);
         }
         let secrets = self.secrets(output)?;
-        let settings = Settings { secrets, token_life: std::time::Duration::from_mins(self.token_minutes.into()) };
+        let token_life = std::time::Duration::from_mins(self.token_minutes.into());
+        let settings = Settings { secrets, token_life, openid: self.oidc.settings(address)? };
         control.begin_identity(settings).await.map_err(refused)?;
         let password = std::env::var(ADMIN_PASSWORD).ok().filter(|p| !p.is_empty()).map(Zeroizing::new);
         control.first_administrator(password).await.map_err(refused)

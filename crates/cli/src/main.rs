@@ -15,6 +15,7 @@ mod connectors;
 mod door;
 mod failure;
 mod follow;
+mod oidc;
 mod output;
 mod plane;
 mod serve;

@@ -33,10 +33,11 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     };
     let shown = setup.data_dir.clone();
     let mut plane = Plane::open(setup).await?;
-    let setup_token = serve.auth.begin(plane.control(), output).await?;
+    let setup_token = serve.auth.begin(plane.control(), address, output).await?;
     plane.work(usize::from(serve.workers));
     plane.enforce_retention();
     plane.drive_batches();
+    plane.keep_schedules();
     plane.tidy_identity();
     plane.tell_others();
     greet(output, serve, address, &shown, setup_token.as_deref());

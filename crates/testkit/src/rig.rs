@@ -162,3 +162,23 @@ pub fn mail() -> Mail {
     let letters = PathBuf::from(setting("RIG_MAIL"));
     Mail { port: port("RIG_SMTP_PORT"), user: "rig".to_owned(), password: setting("RIG_SMTP_PASS"), ca_file: letters.join("c.pem"), letters }
 }
+
+/// The Python whose packages hold the OAuth client of document 3.
+pub fn python() -> PathBuf {
+    setting("RIG_PYTHON").into()
+}
+
+/// The OpenID provider.
+#[derive(Debug, Clone)]
+pub struct OpenId {
+    pub issuer: String,
+    pub client_id: String,
+    pub client_secret: String,
+    /// Where the provider sends browsers back to: the product's port.
+    pub return_port: u16,
+}
+
+pub fn openid() -> OpenId {
+    let issuer = format!("http://127.0.0.1:{}", port("RIG_OIDC_PORT"));
+    OpenId { issuer, client_id: "rig".to_owned(), client_secret: "rigsecret".to_owned(), return_port: port("RIG_OIDC_RETURN_PORT") }
+}

@@ -150,7 +150,14 @@ impl Control {
         }
     }
 
-    async fn authorization_code(&self, username: &str, password: Zeroizing<String>, client: &Client, ticket: &Ticket, origin: &Origin) -> Result<String, Refusal> {
+    async fn authorization_code(
+        &self,
+        username: &str,
+        password: Zeroizing<String>,
+        client: &Client,
+        ticket: &Ticket,
+        origin: &Origin,
+    ) -> Result<String, Refusal> {
         let user = self.log_in(username, password, origin).await?;
         self.session_tenant(&user, None, Some(client))?;
         let code = format!("{PREFIX}{}", random(32));
@@ -217,7 +224,15 @@ impl Control {
         Ok((client, redirect))
     }
 
-    fn authorization_ticket(&self, client: String, redirect: String, named: bool, scope: Option<Scopes>, state: Option<String>, challenge: Option<String>) -> Ticket {
+    fn authorization_ticket(
+        &self,
+        client: String,
+        redirect: String,
+        named: bool,
+        scope: Option<Scopes>,
+        state: Option<String>,
+        challenge: Option<String>,
+    ) -> Ticket {
         let now = Timestamp::now();
         Ticket {
             iss: ISSUER.to_owned(),

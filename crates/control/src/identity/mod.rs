@@ -12,6 +12,7 @@ mod attempts;
 pub mod authorize;
 pub mod clients;
 pub mod grants;
+pub mod openid;
 mod passwords;
 pub mod scopes;
 mod sessions;
@@ -45,17 +46,20 @@ pub struct Settings {
     pub secrets: Vec<Zeroizing<String>>,
     /// How long an access token holds.
     pub token_life: Duration,
+    /// A provider that people may log in through.
+    pub openid: Option<openid::Settings>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { secrets: Vec::new(), token_life: Duration::from_mins(30) }
+        Self { secrets: Vec::new(), token_life: Duration::from_mins(30), openid: None }
     }
 }
 
 struct Open {
     keys: Keys,
     token_life: Duration,
+    openid: Option<openid::Provider>,
 }
 
 /// The state of this room.
@@ -83,7 +87,7 @@ impl Control {
         let secrets = if settings.secrets.is_empty() { vec![self.own_secret().await?] } else { settings.secrets };
         let unusable = || Error::new(Kind::Invalid, Code::InvalidRequest, "The secret that signs tokens is empty; give one, or none to have one made");
         let keys = Keys::new(&secrets).ok_or_else(unusable)?;
-        let open = Open { keys, token_life: settings.token_life };
+        let open = Open { keys, token_life: settings.token_life, openid: settings.openid.map(openid::Provider::new) };
         self.inner.identity.open.set(open).map_err(|_| Error::internal("identity was begun twice"))
     }
 
@@ -121,7 +125,7 @@ impl Control {
     /// Removes sessions, refresh tokens and codes that have expired. Gives how many.
     pub async fn tidy_identity(&self) -> Result<usize, Error> {
         let mut removed = 0;
-        for kind in [SESSION, REFRESH, CODE] {
+        for kind in [SESSION, REFRESH, CODE, openid::LOGIN] {
             loop {
                 let due = self.records().take_due(kind, 200, Duration::from_mins(5), None).await?;
                 if due.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! An administrator of a tenant looks after its users; the administrators of the tenant `default` look after those of all tenants.
 
+use super::openid::LINK;
 use super::scopes::{self, Scopes};
 use super::{API_KEY, SESSION, USER, body, new_id, passwords, stored};
 use crate::caller::{ADMIN, Caller};
@@ -198,7 +199,7 @@ impl Control {
         user.require_all_tenants(caller)?;
         self.keep_an_administrator(user.administers(), &user.id).await?;
         let mut writes = vec![Write::delete(&user.record)];
-        for kind in [API_KEY, SESSION] {
+        for kind in [API_KEY, SESSION, LINK] {
             let theirs = self.identity_children(kind, id).await?;
             writes.extend(theirs.into_iter().map(|r| Write::Delete { tenant: r.tenant, kind: r.kind, id: r.id, version: None }));
         }
@@ -208,12 +209,17 @@ impl Control {
     }
 
     /// Stores a new user in one transaction with `writes`. Without a password it can only come through an OpenID provider.
-    pub(super) async fn add_user(&self, new: Body, password: Option<Zeroizing<String>>, mut writes: Vec<Write>) -> Result<User, Error> {
+    pub(super) async fn add_user(&self, new: Body, password: Option<Zeroizing<String>>, writes: Vec<Write>) -> Result<User, Error> {
+        self.add_user_as(&new_id(), new, password, writes).await
+    }
+
+    /// The same, under an id chosen before.
+    pub(super) async fn add_user_as(&self, id: &str, new: Body, password: Option<Zeroizing<String>>, mut writes: Vec<Write>) -> Result<User, Error> {
         let mut fields = ports::records::Fields::body(body(&new)?).key(new.username.to_lowercase());
         if let Some(password) = password {
             fields = fields.secret(Some(json!(self.identity().passwords.hash(password).await?)));
         }
-        writes.insert(0, Write::insert(SYSTEM, USER, &new_id(), fields));
+        writes.insert(0, Write::insert(SYSTEM, USER, id, fields));
         let made = self.records().apply(writes).await?;
         User::of(made.into_iter().next().ok_or_else(|| Error::internal("the new user was not answered"))?)
     }
