@@ -108,6 +108,12 @@ impl Plane {
         self.tasks.push(tokio::spawn(async move { control.drive_batches(stop).await }));
     }
 
+    /// Keeps schedules, as long as the control plane is open.
+    pub fn keep_schedules(&mut self) {
+        let (control, stop) = (self.control.clone(), self.stop.clone());
+        self.tasks.push(tokio::spawn(async move { control.keep_schedules(stop).await }));
+    }
+
     /// Removes expired backups at once and then once an hour, as long as the control plane is open.
     pub fn enforce_retention(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
@@ -132,7 +138,7 @@ impl Plane {
         &self.control
     }
 
-    /// Forgets expired sessions, tokens and codes, as long as the control plane is open.
+    /// Forgets expired sessions, tokens, codes and kept answers, as long as the control plane is open.
     pub fn tidy_identity(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(async move {
@@ -144,6 +150,9 @@ impl Plane {
                 }
                 if let Err(error) = control.tidy_identity().await {
                     tracing::warn!(%error, "expired sessions could not be removed; tried again in ten minutes");
+                }
+                if let Err(error) = control.tidy_idempotency().await {
+                    tracing::warn!(%error, "old answers could not be removed; tried again in ten minutes");
                 }
             }
         }));

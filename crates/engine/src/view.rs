@@ -22,6 +22,8 @@ pub struct RunFilter {
     /// Of those that were rolled back only the ones that did it by themselves (true) or on somebody's wish (false).
     pub rolled_back_by_itself: Option<bool>,
     pub kind: Option<String>,
+    /// Runs behind the one that was created then and has this id, in the order of the list (keyset paging).
+    pub after: Option<(Timestamp, String)>,
     pub limit: u32,
     pub offset: u32,
 }

@@ -1,5 +1,6 @@
 //! OAuth clients of a tenant, for its administrators.
 
+use super::paging::paged;
 use super::auth::{TAG, unstored};
 use super::{Body, Call, Endpoint, Reply};
 use axum::http::{StatusCode, header};
@@ -18,11 +19,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .takes(Body::Required, "NewClientRequest", example)
             .answers(StatusCode::CREATED, "NewClient", "Created; the Location header has its address")
             .fails(Code::InvalidRequest, "Bad, missing or unknown fields, all named"),
-        Endpoint::get("/auth/clients", "list_clients", |call| Box::pin(list(call)))
+        paged(Endpoint::get("/auth/clients", "list_clients", |call| Box::pin(list(call))))
             .tag(TAG)
             .says("List OAuth clients", "Newest first.")
-            .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
-            .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Results to pass over")
             .answers_list("ClientView", "The clients"),
         Endpoint::get("/auth/clients/{client_id}", "get_client", |call| Box::pin(get(call)))
             .tag(TAG)
@@ -54,8 +53,8 @@ async fn create(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn list(mut call: Call) -> Result<Reply, Error> {
-    let query = call.take_query();
-    Reply::ok(call.control.clients(&call.caller, query).await?)
+    let (pages, query) = (call.pages(), call.take_query());
+    pages.reply(&call.control.clients(&call.caller, query).await?, |i| i.id.clone())
 }
 
 async fn get(mut call: Call) -> Result<Reply, Error> {

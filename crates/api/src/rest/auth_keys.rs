@@ -1,5 +1,6 @@
 //! API keys: everybody's own, and all of a tenant for its administrators.
 
+use super::paging::paged;
 use super::auth::{TAG, unstored};
 use super::{Access, Body, Call, Endpoint, Reply};
 use axum::http::{StatusCode, header};
@@ -19,12 +20,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .fails(Code::InvalidRequest, "Bad, missing or unknown fields, all named")
             .fails(Code::Denied, "The key would allow more than the caller may")
             .fails(Code::AuthenticationDisabled, "Nobody has to log in here"),
-        Endpoint::get("/auth/api-keys", "list_api_keys", |call| Box::pin(list(call)))
+        paged(Endpoint::get("/auth/api-keys", "list_api_keys", |call| Box::pin(list(call))))
             .tag(TAG)
             .access(Access::LoggedIn)
             .says("List API keys", "The caller's, or all of the tenant for its administrators. Newest first; the keys themselves are never shown again.")
-            .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
-            .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Results to pass over")
             .answers_list("KeyView", "The keys"),
         Endpoint::get("/auth/api-keys/{key_id}", "get_api_key", |call| Box::pin(get(call)))
             .tag(TAG)
@@ -49,8 +48,8 @@ async fn create(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn list(mut call: Call) -> Result<Reply, Error> {
-    let query = call.take_query();
-    Reply::ok(call.control.api_keys(&call.caller, query).await?)
+    let (pages, query) = (call.pages(), call.take_query());
+    pages.reply(&call.control.api_keys(&call.caller, query).await?, |i| i.id.clone())
 }
 
 async fn get(mut call: Call) -> Result<Reply, Error> {

@@ -1,5 +1,6 @@
 //! Batches: several migrations as one thing.
 
+use super::paging::paged;
 use super::{Body, Call, Endpoint, Reply};
 use axum::http::StatusCode;
 use control::Error;
@@ -20,7 +21,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .takes(Body::Required, "BatchBody", sample())
             .answers(StatusCode::CREATED, "Batch", "Created; the Location header has its address")
             .fails(Code::InvalidConfiguration, "Bad, missing or unknown fields of all entries, all named at once"),
-        Endpoint::get("/batches", "list_batches", |call| Box::pin(list(call)))
+        paged(Endpoint::get("/batches", "list_batches", |call| Box::pin(list(call))))
             .tag(TAG)
             .says("List batches", "Newest first, without their migrations.")
             .query(
@@ -28,8 +29,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 json!({"type": "string", "enum": ["created", "running", "paused", "cancelling", "completed", "partial", "failed", "cancelled"]}),
                 "Only batches with this status",
             )
-            .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
-            .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Results to pass over")
             .answers_list("BatchSummary", "The batches"),
         Endpoint::get("/batches/{batch_id}", "get_batch", |call| Box::pin(get(call)))
             .tag(TAG)
@@ -73,8 +72,8 @@ async fn create(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn list(mut call: Call) -> Result<Reply, Error> {
-    let query = call.take_query();
-    Reply::ok(call.control.batches(&call.tenant, query).await?)
+    let (pages, query) = (call.pages(), call.take_query());
+    pages.reply(&call.control.batches(&call.tenant, query).await?, |i| i.id.clone())
 }
 
 async fn get(mut call: Call) -> Result<Reply, Error> {

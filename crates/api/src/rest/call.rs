@@ -23,6 +23,8 @@ pub(crate) struct Call {
     pub caller: Caller,
     pub query: Filter,
     pub headers: HeaderMap,
+    /// Path and query, as they were sent.
+    pub target: String,
     /// Where the request came from.
     pub origin: Origin,
     /// Whether the body was a form.
@@ -108,7 +110,7 @@ pub(super) async fn read(control: Control, caller: Caller, params: &RawPathParam
     };
     let origin = super::gate::origin(&parts);
     let path = params.iter().map(|(_, value)| value.to_owned()).collect();
-    Ok(Call { control, tenant: caller.tenant.clone(), caller, query: Filter::new(query), headers: parts.headers, origin, is_form, body, path })
+    Ok(Call { control, tenant: caller.tenant.clone(), caller, query: Filter::new(query), target: parts.uri.to_string(), headers: parts.headers, origin, is_form, body, path })
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -1,5 +1,6 @@
 //! Templates: configurations with variables.
 
+use super::paging::paged;
 use super::etag::{created, expected, tagged};
 use super::{Body, Call, Endpoint, Reply};
 use axum::http::StatusCode;
@@ -17,11 +18,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 fn collection() -> Vec<Endpoint> {
     vec![
-        Endpoint::get("/templates", "list_templates", |call| Box::pin(list(call)))
+        paged(Endpoint::get("/templates", "list_templates", |call| Box::pin(list(call))))
             .tag(TAG)
             .says("List templates", "Newest first.")
-            .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
-            .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Results to pass over")
             .answers_list("TemplateSummary", "The templates"),
         Endpoint::post("/templates", "create_template", |call| Box::pin(create(call)))
             .tag(TAG)
@@ -94,8 +93,8 @@ fn sample() -> Value {
 }
 
 async fn list(mut call: Call) -> Result<Reply, Error> {
-    let query = call.take_query();
-    Reply::ok(call.control.templates(&call.tenant, query).await?)
+    let (pages, query) = (call.pages(), call.take_query());
+    pages.reply(&call.control.templates(&call.tenant, query).await?, |i| i.id.clone())
 }
 
 async fn create(mut call: Call) -> Result<Reply, Error> {

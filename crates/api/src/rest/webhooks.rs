@@ -1,6 +1,7 @@
 //! Webhooks, and the deliveries to them.
 
 use super::etag::{created, expected, tagged};
+use super::paging::paged;
 use super::{Body, Call, Endpoint, Reply};
 use axum::http::StatusCode;
 use control::Error;
@@ -102,12 +103,6 @@ fn deliveries() -> Vec<Endpoint> {
     ]
 }
 
-fn paged(endpoint: Endpoint) -> Endpoint {
-    endpoint
-        .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
-        .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Results to pass over")
-}
-
 fn statuses(endpoint: Endpoint) -> Endpoint {
     endpoint.query("status", json!({"type": "string", "enum": ["pending", "delivered", "dead"]}), "Only deliveries that stand there")
 }
@@ -130,8 +125,8 @@ async fn create(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn list(mut call: Call) -> Result<Reply, Error> {
-    let query = call.take_query();
-    Reply::ok(call.control.webhooks(&call.tenant, query).await?)
+    let (pages, query) = (call.pages(), call.take_query());
+    pages.reply(&call.control.webhooks(&call.tenant, query).await?, |i| i.id.clone())
 }
 
 async fn get(mut call: Call) -> Result<Reply, Error> {
@@ -162,8 +157,8 @@ async fn test(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn list_deliveries(mut call: Call) -> Result<Reply, Error> {
-    let query = call.take_query();
-    Reply::ok(call.control.webhook_deliveries(&call.tenant, call.id(), query).await?)
+    let (pages, query) = (call.pages(), call.take_query());
+    pages.reply(&call.control.webhook_deliveries(&call.tenant, call.id(), query).await?, |i| i.id.clone())
 }
 
 async fn get_delivery(mut call: Call) -> Result<Reply, Error> {
@@ -177,6 +172,6 @@ async fn redeliver(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn list_notifications(mut call: Call) -> Result<Reply, Error> {
-    let query = call.take_query();
-    Reply::ok(call.control.notifications(&call.tenant, call.id(), query).await?)
+    let (pages, query) = (call.pages(), call.take_query());
+    pages.reply(&call.control.notifications(&call.tenant, call.id(), query).await?, |i| i.id.clone())
 }

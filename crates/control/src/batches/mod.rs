@@ -56,10 +56,9 @@ impl Control {
     pub async fn batches(&self, tenant: &str, mut query: Filter) -> Result<Vec<BatchSummary>, Error> {
         let words = Status::ALL.map(|s| (s.word(), s.word()));
         let states = query.choice("status", &words).map(str::to_owned).into_iter().collect();
-        let limit = query.number("limit", 1..=1000, 100) as u32;
-        let offset = query.number("offset", 0..=u64::from(u32::MAX), 0) as u32;
+        let page = query.page();
         query.done()?;
-        let filter = RecordFilter { states, newest_first: true, limit, offset, ..RecordFilter::default() };
+        let filter = RecordFilter { states, ..page.filter() };
         let found = self.records().list(tenant, KIND, &filter).await?;
         found.iter().map(|record| Ok(shown::summary(record, &opened(record)?))).collect()
     }

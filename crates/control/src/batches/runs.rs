@@ -90,7 +90,7 @@ impl Control {
     }
 
     /// Runs `work` as the product itself, with its entry in the audit log.
-    async fn as_system<T>(&self, entry: AuditEntry, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub(crate) async fn as_system<T>(&self, entry: AuditEntry, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let (result, written) = attempt(entry.clone(), work).await;
         if !written {
             let word = result.as_ref().map_or_else(|error| error.code.word(), |_| "done");

@@ -30,10 +30,9 @@ impl Control {
 
     async fn deliveries_of(&self, tenant: &str, parent: &str, mut query: Filter) -> Result<Vec<DeliveryView>, Error> {
         let states = query.choice("status", &State::ALL).map(|s| s.word().to_owned()).into_iter().collect();
-        let limit = query.number("limit", 1..=1000, 100) as u32;
-        let offset = query.number("offset", 0..=u64::from(u32::MAX), 0) as u32;
+        let page = query.page();
         query.done()?;
-        let filter = RecordFilter { parent: Some(parent.to_owned()), states, newest_first: true, limit, offset, ..RecordFilter::default() };
+        let filter = RecordFilter { parent: Some(parent.to_owned()), states, ..page.filter() };
         self.records().list(tenant, KIND, &filter).await?.iter().map(|r| Ok(view(r, &Stored::of(r)?))).collect()
     }
 

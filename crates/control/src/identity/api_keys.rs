@@ -108,17 +108,10 @@ impl Control {
 
     /// The caller's keys; for an administrator all keys of the tenant. Newest first.
     pub async fn api_keys(&self, caller: &Caller, mut query: Filter) -> Result<Vec<KeyView>, Error> {
-        let (limit, offset) = (query.number("limit", 1..=1000, 100), query.number("offset", 0..=u64::from(u32::MAX), 0));
+        let page = query.page();
         query.done()?;
         let parent = if caller.may(ADMIN) { None } else { caller.user.clone() };
-        let filter = RecordFilter {
-            parent,
-            states: vec![caller.tenant.clone()],
-            newest_first: true,
-            limit: limit as u32,
-            offset: offset as u32,
-            ..RecordFilter::default()
-        };
+        let filter = RecordFilter { parent, states: vec![caller.tenant.clone()], ..page.filter() };
         self.records().list(SYSTEM, API_KEY, &filter).await?.iter().map(view).collect()
     }
 

@@ -81,10 +81,9 @@ impl Control {
 
     /// The clients of the caller's tenant, newest first.
     pub async fn clients(&self, caller: &Caller, mut query: Filter) -> Result<Vec<ClientView>, Error> {
-        let (limit, offset) = (query.number("limit", 1..=1000, 100), query.number("offset", 0..=u64::from(u32::MAX), 0));
+        let page = query.page();
         query.done()?;
-        let filter =
-            RecordFilter { states: vec![caller.tenant.clone()], newest_first: true, limit: limit as u32, offset: offset as u32, ..RecordFilter::default() };
+        let filter = RecordFilter { states: vec![caller.tenant.clone()], ..page.filter() };
         self.records().list(SYSTEM, CLIENT, &filter).await?.iter().map(view).collect()
     }
 

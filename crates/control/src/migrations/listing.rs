@@ -66,15 +66,18 @@ fn showing(word: &str) -> RunFilter {
 }
 
 impl Control {
-    /// Newest first. Parameters: `status_filter`, `limit` (1 to 1000, default 100), `offset`.
+    /// Newest first. Parameters: `status_filter`, `limit` (1 to 1000, default 100), `offset`, `cursor`.
     pub async fn list(&self, tenant: &str, mut query: Filter) -> Result<Vec<Summary>, Error> {
         let words: Vec<&str> = std::iter::once("pending").chain(RunState::ALL.iter().map(|s| s.word())).collect();
         let choices: Vec<(&str, usize)> = words.iter().enumerate().map(|(i, w)| (*w, i)).collect();
         let chosen = query.choice("status_filter", &choices).map(|i| showing(words[i])).unwrap_or_default();
-        let limit = query.number("limit", 1..=1000, 100) as u32;
-        let offset = query.number("offset", 0..=u64::from(u32::MAX), 0) as u32;
+        let page = query.page();
+        let after = page.after.as_deref().and_then(place_of);
+        if page.after.is_some() && after.is_none() {
+            query.refuse("cursor", "is not one that this list gave");
+        }
         query.done()?;
-        let filter = RunFilter { limit, offset, ..chosen };
+        let filter = RunFilter { limit: page.limit, offset: page.offset, after, ..chosen };
         let views = self.engine().list(tenant, &filter).await.map_err(|e| Error::of_engine(e, "", "list"))?;
         Ok(views.iter().map(summary).collect())
     }
@@ -93,6 +96,18 @@ impl Control {
             summary: summary(&view),
         })
     }
+}
+
+impl Summary {
+    /// Where it stands in the list: what a cursor is made of.
+    pub fn place(&self) -> String {
+        format!("{} {}", self.created_at, self.id)
+    }
+}
+
+fn place_of(text: &str) -> Option<(jiff::Timestamp, String)> {
+    let (created, id) = text.split_once(' ')?;
+    Some((time::parse(created)?, id.to_owned()))
 }
 
 fn summary(view: &RunView) -> Summary {

@@ -18,7 +18,7 @@ pub use variables::{Variable, VariableType};
 use crate::migrations::Created;
 use crate::{Control, Error};
 use domain::decode::{Fields, Problems};
-use ports::records::{Record, RecordFilter, Write};
+use ports::records::{Record, Write};
 use serde_json::{Map, Value, json};
 use stored::Form;
 
@@ -35,10 +35,9 @@ impl Control {
 
     /// Newest first. Parameters: `limit` (1 to 1000, default 100), `offset`.
     pub async fn templates(&self, tenant: &str, mut query: crate::Filter) -> Result<Vec<TemplateSummary>, Error> {
-        let limit = query.number("limit", 1..=1000, 100) as u32;
-        let offset = query.number("offset", 0..=u64::from(u32::MAX), 0) as u32;
+        let page = query.page();
         query.done()?;
-        let filter = RecordFilter { newest_first: true, limit, offset, ..RecordFilter::default() };
+        let filter = page.filter();
         let found = self.records().list(tenant, KIND, &filter).await?;
         found.iter().map(|r| Ok(stored::shown(r)?.summary)).collect()
     }

@@ -30,10 +30,9 @@ impl Control {
 
     /// Newest first. Parameters: `limit` (1 to 1000, default 100), `offset`.
     pub async fn webhooks(&self, tenant: &str, mut query: Filter) -> Result<Vec<WebhookView>, Error> {
-        let limit = query.number("limit", 1..=1000, 100) as u32;
-        let offset = query.number("offset", 0..=u64::from(u32::MAX), 0) as u32;
+        let page = query.page();
         query.done()?;
-        let filter = RecordFilter { newest_first: true, limit, offset, ..RecordFilter::default() };
+        let filter = page.filter();
         let mut out = Vec::new();
         for record in self.records().list(tenant, KIND, &filter).await? {
             out.push(self.shown(record).await?);

@@ -34,7 +34,11 @@ impl Runs for Store {
     }
 
     async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError> {
-        let (wheres, mut values) = filtered(tenant, filter);
+        let (mut wheres, mut values) = filtered(tenant, filter);
+        if let Some((created, id)) = &filter.after {
+            wheres.push_str(&format!(" AND (created_at, id) < (${}, ${})", values.len() + 1, values.len() + 2));
+            values.extend(params![created.as_microsecond(), id]);
+        }
         let limit = if filter.limit == 0 { i64::MAX } else { filter.limit.into() };
         let at = values.len();
         values.extend(params![limit, filter.offset]);
@@ -52,7 +56,7 @@ impl Runs for Store {
     async fn count(&self, tenant: &str, filter: &RunFilter) -> Result<u64, EngineError> {
         let (wheres, values) = filtered(tenant, filter);
         let sql = format!("SELECT count(*) FROM run WHERE {wheres}");
-        self.read(move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) })).await
+        self.read_much(move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) })).await
     }
 
     async fn request(&self, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {

@@ -48,7 +48,7 @@ impl Answer {
 }
 
 /// Nobody answers anywhere.
-struct Nowhere;
+pub struct Nowhere;
 
 #[async_trait::async_trait]
 impl Connectors for Nowhere {

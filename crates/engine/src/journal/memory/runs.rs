@@ -55,6 +55,9 @@ impl Runs for MemoryJournal {
         let runs = self.lock();
         let mut found: Vec<_> = runs.values().filter(|r| wanted(r, tenant, filter)).map(Run::view).collect();
         found.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        if let Some((created, id)) = &filter.after {
+            found.retain(|v| (v.created_at, &v.id) < (*created, id));
+        }
         found.iter_mut().flat_map(|view| &mut view.steps).for_each(|step| step.output = None);
         let limit = if filter.limit == 0 { usize::MAX } else { filter.limit as usize };
         Ok(found.into_iter().skip(filter.offset as usize).take(limit).collect())
