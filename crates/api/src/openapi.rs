@@ -10,7 +10,7 @@ use crate::http::status_of;
 use crate::rest::{self, Access, Body, Endpoint};
 use axum::http::{Method, StatusCode};
 use control::error::Code;
-use control::{backups, batches, deliveries, health, identity, migrations, presets, schedules, system, templates, tenants, webhooks};
+use control::{backups, batches, deliveries, health, identity, limits, migrations, presets, schedules, system, templates, tenants, webhooks};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use utoipa::openapi::{RefOr, Schema};
@@ -150,6 +150,7 @@ fn errors(endpoint: &Endpoint) -> Vec<(StatusCode, Vec<Case>)> {
         all.push((StatusCode::PAYLOAD_TOO_LARGE, ("PAYLOAD_TOO_LARGE", "The body is larger than 1 MiB".to_owned())));
         all.push((StatusCode::UNSUPPORTED_MEDIA_TYPE, ("UNSUPPORTED_MEDIA_TYPE", "The body is not declared as JSON".to_owned())));
     }
+    all.push((StatusCode::TOO_MANY_REQUESTS, (Code::RateLimited.word(), "Too many requests in a short time; Retry-After says how long to wait".to_owned())));
     if endpoint.method == Method::POST {
         all.push((StatusCode::CONFLICT, (Code::IdempotencyInFlight.word(), "The request with this Idempotency-Key is still at work".to_owned())));
         all.push((StatusCode::UNPROCESSABLE_ENTITY, (Code::IdempotencyKeyReused.word(), "Another request had this Idempotency-Key".to_owned())));
@@ -273,6 +274,8 @@ fn schemas() -> Map<String, Value> {
     add::<identity::clients::ClientView>(&mut found);
     add::<identity::clients::NewClient>(&mut found);
     add::<tenants::TenantView>(&mut found);
+    add::<limits::Quotas>(&mut found);
+    add::<limits::QuotasView>(&mut found);
     add::<control::analytics::MigrationAnalytics>(&mut found);
     add::<control::audit_log::AuditEntryView>(&mut found);
     add::<control::operations::Readiness>(&mut found);

@@ -56,6 +56,10 @@ codes! {
     IdempotencyInFlight = "IDEMPOTENCY_IN_FLIGHT", Conflict;
     /// Another request had this `Idempotency-Key`.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", Unprocessable;
+    /// More requests than the server or the tenant's quota allows: `details.retry_after` says how many seconds to wait.
+    RateLimited = "RATE_LIMITED", TooMany;
+    /// The tenant uses all that it may: `details.quota` says of what.
+    QuotaExceeded = "QUOTA_EXCEEDED", TooMany;
     /// Failed log-ins: `details.retry_after` says how many seconds to wait.
     TooManyAttempts = "TOO_MANY_ATTEMPTS", TooMany;
     /// Tokens and keys make no sense where nobody has to log in.

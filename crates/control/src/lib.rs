@@ -18,6 +18,7 @@ pub mod events;
 pub mod health;
 pub mod idempotency;
 pub mod identity;
+pub mod limits;
 mod local_roots;
 pub mod migrations;
 pub mod notifications;
@@ -64,6 +65,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Whether a worker is alive that will take up started runs. Asked by `/health`.
     pub worker_alive: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Requests of one caller; `None`: as many as it likes.
+    pub request_rate: Option<limits::Rate>,
     /// Who carries webhooks, chat messages and e-mail to the outside.
     pub courier: Arc<dyn ports::Courier>,
 }
@@ -76,6 +79,7 @@ impl Options {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             data_dir: data_dir.into(),
             worker_alive: Arc::new(|| true),
+            request_rate: None,
             courier: Arc::new(ports::courier::NoCourier),
         }
     }
@@ -94,6 +98,7 @@ struct Inner {
     options: Options,
     process: process::Meter,
     identity: identity::Identity,
+    limits: limits::Limits,
     operations: operations::Operations,
 }
 
@@ -108,7 +113,7 @@ impl Control {
     /// ```
     pub fn new(engine: Engine, records: Arc<dyn Records>, settings: plans::Settings, options: Options) -> Self {
         let process = process::Meter::new(options.data_dir.clone());
-        Self { inner: Arc::new(Inner { engine, records, settings, options, process, identity: identity::Identity::default(), operations: operations::Operations::default() }) }
+        Self { inner: Arc::new(Inner { engine, records, settings, options, process, limits: limits::Limits::default(), identity: identity::Identity::default(), operations: operations::Operations::default() }) }
     }
 
     /// The product's version.

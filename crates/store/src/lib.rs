@@ -10,6 +10,7 @@ mod analytics;
 mod audit;
 mod journal;
 mod keys;
+mod limits;
 mod maintenance;
 mod postgres;
 mod records;

@@ -98,6 +98,10 @@ impl Records for Store {
         taken.await.map_err(failed)
     }
 
+    async fn take_permits(&self, key: &str, count: u32, interval: i64, burst: u32) -> Result<Option<ports::records::Permits>, RecordsError> {
+        self.take_from_bucket(key, count, interval, burst).await
+    }
+
     async fn untold(&self, limit: u32) -> Result<Vec<Untold>, RecordsError> {
         let read = self.read(move |conn| {
             Box::pin(async move {

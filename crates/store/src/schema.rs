@@ -5,7 +5,7 @@ use crate::writer::Doing;
 use engine::EngineError;
 
 /// In order; never changed once released, only added to.
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     Step { both: include_str!("schema/0001.sql"), sqlite: "", postgres: "" },
     Step {
         both: include_str!("schema/0002.sql"),
@@ -14,6 +14,7 @@ const STEPS: [Step; 4] = [
     },
     Step { both: include_str!("schema/0003.sql"), sqlite: "", postgres: "" },
     Step { both: include_str!("schema/0004.sql"), sqlite: "", postgres: "" },
+    Step { both: include_str!("schema/0005.sql"), sqlite: "", postgres: "ALTER TABLE bucket SET UNLOGGED;" },
 ];
 
 /// The version that this program makes and needs.

@@ -2,8 +2,10 @@
 
 use super::call::{self, Reply};
 use super::idempotency::{self, Turn};
+use super::limits;
 use super::{Access, Endpoint};
 use crate::http::{Failure, RequestId};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, RawPathParams, Request};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -20,6 +22,14 @@ pub(super) async fn pass(endpoint: &Endpoint, control: Control, params: &RawPath
         Ok(caller) => caller,
         Err(error) => return call::refuse(error.into()),
     };
+    match limits::counted(endpoint, &control, &caller, &origin(&parts).address).await {
+        Ok(standing) => limits::marked(admit(endpoint, control, caller, params, parts, body).await, standing),
+        Err(refused) => refused,
+    }
+}
+
+/// A request whose caller is known and has room.
+async fn admit(endpoint: &Endpoint, control: Control, caller: Caller, params: &RawPathParams, parts: Parts, body: Body) -> Response {
     let entry = (!parts.method.is_safe() && !endpoint.own_audit).then(|| entry(endpoint, &caller, &parts));
     let asked = idempotency::asked(&parts);
     let read = match call::read(control.clone(), caller, params, parts, body, endpoint.body).await {

@@ -1,5 +1,6 @@
 //! Migrations: create, list, steer, delete.
 
+use super::paging::paged;
 use super::{Body, Call, Endpoint, Reply};
 use crate::openapi::examples;
 use axum::http::StatusCode;
@@ -21,11 +22,9 @@ fn collection() -> Vec<Endpoint> {
             .takes(Body::Required, "MigrationConfiguration", examples::migration())
             .answers(StatusCode::CREATED, "Created", "Created; the Location header has its address")
             .fails(Code::InvalidConfiguration, "Bad, missing or unknown fields, all named at once"),
-        Endpoint::get("/migrations", "list_migrations", |call| Box::pin(list(call)))
+        paged(Endpoint::get("/migrations", "list_migrations", |call| Box::pin(list(call))))
             .says("List migrations", "Newest first.")
             .query("status_filter", json!({"type": "string", "enum": ["pending", "created", "scheduled", "running", "paused", "completed", "failed", "cancelled", "rolling_back", "rolled_back", "stuck"]}), "Only migrations that show this status: `pending` are those not started yet, `failed` includes those that rolled themselves back, `rolled_back` are those that somebody had rolled back")
-            .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
-            .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Results to pass over")
             .answers_list("Summary", "The migrations"),
         Endpoint::post("/migrations/dry-run", "dry_run", |call| Box::pin(dry_run(call)))
             .says("Dry run of a configuration", "Everything that only reads: what would be moved, overwritten and deleted, and how long it would take. Nothing is stored.")
@@ -62,6 +61,7 @@ fn steering() -> Vec<Endpoint> {
             .query("skip_validation", json!({"type": "boolean", "default": false}), "Start without the checks; the migration's first step still makes its own")
             .takes(Body::Optional, "StartOptions", json!({"auto_rollback": true, "send_notifications": true}))
             .answers(StatusCode::OK, "Acknowledged", "Started")
+            .fails(Code::QuotaExceeded, "The tenant may not have more migrations at work, or more backups")
             .fails(Code::InvalidRequest, "Bad or unknown fields")
             .fails(Code::MigrationNotFound, "No such migration")
             .fails(Code::AlreadyRunning, "It is running already")
@@ -101,7 +101,9 @@ async fn create(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn list(call: Call) -> Result<Reply, Error> {
-    Reply::ok(call.control.list(&call.tenant, call.query).await?)
+    let pages = call.pages();
+    let items = call.control.list(&call.tenant, call.query).await?;
+    pages.reply(&items, |m| m.place())
 }
 
 async fn get(mut call: Call) -> Result<Reply, Error> {

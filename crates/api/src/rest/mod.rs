@@ -16,6 +16,7 @@ mod endpoint;
 mod etag;
 mod gate;
 mod idempotency;
+mod limits;
 mod migrations;
 mod operations;
 mod paging;
@@ -56,6 +57,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
     all.extend(auth_keys::endpoints());
     all.extend(auth_clients::endpoints());
     all.extend(tenants::endpoints());
+    all.extend(limits::endpoints());
     all.extend(presets::endpoints());
     all.extend(templates::endpoints());
     all.extend(webhooks::endpoints());

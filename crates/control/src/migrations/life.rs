@@ -113,6 +113,7 @@ impl Control {
             let document = self.document(tenant, id).await?;
             // The disk may have changed since the migration was created: the wall is asked again.
             let spec = self.decode(&document)?;
+            self.room_to_start(tenant, spec.safety.backup_before).await?;
             auto_rollback = asked.auto_rollback.unwrap_or(spec.safety.rollback_on_failure);
             if !skip_validation {
                 self.check_before_start(&spec).await?;
@@ -162,6 +163,7 @@ impl Control {
     /// Forgets a migration that is not at work. Its backups stay until they expire.
     pub async fn delete(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
         self.engine().delete(tenant, id).await.map_err(|e| Error::of_engine(e, id, "delete"))?;
+        self.forget_schedule(tenant, id).await?;
         Ok(Acknowledged::new(id, "deleted", "Migration session deleted"))
     }
 }

@@ -144,6 +144,15 @@ pub struct Untold {
     pub kind: String,
 }
 
+/// Permits out of a bucket of requests that servers share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permits {
+    /// How many of those asked for; 0 when the bucket is full of requests.
+    pub granted: u32,
+    /// How far the bucket's moment lies ahead of now, in microseconds.
+    pub ahead: i64,
+}
+
 /// The door.
 #[async_trait::async_trait]
 pub trait Records: Audit + Analytics + Upkeep + Send + Sync {
@@ -170,4 +179,8 @@ pub trait Records: Audit + Analytics + Upkeep + Send + Sync {
 
     /// The oldest events of all tenants that nobody was told of. [`Write::Told`] takes them away.
     async fn untold(&self, limit: u32) -> Result<Vec<Untold>>;
+
+    /// Takes up to `count` permits out of the bucket `key`, which holds `burst` and gets one more every `interval` microseconds. `None`: no other
+    /// server shares this store, count by yourself.
+    async fn take_permits(&self, key: &str, count: u32, interval: i64, burst: u32) -> Result<Option<Permits>>;
 }

@@ -1,0 +1,129 @@
+//! Quotas of tenants: set by the administrators of `default`, seen by the tenant's own.
+
+use crate::error::{Code, Kind};
+use crate::templates::unchanged;
+use crate::{Caller, Control, Error};
+use domain::decode::{Fields, Problems};
+use engine::{RunFilter, RunState};
+use ports::records::{self, Record, SYSTEM, Write};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use utoipa::ToSchema;
+
+const KIND: &str = "quota";
+/// How long a change made through another server may go unnoticed.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// What a tenant may use; absent or null: as much as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Quotas {
+    /// Migrations at work at once (running or rolling back). One more is not started.
+    #[schema(example = 10)]
+    pub running_migrations: Option<u32>,
+    /// Backups that are kept. A migration that would make one more is not started.
+    #[schema(example = 100)]
+    pub stored_backups: Option<u32>,
+    /// Requests of all its callers together; twice as many may come at once.
+    #[schema(example = 50)]
+    pub requests_per_second: Option<u32>,
+}
+
+/// A tenant's quotas.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct QuotasView {
+    #[schema(example = "tenant-123")]
+    pub tenant_id: String,
+    #[serde(flatten)]
+    pub quotas: Quotas,
+    /// Raised by every change; what `ETag` and `If-Match` compare. 0: never set.
+    #[schema(example = 1)]
+    pub version: u64,
+}
+
+/// What was read lately.
+#[derive(Default)]
+pub(super) struct Known(Mutex<HashMap<String, (Instant, Quotas)>>);
+
+impl Control {
+    pub async fn quotas(&self, caller: &Caller, tenant: &str) -> Result<QuotasView, Error> {
+        let tenant = self.tenant_in_reach(caller, Some(tenant)).await?;
+        let record = self.records().get(SYSTEM, KIND, &tenant).await?;
+        Ok(view(tenant, record.as_ref()))
+    }
+
+    /// Replaces all of them. `expected`: the version that the caller has read.
+    pub async fn set_quotas(&self, caller: &Caller, tenant: &str, body: &Value, expected: Option<u64>) -> Result<QuotasView, Error> {
+        caller.require_operator()?;
+        let tenant = self.tenant_in_reach(caller, Some(tenant)).await?;
+        let fields = records::Fields::body(json!(decode(body)?));
+        let before = self.records().get(SYSTEM, KIND, &tenant).await?;
+        let write = match &before {
+            Some(record) => {
+                unchanged(record, expected)?;
+                Write::update(record, fields)
+            }
+            None => Write::insert(SYSTEM, KIND, &tenant, fields),
+        };
+        let made = self.records().apply(vec![write]).await?;
+        self.inner.limits.known.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+        Ok(view(tenant, made.first()))
+    }
+
+    /// As they were some seconds ago at the latest.
+    pub(super) async fn known_quotas(&self, tenant: &str) -> Result<Quotas, Error> {
+        let known = &self.inner.limits.known.0;
+        if let Some((_, quotas)) = known.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(*quotas);
+        }
+        let quotas = self.records().get(SYSTEM, KIND, tenant).await?.as_ref().map(read).unwrap_or_default();
+        known.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.to_owned(), (Instant::now(), quotas));
+        Ok(quotas)
+    }
+
+    /// Refuses a start for which the tenant has no room. Two starts of the same moment may both find the last place.
+    pub(crate) async fn room_to_start(&self, tenant: &str, makes_backup: bool) -> Result<(), Error> {
+        let quotas = self.records().get(SYSTEM, KIND, tenant).await?.as_ref().map(read).unwrap_or_default();
+        if let Some(limit) = quotas.running_migrations {
+            let filter = RunFilter { states: vec![RunState::Running, RunState::RollingBack], ..RunFilter::default() };
+            let used = self.engine().journal().count(tenant, &filter).await.map_err(|e| Error::of_engine(e, "", "count"))?;
+            refuse_over("running_migrations", used, limit, "migrations at work; wait for one to end, or ask for more")?;
+        }
+        if let Some(limit) = quotas.stored_backups.filter(|_| makes_backup) {
+            let used = self.backups(tenant).await?.len() as u64;
+            refuse_over("stored_backups", used, limit, "backups; delete one, or ask for more")?;
+        }
+        Ok(())
+    }
+}
+
+fn refuse_over(quota: &str, used: u64, limit: u32, what: &str) -> Result<(), Error> {
+    if used < u64::from(limit) {
+        return Ok(());
+    }
+    let error = Error::new(Kind::TooMany, Code::QuotaExceeded, format!("This tenant may have {limit} {what}"));
+    Err(error.details(json!({"quota": quota, "limit": limit, "used": used})))
+}
+
+fn decode(body: &Value) -> Result<Quotas, Error> {
+    let mut problems = Problems::default();
+    let mut out = Quotas::default();
+    if let Some(mut fields) = Fields::of("", body, &mut problems) {
+        let mut number = |name, low: u64, high: u64| fields.integer(name, low..=high, &mut problems).map(|n| n as u32);
+        out.running_migrations = number("running_migrations", 0, 1_000_000);
+        out.stored_backups = number("stored_backups", 0, 1_000_000);
+        out.requests_per_second = number("requests_per_second", 1, 1_000_000);
+        fields.done(&mut problems);
+    }
+    if problems.is_empty() { Ok(out) } else { Err(Error::request(problems)) }
+}
+
+fn read(record: &Record) -> Quotas {
+    serde_json::from_value(record.body.clone()).unwrap_or_default()
+}
+
+fn view(tenant_id: String, record: Option<&Record>) -> QuotasView {
+    QuotasView { tenant_id, quotas: record.map(read).unwrap_or_default(), version: record.map_or(0, |r| r.version) }
+}
