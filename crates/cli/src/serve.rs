@@ -38,7 +38,6 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     plane.enforce_retention();
     plane.drive_batches();
     plane.keep_schedules();
-    plane.keep_schedules();
     plane.tidy_identity();
     plane.tell_others();
     greet(output, serve, address, &shown, setup_token.as_deref());
