@@ -59,7 +59,10 @@ impl Session<'_> {
         match &export.output {
             Some(file) => {
                 save(file, &exchange)?;
-                self.output.say(&format!("Written to {}; `presets import` reads it. Fixed secrets are not in it: placeholders stand in their places.", file.display()));
+                self.output.say(&format!(
+                    "Written to {}; `presets import` reads it. Fixed secrets are not in it: placeholders stand in their places.",
+                    file.display()
+                ));
                 self.output.result(Exit::Ok, json!({"file": file}));
             }
             None => {

@@ -31,7 +31,7 @@ pub(crate) fn of_field(path: &str) -> Option<Value> {
 /// What is wrong with the document whatever its placeholders stand for. `sample` gives a value for each; fields whose value cannot be foreseen
 /// (part of a text, or what decides the other fields' meaning) are left to the day when they are filled.
 pub(crate) fn problems(document: &Value, found: &[Found], sample: &dyn Fn(&str, &str) -> Option<Value>) -> Vec<Problem> {
-    if found.iter().any(|f| f.path == "type" || f.path.ends_with(".type")) {
+    if found.iter().any(|f| f.path.rsplit('.').next() == Some("type")) {
         return Vec::new();
     }
     let mut unfit = Problems::default();
