@@ -13,6 +13,12 @@ mod openapi;
 mod rest;
 mod ws;
 
+/// Only the probes and the metrics of the service, for an address of their own: nobody has to log in there.
+pub fn operations_router(control: control::Control) -> axum::Router {
+    let others = control.traffic().route("*", "other");
+    http::finish(rest::probes().with_state(control), others)
+}
+
 /// The whole HTTP interface as one service: REST, WebSocket, documentation and console. Every path answers with and without its
 /// trailing slash. It keeps no task of its own and may be served (`axum::serve`) or called in process
 /// (`tower::ServiceExt::oneshot(http::Request<axum::body::Body>)`), as the command line's embedded mode does; then no socket is

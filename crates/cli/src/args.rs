@@ -1,7 +1,9 @@
 //! The command line: commands, options and their help. What they mean is in `commands`.
 
+mod db;
 mod presets;
 
+pub use db::{Db, DbCommand, RotateKey};
 pub use presets::{ExportPresets, ImportPresets, PresetMigration, Presets};
 
 use crate::telling::Telling;
@@ -34,9 +36,20 @@ pub struct Args {
     #[arg(long, global = true, value_name = "DIR", env = "MIGRATION_ASSISTANT_DATA_DIR", hide_env_values = true, help_heading = "Where")]
     pub data_dir: Option<PathBuf>,
 
+    /// How the log on stderr is written; RUST_LOG says how much of it
+    #[arg(long, global = true, value_enum, default_value = "text", env = "MIGRATION_ASSISTANT_LOG_FORMAT", hide_env_values = true)]
+    pub log_format: LogFormat,
+
     /// Print one final JSON result on stdout; progress stays on stderr
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,6 +77,8 @@ pub enum Command {
     /// Configurations to start from
     #[command(subcommand)]
     Presets(Presets),
+    /// Look after the database: check, copy, restore, new key
+    Db(Db),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -86,6 +101,12 @@ pub struct Serve {
     /// Listen on an address that others can reach although nobody has to log in
     #[arg(long, conflicts_with = "auth_enabled")]
     pub insecure_no_auth: bool,
+    /// Offer /metrics, /livez and /readyz on this address too, to everybody who can reach it
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<std::net::SocketAddr>,
+    /// Seconds for which requests are still taken after SIGTERM, while /readyz says no already
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub drain: u64,
     #[command(flatten)]
     pub auth: Auth,
     #[command(flatten)]

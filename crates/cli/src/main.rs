@@ -21,7 +21,7 @@ mod plane;
 mod serve;
 mod telling;
 
-use args::{Args, Command};
+use args::{Args, Command, LogFormat};
 use clap::Parser;
 use failure::{Exit, Failure};
 use output::Output;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     };
     // One TLS provider for the whole process; a second installation is impossible here, at the start.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    watch_log(&args.command);
+    watch_log(&args);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -65,8 +65,12 @@ fn refuse(error: &clap::Error, json: bool) -> ExitCode {
 }
 
 /// `RUST_LOG` decides what is logged to stderr; `serve` tells what it does, the other commands only what is wrong.
-fn watch_log(command: &Command) {
-    let default = if matches!(command, Command::Serve(_)) { "info" } else { "error" };
+fn watch_log(args: &Args) {
+    let default = if matches!(args.command, Command::Serve(_)) { "info" } else { "error" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match args.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(true).with_span_list(false).init(),
+    }
 }

@@ -83,6 +83,23 @@ impl Plane {
         }));
     }
 
+    /// Thins old progress at once and then once an hour, as long as the control plane is open.
+    pub fn thin_progress(&mut self) {
+        let (control, stop) = (self.control.clone(), self.stop.clone());
+        self.tasks.push(tokio::spawn(async move {
+            let (mut tick, mut done) = (tokio::time::interval(RETENTION_EVERY), control::operations::Thinned::default());
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = tick.tick() => {}
+                }
+                if let Err(error) = control.thin_progress(&mut done, None).await {
+                    tracing::warn!(%error, "old progress could not be thinned; tried again in an hour");
+                }
+            }
+        }));
+    }
+
     /// Tells webhooks and receivers of notifications what happens, as long as the control plane is open.
     pub fn tell_others(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
@@ -170,7 +187,7 @@ impl Plane {
 }
 
 /// The data directory holds keys and backups: it is its owner's alone.
-fn make_private(dir: &Path) -> Result<(), Failure> {
+pub fn make_private(dir: &Path) -> Result<(), Failure> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| {
         Failure::new(Exit::Failed, "DATA_DIR", format!("The data directory {} cannot be made: {e}", dir.display()))
             .advice("Choose another with --data-dir, or set MIGRATION_ASSISTANT_DATA_DIR.")

@@ -40,6 +40,8 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     plane.keep_schedules();
     plane.tidy_identity();
     plane.tell_others();
+    plane.thin_progress();
+    let watched = watched(serve, &plane).await?;
     greet(output, serve, address, &shown, setup_token.as_deref());
 
     let stop = CancellationToken::new();
@@ -50,13 +52,16 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     let mut signals = Signals::new()?;
     signals.next().await;
     output.note("Stopping: migrations in progress will go on with the next start. Press Ctrl-C again to leave at once.");
-    stop.cancel();
+    plane.control().stand_down();
     let tidy = async {
+        // Whoever distributes requests sees /readyz meanwhile.
+        tokio::time::sleep(Duration::from_secs(serve.drain)).await;
+        stop.cancel();
         plane.close().await;
         // Long polls and live connections have no natural end.
         tokio::time::timeout(LAST_WORDS, server).await
     };
-    tokio::select! {
+    let left = tokio::select! {
         ended = tidy => {
             if let Ok(Ok(Err(error))) = ended {
                 return Err(Failure::new(Exit::Failed, "SERVER", format!("The server ended badly: {error}")));
@@ -64,7 +69,20 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
             Ok(Exit::Ok)
         }
         () = signals.next() => Ok(Exit::Interrupted),
+    };
+    if let Some(watched) = watched {
+        watched.abort();
     }
+    left
+}
+
+/// Probes and metrics on an address of their own, until the very end.
+async fn watched(serve: &Serve, plane: &Plane) -> Result<Option<tokio::task::JoinHandle<std::io::Result<()>>>, Failure> {
+    let Some(address) = serve.metrics else { return Ok(None) };
+    let cannot = |e: &std::io::Error| Failure::new(Exit::Failed, "LISTEN", format!("The address {address} of --metrics cannot be listened on: {e}"));
+    let listener = TcpListener::bind(address).await.map_err(|e| cannot(&e))?;
+    let router = api::operations_router(plane.control().clone());
+    Ok(Some(tokio::spawn(axum::serve(listener, router).into_future())))
 }
 
 async fn listen(serve: &Serve) -> Result<TcpListener, Failure> {

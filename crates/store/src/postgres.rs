@@ -3,6 +3,7 @@
 use crate::sql::Conn;
 use crate::writer::Pool;
 use engine::EngineError;
+use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,17 +16,26 @@ pub const CHANNEL: &str = "migration_assistant";
 const CONNECTIONS: u32 = 12;
 
 pub async fn open(url: &str) -> Result<Pool, EngineError> {
+    let pool = connect(url, CONNECTIONS).await?;
+    let mut conn = Conn::from(pool.acquire().await.map_err(crate::sql::failed)?);
+    crate::schema::upgrade(&mut conn).await?;
+    drop(conn);
+    Ok(Pool::Postgres(pool))
+}
+
+/// A connection to a database as it is.
+pub async fn look(url: &str) -> Result<Conn, EngineError> {
+    connect(url, 1).await?.acquire().await.map(Conn::from).map_err(crate::sql::failed)
+}
+
+async fn connect(url: &str, connections: u32) -> Result<PgPool, EngineError> {
     // The address may hold a password: it never enters an error.
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| EngineError::Invalid("the database address is not of the form postgres://USER:PASSWORD@HOST:PORT/NAME".to_owned()))?;
     let place = format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default());
     let options = options.application_name("migration-assistant").options([("statement_timeout", "50s"), ("idle_in_transaction_session_timeout", "60s")]);
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(Duration::from_secs(10)).connect_with(options).await;
-    let pool = pool.map_err(|e| EngineError::Unavailable(format!("could not connect to the database {place}: {e}")))?;
-    let mut conn = Conn::from(pool.acquire().await.map_err(crate::sql::failed)?);
-    crate::schema::upgrade(&mut conn).await?;
-    drop(conn);
-    Ok(Pool::Postgres(pool))
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(10)).connect_with(options).await;
+    pool.map_err(|e| EngineError::Unavailable(format!("could not connect to the database {place}: {e}")))
 }
 
 /// Passes on what other processes tell. A lost connection is made anew; readers look by themselves meanwhile.

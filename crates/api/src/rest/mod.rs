@@ -87,6 +87,11 @@ pub(crate) fn routes(traffic: &Traffic) -> Router<Control> {
     router
 }
 
+/// `/livez`, `/readyz` and `/metrics` alone, for everybody.
+pub(crate) fn probes() -> Router<Control> {
+    operations::probes()
+}
+
 fn filter(method: &Method) -> MethodFilter {
     MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
 }

@@ -1,10 +1,14 @@
 //! For whoever operates the service: probes and metrics.
 
-use super::{Call, Endpoint, Reply};
+use super::{Call, Endpoint, Reply, call};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use control::Error;
+use axum::routing::get;
+use axum::{Json, Router};
+use control::operations::Readiness;
 use control::operations::metrics::CONTENT_TYPE;
+use control::{Control, Error};
 use serde_json::json;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -30,6 +34,21 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// The same for an address where everybody may read.
+pub(super) fn probes() -> Router<Control> {
+    let answer = |good: bool, readiness: Readiness| (if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(readiness));
+    Router::new()
+        .route("/livez", get(async |State(control): State<Control>| Json(control.liveness())))
+        .route(
+            "/readyz",
+            get(async move |State(control): State<Control>| {
+                let readiness = control.readiness().await;
+                answer(readiness.is_good(), readiness)
+            }),
+        )
+        .route("/metrics", get(async |State(control): State<Control>| call::answer(text(&control).await)))
+}
+
 async fn livez(mut call: Call) -> Result<Reply, Error> {
     call.no_query()?;
     Reply::ok(call.control.liveness())
@@ -44,6 +63,10 @@ async fn readyz(mut call: Call) -> Result<Reply, Error> {
 async fn metrics(mut call: Call) -> Result<Reply, Error> {
     call.no_query()?;
     call.caller.require_operator()?;
-    let text = call.control.service_metrics().await?;
+    text(&call.control).await
+}
+
+async fn text(control: &Control) -> Result<Reply, Error> {
+    let text = control.service_metrics().await?;
     Ok(Reply::Ready(Box::new(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())))
 }

@@ -1,5 +1,6 @@
 //! What each command does: a few requests through the door, and a result.
 
+mod db;
 mod lifecycle;
 mod migrate;
 mod outcome;
@@ -33,12 +34,15 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
     if let Command::Serve(options) = &args.command {
         return serve::run(&args, options, output).await;
     }
+    if let Command::Db(options) = &args.command {
+        return db::run(&args, options, output).await;
+    }
     refuse_early(&args)?;
     let needs = match &args.command {
         Command::Migrate(m) if m.dry_run => Needs::Reading,
         Command::Presets(Presets::CreateMigration(p)) if p.start => Needs::Working,
         Command::Migrate(_) | Command::Rollback(_) | Command::Pause(_) | Command::Resume(_) | Command::Cancel(_) => Needs::Working,
-        Command::Serve(_) | Command::Validate(_) | Command::Status(_) | Command::Logs(_) | Command::Report(_) | Command::Presets(_) => Needs::Reading,
+        Command::Serve(_) | Command::Db(_) | Command::Validate(_) | Command::Status(_) | Command::Logs(_) | Command::Report(_) | Command::Presets(_) => Needs::Reading,
     };
     // A configuration that cannot be read needs no journal.
     let document = match &args.command {
@@ -61,7 +65,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
         (Command::Resume(r), _) => session.resume(&r.id, r.detach).await,
         (Command::Cancel(one), _) => session.cancel(&one.id).await,
         (Command::Presets(p), document) => session.presets(p, document).await,
-        (Command::Serve(_) | Command::Validate(_), _) => Ok(Exit::Ok),
+        (Command::Serve(_) | Command::Db(_) | Command::Validate(_), _) => Ok(Exit::Ok),
     };
     door.close().await;
     ended

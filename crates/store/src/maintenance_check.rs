@@ -1,0 +1,69 @@
+//! Looking a database over without changing it; a server may be at work on it.
+
+use crate::keys::Keyring;
+use crate::sql::{Conn, params};
+use crate::{maintenance_keys, postgres, schema, sqlite};
+use engine::EngineError;
+use std::path::{Path, PathBuf};
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    pub schema: u64,
+    /// What this program needs.
+    pub needs: u64,
+    /// What SQLite says of damaged pages and indexes; empty when all is well.
+    pub damage: Vec<String>,
+    /// Rows that refer to rows that are gone.
+    pub dangling: u64,
+    pub secrets: u64,
+    /// Secrets that cannot be opened with the keys in the data directory.
+    pub unreadable: u64,
+}
+
+impl Checked {
+    pub fn is_good(&self) -> bool {
+        self.schema == self.needs && self.damage.is_empty() && self.dangling == 0 && self.unreadable == 0
+    }
+}
+
+/// The file of a `sqlite:` address; `None` for PostgreSQL.
+pub fn sqlite_file(url: &str, data_dir: &Path) -> Option<PathBuf> {
+    url.strip_prefix("sqlite:").map(|rest| sqlite::path_of(rest, data_dir))
+}
+
+/// Looks the database over. Without a key file every secret counts as unreadable.
+pub async fn check(url: &str, data_dir: &Path) -> Result<Checked, EngineError> {
+    let mut conn = match sqlite_file(url, data_dir) {
+        Some(file) => sqlite::look(&file).await?,
+        None => postgres::look(url).await?,
+    };
+    let schema = schema::version(&mut conn).await.map_err(|e| EngineError::Invalid(format!("this is no database of this program: {e}")))?;
+    let mut found = Checked { schema, needs: schema::CURRENT, ..Checked::default() };
+    if !conn.is_postgres() {
+        damage(&mut conn, &mut found).await?;
+    }
+    if schema <= schema::CURRENT && schema >= 2 {
+        (found.secrets, found.unreadable) = match Keyring::existing(data_dir) {
+            Ok(keys) => maintenance_keys::count(&mut conn, &keys, None).await?,
+            Err(_) => everything(&mut conn).await?,
+        };
+    }
+    conn.discard();
+    Ok(found)
+}
+
+async fn damage(conn: &mut Conn, found: &mut Checked) -> Result<(), EngineError> {
+    for row in conn.rows("PRAGMA integrity_check(20)", params![]).await? {
+        found.damage.extend(Some(row.text(0)?).filter(|line| line != "ok"));
+    }
+    found.dangling = conn.rows("PRAGMA foreign_key_check", params![]).await?.len() as u64;
+    Ok(())
+}
+
+/// Without keys nothing can be opened.
+async fn everything(conn: &mut Conn) -> Result<(u64, u64), EngineError> {
+    let sql = "SELECT (SELECT count(*) FROM run) + (SELECT count(*) FROM memo) + (SELECT count(*) FROM record WHERE secret IS NOT NULL)";
+    let all = conn.row(sql, params![]).await?.map_or(Ok(0), |r| r.count(0))?;
+    Ok((all, all))
+}
