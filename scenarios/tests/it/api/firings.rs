@@ -18,16 +18,16 @@ use testkit::rig;
 const TENANT: &str = "default";
 
 /// A database of the rig's PostgreSQL, dropped at the end.
-struct Database(String);
+pub struct Database(String);
 
 impl Database {
-    fn make(name: &str) -> Self {
+    pub fn make(name: &str) -> Self {
         let made = Self(format!("{name}_{}", std::process::id()));
         psql(&format!("CREATE DATABASE {}", made.0));
         made
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let server = rig::postgres18();
         format!("postgres://{}:{}@{}:{}/{}", server.user, server.password, server.host, server.port, self.0)
     }

@@ -12,6 +12,7 @@ mod document;
 mod firings;
 mod idempotency;
 mod lifecycle;
+mod limits;
 mod notifications;
 mod openapi;
 mod presets;
