@@ -17,7 +17,7 @@ impl Analytics for Store {
         let mut values = params![&period.tenant, period.from.as_microsecond(), period.until.as_microsecond(), period.label];
         let ledgers = marks(values.len() + 1, period.ledgers.len());
         values.extend(period.ledgers.iter().map(|l| Param::from(*l)));
-        let read = self.read(move |conn| {
+        let read = self.read_much(move |conn| {
             Box::pin(async move {
                 let label = if conn.is_postgres() { "labels::json ->> CAST($4 AS TEXT)" } else { "json_extract(labels, '$.' || $4)" };
                 conn.rows(&statement(label, &ledgers), values).await?.iter().map(day_of).collect()

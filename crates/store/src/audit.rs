@@ -32,7 +32,7 @@ impl Audit for Store {
             at + 1,
             at + 2
         );
-        let read = self.read(move |conn| Box::pin(async move { conn.rows(&sql, values).await?.iter().map(row_of).collect() }));
+        let read = self.read_much(move |conn| Box::pin(async move { conn.rows(&sql, values).await?.iter().map(row_of).collect() }));
         read.await.map_err(failed)
     }
 }

@@ -8,6 +8,7 @@
 
 mod analytics;
 mod audit;
+mod embedded;
 mod journal;
 mod keys;
 mod limits;
@@ -111,20 +112,47 @@ impl Store {
         answer
     }
 
-    /// Reads in one consistent view of the database.
+    /// As [`Store::read`], for what may take long: an embedded database reads on a thread that may block.
+    async fn read_much<T, F>(&self, act: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send + 'static,
+    {
+        let pool = self.read.clone();
+        match pool {
+            Pool::Sqlite(_) => blocking(async move { read(&pool, act).await }).await?,
+            Pool::Postgres(_) => read(&pool, act).await,
+        }
+    }
+
+    /// Reads a few rows in one consistent view of the database.
     async fn read<T, F>(&self, act: F) -> Result<T, EngineError>
     where
         F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send,
     {
-        let mut reading = Reading(Some(self.read.take().await?));
-        let Some(conn) = reading.0.as_mut() else { return Err(EngineError::Internal("a connection got lost".to_owned())) };
-        let begin = if conn.is_postgres() { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
-        conn.script(begin).await?;
-        let result = act(conn).await;
-        conn.script("ROLLBACK").await?;
-        drop(reading.0.take());
-        result
+        read(&self.read, act).await
     }
+}
+
+async fn read<T, F>(pool: &Pool, act: F) -> Result<T, EngineError>
+where
+    F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send,
+{
+    let mut reading = Reading(Some(pool.take().await?));
+    let Some(conn) = reading.0.as_mut() else { return Err(EngineError::Internal("a connection got lost".to_owned())) };
+    let begin = if conn.is_postgres() { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
+    conn.script(begin).await?;
+    let result = act(conn).await;
+    conn.script("ROLLBACK").await?;
+    drop(reading.0.take());
+    result
+}
+
+/// Drives `work`, which blocks instead of waiting, on a thread for that.
+async fn blocking<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, EngineError> {
+    let runtime = tokio::runtime::Handle::current();
+    let done = tokio::task::spawn_blocking(move || runtime.block_on(work));
+    done.await.map_err(|e| EngineError::Internal(format!("a thread of the database ended: {e}")))
 }
 
 /// A connection inside a transaction: given back only after its end, thrown away when the reader went away before.

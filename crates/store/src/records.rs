@@ -41,7 +41,7 @@ impl Records for Store {
     async fn count(&self, tenant: &str, kind: &str, filter: &RecordFilter) -> Result<u64, RecordsError> {
         let (wheres, values) = filtered(tenant, kind, filter);
         let sql = format!("SELECT count(*) FROM record WHERE {wheres}");
-        let read = self.read(move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) }));
+        let read = self.read_much(move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) }));
         read.await.map_err(failed)
     }
 
@@ -133,7 +133,7 @@ impl From<EngineError> for Refused {
 }
 
 /// What a sealed secret is bound to, beside its tenant.
-fn place(kind: &str, id: &str) -> String {
+pub(crate) fn place(kind: &str, id: &str) -> String {
     format!("{kind}/{id}")
 }
 

@@ -3,11 +3,13 @@
 //! Words that differ are tokens in the text: `{now}` the clock in microseconds, `{lock}` a row lock, `{skip}` a row lock that
 //! passes over locked rows, `{blob}` and `{identity}` column types. No value ever enters a text.
 
+use crate::embedded;
 use engine::EngineError;
+use rusqlite::types::{FromSql, Value, ValueRef};
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Postgres, Row as _, Sqlite};
-use std::sync::Arc;
+use sqlx::{AssertSqlSafe, Postgres, Row as _};
+use std::borrow::Cow;
 
 /// A value for a placeholder.
 #[derive(Debug, Clone)]
@@ -47,13 +49,13 @@ pub struct Conn {
 }
 
 enum Link {
-    Sqlite(PoolConnection<Sqlite>),
+    Sqlite(embedded::Link),
     Postgres(PoolConnection<Postgres>),
 }
 
-impl From<PoolConnection<Sqlite>> for Conn {
-    fn from(connection: PoolConnection<Sqlite>) -> Self {
-        Self { link: Link::Sqlite(connection), told: false }
+impl From<embedded::Link> for Conn {
+    fn from(link: embedded::Link) -> Self {
+        Self { link: Link::Sqlite(link), told: false }
     }
 }
 
@@ -63,38 +65,56 @@ impl From<PoolConnection<Postgres>> for Conn {
     }
 }
 
-/// The text in the database's own words.
-fn translated(sql: &str, sqlite: bool) -> Arc<str> {
-    if !sql.contains('{') {
-        return sql.into();
+/// The words of SQLite; its numbered placeholders are `?1`, because its `$1` would be a name.
+const SQLITE: [(&str, &str); 6] = [
+    ("{now}", "(CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000)"),
+    ("{lock}", ""),
+    ("{skip}", ""),
+    ("{blob}", "BLOB"),
+    ("{identity}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+    ("$", "?"),
+];
+const POSTGRES: [(&str, &str); 5] = [
+    ("{now}", "((extract(epoch from clock_timestamp()) * 1000000)::bigint)"),
+    ("{lock}", "FOR NO KEY UPDATE"),
+    ("{skip}", "FOR NO KEY UPDATE SKIP LOCKED"),
+    ("{blob}", "BYTEA"),
+    ("{identity}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+];
+
+/// The text in the database's own words. A `$` that no digit follows belongs to the statement.
+fn translated<'a>(sql: &'a str, words: &[(&str, &str)]) -> Cow<'a, str> {
+    let (mut rest, mut text) = (sql, String::new());
+    while let Some(at) = rest.find(['{', '$']) {
+        let (before, here) = rest.split_at(at);
+        let is_name = here.starts_with('$') && !here[1..].starts_with(|c: char| c.is_ascii_digit());
+        let word = words.iter().find(|(token, _)| here.starts_with(token)).filter(|_| !is_name);
+        let (token, meant) = word.copied().unwrap_or((&here[..1], &here[..1]));
+        if text.is_empty() {
+            text.reserve(sql.len() + 64);
+        }
+        text.push_str(before);
+        text.push_str(meant);
+        rest = &here[token.len()..];
     }
-    let [now, lock, skip, blob, identity] = if sqlite {
-        ["(CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000)", "", "", "BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT"]
-    } else {
-        [
-            "((extract(epoch from clock_timestamp()) * 1000000)::bigint)",
-            "FOR NO KEY UPDATE",
-            "FOR NO KEY UPDATE SKIP LOCKED",
-            "BYTEA",
-            "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        ]
-    };
-    let text = sql.replace("{now}", now).replace("{lock}", lock).replace("{skip}", skip);
-    text.replace("{blob}", blob).replace("{identity}", identity).into()
+    if text.is_empty() && rest.len() == sql.len() {
+        return Cow::Borrowed(sql);
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
 }
 
-macro_rules! bound {
-    ($db:ty, $text:expr, $params:expr) => {{
-        let mut query: Query<'_, $db, _> = sqlx::query::<$db>(AssertSqlSafe($text));
-        for param in $params {
-            query = match param {
-                Param::Int(value) => query.bind(value),
-                Param::Text(value) => query.bind(value),
-                Param::Blob(value) => query.bind(value),
-            };
-        }
-        query
-    }};
+/// A statement for PostgreSQL with its values.
+fn bound(sql: &str, params: Vec<Param>) -> Query<'static, Postgres, sqlx::postgres::PgArguments> {
+    let mut query = sqlx::query::<Postgres>(AssertSqlSafe(translated(sql, &POSTGRES).into_owned()));
+    for param in params {
+        query = match param {
+            Param::Int(value) => query.bind(value),
+            Param::Text(value) => query.bind(value),
+            Param::Blob(value) => query.bind(value),
+        };
+    }
+    query
 }
 
 impl Conn {
@@ -104,19 +124,17 @@ impl Conn {
 
     /// Runs a statement; how many rows it touched.
     pub async fn run(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, EngineError> {
-        let done = match &mut self.link {
-            Link::Sqlite(c) => bound!(Sqlite, translated(sql, true), params).execute(&mut **c).await.map(|d| d.rows_affected()),
-            Link::Postgres(c) => bound!(Postgres, translated(sql, false), params).execute(&mut **c).await.map(|d| d.rows_affected()),
-        };
-        done.map_err(failed)
+        match &mut self.link {
+            Link::Sqlite(link) => link.run(&translated(sql, &SQLITE), &params),
+            Link::Postgres(c) => bound(sql, params).execute(&mut **c).await.map(|d| d.rows_affected()).map_err(failed),
+        }
     }
 
     pub async fn rows(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Row>, EngineError> {
-        let rows = match &mut self.link {
-            Link::Sqlite(c) => bound!(Sqlite, translated(sql, true), params).fetch_all(&mut **c).await.map(|r| r.into_iter().map(Row::Sqlite).collect()),
-            Link::Postgres(c) => bound!(Postgres, translated(sql, false), params).fetch_all(&mut **c).await.map(|r| r.into_iter().map(Row::Postgres).collect()),
-        };
-        rows.map_err(failed)
+        match &mut self.link {
+            Link::Sqlite(link) => Ok(link.rows(&translated(sql, &SQLITE), &params)?.into_iter().map(Row::Sqlite).collect()),
+            Link::Postgres(c) => bound(sql, params).fetch_all(&mut **c).await.map(|r| r.into_iter().map(Row::Postgres).collect()).map_err(failed),
+        }
     }
 
     /// The first row, if there is one.
@@ -126,17 +144,19 @@ impl Conn {
 
     /// Statements without values, separated by semicolons: schema and transactions.
     pub async fn script(&mut self, sql: &str) -> Result<(), EngineError> {
-        let done = match &mut self.link {
-            Link::Sqlite(c) => sqlx::raw_sql(AssertSqlSafe(translated(sql, true))).execute(&mut **c).await.map(|_| ()),
-            Link::Postgres(c) => sqlx::raw_sql(AssertSqlSafe(translated(sql, false))).execute(&mut **c).await.map(|_| ()),
-        };
-        done.map_err(failed)
+        match &mut self.link {
+            Link::Sqlite(link) => link.script(&translated(sql, &SQLITE)),
+            Link::Postgres(c) => {
+                let text = translated(sql, &POSTGRES).into_owned();
+                sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut **c).await.map(|_| ()).map_err(failed)
+            }
+        }
     }
 
-    /// Throws the connection away instead of giving it back: nobody knows what state it is in.
+    /// Throws the connection away instead of giving it back: nobody knows what state it is in. An embedded one looks by itself.
     pub fn discard(self) {
         match self.link {
-            Link::Sqlite(c) => drop(c.detach()),
+            Link::Sqlite(link) => drop(link),
             Link::Postgres(c) => drop(c.detach()),
         }
     }
@@ -144,18 +164,22 @@ impl Conn {
 
 /// A row of either database. Columns are read by position.
 pub enum Row {
-    Sqlite(sqlx::sqlite::SqliteRow),
+    Sqlite(Vec<Value>),
     Postgres(sqlx::postgres::PgRow),
+}
+
+fn column<T: FromSql>(row: &[Value], index: usize) -> Result<T, EngineError> {
+    let value = row.get(index).map_or(ValueRef::Null, ValueRef::from);
+    T::column_result(value).map_err(|e| EngineError::Internal(format!("column {index} of a statement of ours holds something else: {e}")))
 }
 
 macro_rules! column {
     ($name:ident, $type:ty) => {
         pub fn $name(&self, index: usize) -> Result<$type, EngineError> {
             match self {
-                Self::Sqlite(row) => row.try_get(index),
-                Self::Postgres(row) => row.try_get(index),
+                Self::Sqlite(row) => column(row, index),
+                Self::Postgres(row) => row.try_get(index).map_err(failed),
             }
-            .map_err(failed)
         }
     };
 }
@@ -171,10 +195,9 @@ impl Row {
     /// A number that is 0 or 1, whatever size the database gives it.
     pub fn flag(&self, index: usize) -> Result<bool, EngineError> {
         match self {
-            Self::Sqlite(row) => row.try_get::<i64, _>(index).map(|n| n != 0),
-            Self::Postgres(row) => row.try_get::<i32, _>(index).map(|n| n != 0),
+            Self::Sqlite(row) => column::<i64>(row, index).map(|n| n != 0),
+            Self::Postgres(row) => row.try_get::<i32, _>(index).map(|n| n != 0).map_err(failed),
         }
-        .map_err(failed)
     }
 
     pub fn count(&self, index: usize) -> Result<u64, EngineError> {
@@ -182,23 +205,16 @@ impl Row {
     }
 }
 
-/// What a database error means to the engine: worth another try later, or a defect.
+/// What an error of PostgreSQL means to the engine: worth another try later, or a defect.
 pub fn failed(error: sqlx::Error) -> EngineError {
     let text = error.to_string();
     let later = match &error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(inner) => inner.code().is_some_and(|code| is_passing(&code)),
+        // Connection, resources, shutdown, conflict, not now.
+        sqlx::Error::Database(inner) => inner.code().is_some_and(|code| ["08", "53", "57", "40", "55"].iter().any(|class| code.starts_with(class))),
         _ => false,
     };
     if later { EngineError::Unavailable(text) } else { EngineError::Internal(format!("the database refused a statement of ours: {text}")) }
-}
-
-/// Codes of both databases that say "not now": busy, locked, read error, full, cannot open; connection, resources, shutdown, conflict.
-fn is_passing(code: &str) -> bool {
-    match code.parse::<u32>() {
-        Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xff, 5 | 6 | 10 | 13 | 14),
-        _ => ["08", "53", "57", "40", "55"].iter().any(|class| code.starts_with(class)),
-    }
 }
 
 /// `$from, $from+1, …`, so many.
@@ -209,4 +225,19 @@ pub fn marks(from: usize, count: usize) -> String {
 /// `($1, $2), ($3, $4), …`: so many rows of so many columns.
 pub fn values(rows: usize, columns: usize) -> String {
     (0..rows).map(|row| format!("({})", marks(row * columns + 1, columns))).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_database_gets_its_own_words() {
+        let sql = "SELECT {now}, '{x}', json_extract(labels, '$.a') FROM t WHERE a = $1 AND b = $12 {lock}";
+        let of_sqlite = translated(sql, &SQLITE);
+        assert!(of_sqlite.contains("unixepoch") && of_sqlite.contains("'{x}', json_extract(labels, '$.a')"), "{of_sqlite}");
+        assert!(of_sqlite.ends_with("WHERE a = ?1 AND b = ?12 "), "{of_sqlite}");
+        assert!(translated(sql, &POSTGRES).ends_with("'$.a') FROM t WHERE a = $1 AND b = $12 FOR NO KEY UPDATE"));
+        assert!(matches!(translated("SELECT 1", &SQLITE), Cow::Borrowed("SELECT 1")));
+    }
 }

@@ -1,17 +1,15 @@
 //! The embedded database: one process, one writer, several readers, every commit synced to the disk.
 
+use crate::embedded;
 use crate::sql::{Conn, params};
 use crate::writer::Pool;
 use engine::EngineError;
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-const READERS: u32 = 4;
+const READERS: usize = 4;
 
 /// The opened database. The lock is held as long as the file lives.
 pub struct Opened {
@@ -30,22 +28,12 @@ pub async fn open(path: &Path) -> Result<Opened, EngineError> {
     let lock = lock(path)?;
     // Made here, so that only its owner may read it; the database's side files take its mode.
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|e| unusable(path, &e.to_string()))?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .foreign_keys(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(10))
-        .pragma("temp_store", "memory");
-    let lasting = SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None).acquire_timeout(Duration::from_secs(20));
-    let write: SqlitePool = lasting.clone().max_connections(1).connect_with(options.clone()).await.map_err(|e| unusable(path, &e.to_string()))?;
-    let mut conn = Conn::from(write.acquire().await.map_err(crate::sql::failed)?);
+    let (write, read) = (embedded::Pool::new(path, 1, false), embedded::Pool::new(path, READERS, true));
+    let mut conn = Conn::from(write.take().await.map_err(|e| unusable(path, &e.to_string()))?);
     crate::schema::upgrade(&mut conn).await?;
     // Nobody else can be at work here: whoever holds a run is gone.
     conn.run("UPDATE run SET owner = NULL, lease_until = NULL WHERE owner IS NOT NULL", params![]).await?;
     drop(conn);
-    let read = lasting.max_connections(READERS).connect_with(options.pragma("query_only", "on")).await.map_err(|e| unusable(path, &e.to_string()))?;
     Ok(Opened { write: Pool::Sqlite(write), read: Pool::Sqlite(read), lock })
 }
 

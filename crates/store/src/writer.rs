@@ -3,9 +3,10 @@
 //! Each write is a job of its own to its caller: it fails alone (savepoint), and is answered only after the commit. SQLite has one writer;
 //! PostgreSQL has several, and every run always meets the same one, so that the writes of a run never wait for each other's row locks.
 
+use crate::embedded;
 use crate::sql::Conn;
 use engine::EngineError;
-use sqlx::{PgPool, SqlitePool};
+use sqlx::PgPool;
 use std::fs::File;
 use std::future::Future;
 use std::pin::Pin;
@@ -71,22 +72,21 @@ impl<T: Send, F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send> Job for Wo
 /// Where writers get their connections.
 #[derive(Clone)]
 pub enum Pool {
-    Sqlite(SqlitePool),
+    Sqlite(embedded::Pool),
     Postgres(PgPool),
 }
 
 impl Pool {
     pub async fn take(&self) -> Result<Conn, EngineError> {
         match self {
-            Self::Sqlite(pool) => pool.acquire().await.map(Conn::from),
-            Self::Postgres(pool) => pool.acquire().await.map(Conn::from),
+            Self::Sqlite(pool) => pool.take().await.map(Conn::from),
+            Self::Postgres(pool) => pool.acquire().await.map(Conn::from).map_err(crate::sql::failed),
         }
-        .map_err(crate::sql::failed)
     }
 
     pub async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite(pool) => pool.close(),
             Self::Postgres(pool) => pool.close().await,
         }
     }
@@ -170,15 +170,30 @@ async fn work(pool: Pool, mut jobs: mpsc::Receiver<Box<dyn Job>>, changed: watch
                 Err(_) => break,
             }
         }
-        let committed = commit(&pool, &mut batch, &changed).await;
+        let (batch, committed) = commit(&pool, batch, &changed).await;
         for job in batch {
             job.answer(clone(&committed));
         }
     }
 }
 
+/// Commits the jobs where that may take its time: an embedded database syncs the disk on the thread that calls it.
+async fn commit(pool: &Pool, mut batch: Vec<Box<dyn Job>>, changed: &watch::Sender<u64>) -> (Vec<Box<dyn Job>>, Result<(), EngineError>) {
+    if let Pool::Postgres(_) = pool {
+        let committed = commit_here(pool, &mut batch, changed).await;
+        return (batch, committed);
+    }
+    let (pool, changed) = (pool.clone(), changed.clone());
+    let done = crate::blocking(async move {
+        let committed = commit_here(&pool, &mut batch, &changed).await;
+        (batch, committed)
+    });
+    // Jobs that went down with their thread tell their callers by being gone.
+    done.await.unwrap_or_else(|error| (Vec::new(), Err(error)))
+}
+
 /// One transaction for all jobs. A job that fails leaves nothing; the others stay.
-async fn commit(pool: &Pool, batch: &mut [Box<dyn Job>], changed: &watch::Sender<u64>) -> Result<(), EngineError> {
+async fn commit_here(pool: &Pool, batch: &mut [Box<dyn Job>], changed: &watch::Sender<u64>) -> Result<(), EngineError> {
     let mut conn = pool.take().await?;
     let done = tokio::time::timeout(PATIENCE, transaction(&mut conn, pool.begin(), batch)).await;
     match done {

@@ -31,13 +31,11 @@ async fn the_audit_log_can_not_be_changed() {
     let store = Store::open("sqlite:", dir.path()).await.unwrap();
     ports::records::Audit::note(&store, ports::records::AuditEntry::default()).await.unwrap();
     store.close().await;
-    let url = format!("sqlite://{}", dir.path().join("migration-assistant.db").display());
-    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let database = rusqlite::Connection::open(dir.path().join("migration-assistant.db")).unwrap();
     for sql in ["UPDATE audit SET actor = 'x'", "DELETE FROM audit"] {
-        let refused = sqlx::query(sql).execute(&pool).await.unwrap_err().to_string();
+        let refused = database.execute(sql, []).unwrap_err().to_string();
         assert!(refused.contains("append-only"), "{sql}: {refused}");
     }
-    pool.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,10 +88,9 @@ async fn a_restart_goes_on_at_once_whatever_the_lease() {
 async fn a_newer_schema_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     Store::open("sqlite:", dir.path()).await.unwrap().close().await;
-    let url = format!("sqlite://{}", dir.path().join("migration-assistant.db").display());
-    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-    sqlx::query("UPDATE schema_version SET version = 99").execute(&pool).await.unwrap();
-    pool.close().await;
+    let database = rusqlite::Connection::open(dir.path().join("migration-assistant.db")).unwrap();
+    database.execute("UPDATE schema_version SET version = 99", []).unwrap();
+    drop(database);
     let refused = Store::open("sqlite:", dir.path()).await.err().unwrap().to_string();
     assert!(refused.contains("schema version 99") && refused.contains("newer program"), "{refused}");
 }
