@@ -1,4 +1,5 @@
 //! Both stores against the suites, and what is peculiar to each.
 
+mod maintenance;
 mod postgres;
 mod sqlite;

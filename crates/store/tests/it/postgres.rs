@@ -11,14 +11,14 @@ use store::Store;
 use testkit::rig;
 
 /// A database of its own, removed at the end.
-struct Database {
+pub struct Database {
     admin: PgPool,
     name: String,
-    url: String,
+    pub url: String,
 }
 
 impl Database {
-    async fn make() -> Self {
+    pub async fn make() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let server = rig::postgres15();
         let options = PgConnectOptions::new().host(&server.host).port(server.port).username(&server.user).password(&server.password).database("postgres");
@@ -29,7 +29,7 @@ impl Database {
         Self { admin, name, url }
     }
 
-    async fn remove(self) {
+    pub async fn remove(self) {
         sqlx::query(AssertSqlSafe(format!("DROP DATABASE {} WITH (FORCE)", self.name))).execute(&self.admin).await.expect("the database goes");
     }
 }
