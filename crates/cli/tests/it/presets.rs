@@ -51,7 +51,7 @@ fn a_migration_from_a_preset_takes_its_secrets_from_the_environment() {
     assert!(!(made.stdout + &made.stderr).contains("canary"));
     let wrong = run(dir.path(), &["presets", "create-migration", "wordpress-mysql", "--set", "source.hots=x", "--set", "destination.bucket=new-site"]);
     assert_eq!(wrong.code, 2);
-    assert!(wrong.stderr.contains("source.hots: is not a known field here; did you mean 'host'?"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("source.hots: is not a known field here"), "{}", wrong.stderr);
 }
 
 #[test]

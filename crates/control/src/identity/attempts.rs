@@ -1,6 +1,7 @@
 //! Failed log-ins are answered ever more slowly: per user and address, per user, and per address.
 //!
-//! Kept in memory: a restart forgives, and each server counts for itself.
+//! Kept in memory: a restart forgives, and each server counts for itself. Only one user from one address waits long: others could otherwise
+//! lock somebody out, or everybody who comes through the same proxy.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +12,8 @@ const FREE_PAIR: u32 = 5;
 const FREE_USER: u32 = 20;
 const FREE_ADDRESS: u32 = 50;
 const LONGEST: Duration = Duration::from_mins(15);
+const LONGEST_USER: Duration = Duration::from_secs(30);
+const LONGEST_ADDRESS: Duration = Duration::from_secs(10);
 /// After so long without a failure all is forgotten.
 const FORGET: Duration = Duration::from_mins(30);
 /// More names than this are not remembered; the oldest go first.
@@ -32,7 +35,7 @@ impl Attempts {
     /// How long this user must wait before the next attempt from that address; `None`: go ahead.
     pub fn wait(&self, user: &str, address: &str, now: Instant) -> Option<Duration> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = places(user, address).iter().filter_map(|(place, _)| counts.get(place)).map(|c| c.until).max()?;
+        let until = places(user, address).iter().filter_map(|(place, ..)| counts.get(place)).map(|c| c.until).max()?;
         until.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
 
@@ -45,7 +48,7 @@ impl Attempts {
             let oldest = counts.iter().min_by_key(|(_, c)| c.last).map(|(place, _)| place.clone());
             oldest.and_then(|place| counts.remove(&place));
         }
-        for (place, free) in places(user, address) {
+        for (place, free, longest) in places(user, address) {
             let count = counts.entry(place).or_insert(Count { failures: 0, last: now, until: now });
             if now.duration_since(count.last) >= FORGET {
                 count.failures = 0;
@@ -53,7 +56,7 @@ impl Attempts {
             count.failures += 1;
             count.last = now;
             if let Some(over) = count.failures.checked_sub(free) {
-                count.until = now + Duration::from_secs(1 << over.min(10)).min(LONGEST);
+                count.until = now + Duration::from_secs(1 << over.min(10)).min(longest);
             }
         }
     }
@@ -61,15 +64,20 @@ impl Attempts {
     /// The right password forgives this user's slips from that address. Those of the address stay: others may be tried from there.
     pub fn succeeded(&self, user: &str, address: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        for (place, _) in &places(user, address)[..2] {
+        for (place, ..) in &places(user, address)[..2] {
             counts.remove(place);
         }
     }
 }
 
-fn places(user: &str, address: &str) -> [(String, u32); 3] {
-    let user = user.to_lowercase();
-    [(format!("both {address} {user}"), FREE_PAIR), (format!("user {user}"), FREE_USER), (format!("from {address}"), FREE_ADDRESS)]
+fn places(user: &str, address: &str) -> [(String, u32, Duration); 3] {
+    // No user has a longer name; what is tried may be anything.
+    let user = user.chars().take(128).collect::<String>().to_lowercase();
+    [
+        (format!("both {address} {user}"), FREE_PAIR, LONGEST),
+        (format!("user {user}"), FREE_USER, LONGEST_USER),
+        (format!("from {address}"), FREE_ADDRESS, LONGEST_ADDRESS),
+    ]
 }
 
 #[cfg(test)]
@@ -109,6 +117,6 @@ mod tests {
             attempts.failed("ann", &format!("address{n}"), now);
         }
         assert!(attempts.wait("ann", "elsewhere", now).is_some());
-        assert!(attempts.wait("ann", "elsewhere", now + LONGEST).is_none());
+        assert!(attempts.wait("ann", "elsewhere", now + LONGEST_USER).is_none());
     }
 }
