@@ -81,7 +81,10 @@ fn deliveries() -> Vec<Endpoint> {
     vec![
         paged(statuses(Endpoint::get("/webhooks/{webhook_id}/deliveries", "list_deliveries", |call| Box::pin(list_deliveries(call)))))
             .tag(TAG)
-            .says("List deliveries", "Newest first. The dead ones have failed as often as the retry policy allows; they stay for 90 days and can be redelivered.")
+            .says(
+                "List deliveries",
+                "Newest first. The dead ones have failed as often as the retry policy allows; they stay for 90 days and can be redelivered.",
+            )
             .answers_list("DeliveryView", "The deliveries")
             .fails(Code::NotFound, "No such webhook"),
         Endpoint::get("/webhooks/{webhook_id}/deliveries/{delivery_id}", "get_delivery", |call| Box::pin(get_delivery(call)))

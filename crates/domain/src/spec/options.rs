@@ -184,14 +184,15 @@ impl Notifications {
 }
 
 fn read_email(mut e: Fields<'_>, p: &mut Problems) -> Vec<String> {
-    let enabled = e.flag("enabled", true, p);
+    let (asked, enabled) = (e.has("enabled"), e.flag("enabled", true, p));
     let recipients = e.texts("recipients", p);
     for (i, r) in recipients.iter().enumerate() {
         if !r.contains('@') || r.contains(|c: char| c.is_whitespace() || c.is_control()) {
             p.note(e.path(&format!("recipients[{i}]")), format!("'{}' is not an e-mail address", r.escape_default()));
         }
     }
-    if enabled && recipients.is_empty() {
+    // An empty object asks for nothing.
+    if asked && enabled && recipients.is_empty() {
         p.note(e.path("recipients"), "must name at least one e-mail address");
     }
     e.done(p);
@@ -199,16 +200,16 @@ fn read_email(mut e: Fields<'_>, p: &mut Problems) -> Vec<String> {
 }
 
 fn read_webhook(mut w: Fields<'_>, p: &mut Problems) -> Option<OwnWebhook> {
-    let enabled = w.flag("enabled", true, p);
-    let url = read_url(&mut w, "url", enabled, p);
+    let (asked, enabled) = (w.has("enabled"), w.flag("enabled", true, p));
+    let url = read_url(&mut w, "url", asked && enabled, p);
     let secret = w.text("secret", p).map(Secret::new);
     w.done(p);
     url.filter(|_| enabled).map(|url| OwnWebhook { url, secret })
 }
 
 fn read_slack(mut s: Fields<'_>, p: &mut Problems) -> Option<Secret> {
-    let enabled = s.flag("enabled", true, p);
-    let url = read_url(&mut s, "webhook_url", enabled, p);
+    let (asked, enabled) = (s.has("enabled"), s.flag("enabled", true, p));
+    let url = read_url(&mut s, "webhook_url", asked && enabled, p);
     s.done(p);
     url.filter(|_| enabled).map(Secret::new)
 }

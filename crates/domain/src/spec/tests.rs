@@ -52,7 +52,7 @@ fn whom_to_tell() {
     assert_eq!((told.on_completion, told.on_failure, told.recipients.len()), (false, true, 0));
     assert_eq!(told.webhook.unwrap().url, "https://hook.example/");
     assert_eq!(told.slack.unwrap().expose(), "https://chat.example/T/B/X");
-    let problems = with(json!({"email": {}, "webhook": {}, "slack": {"webhook_url": "chat.example"}, "sms": {}})).unwrap_err();
+    let problems = with(json!({"email": {"enabled": true}, "webhook": {"enabled": true}, "slack": {"webhook_url": "chat.example"}, "sms": {}})).unwrap_err();
     let fields: Vec<_> = problems.0.iter().map(|p| p.field.as_str()).collect();
     assert_eq!(fields, ["notifications.email.recipients", "notifications.webhook.url", "notifications.slack.webhook_url", "notifications.sms"]);
     let shown = redact(&json!({"slack": {"webhook_url": "https://chat.example/T/B/X"}, "webhook": {"secret": "whsec_x"}})).to_string();
