@@ -76,7 +76,7 @@ impl Filter {
         if !is_date {
             return Some(at);
         }
-        at.checked_add(jiff::Span::new().hours(24).microseconds(-1)).ok()
+        at.checked_add(std::time::Duration::from_micros(24 * 3_600_000_000 - 1)).ok()
     }
 
     /// A parameter that is good by itself, but not beside the others.
