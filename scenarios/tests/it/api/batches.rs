@@ -134,6 +134,9 @@ async fn the_limit_holds_and_waves_follow_one_another() {
     let done = driven.shows(&id, "completed").await;
     assert_timestamp(&done["ended_at"]);
     assert_eq!(done["counts"]["completed"], 4);
+    let audited = driven.bench.get("/audit?action=start_migration").await.json;
+    let starts: Vec<_> = audited.as_array().expect("a list").iter().map(|e| (&e["actor"], &e["result"], &e["details"]["batch_id"])).collect();
+    assert_eq!(starts, vec![(&json!("system"), &json!("done"), &json!(id)); 4], "each start has its entry in the audit log");
     let again = driven.ask(&id, "cancel").await;
     assert_eq!((again.status, again.code(), &again.json["error"]["details"]["current_status"]), (StatusCode::CONFLICT, "INVALID_STATE", &json!("completed")));
     let gone = driven.bench.call(Method::DELETE, &format!("/batches/{id}"), None).await;
