@@ -4,7 +4,7 @@
 //! Between the page and its answer nothing is stored: the request travels in the page as a signed ticket, bound to the browser by a cookie.
 
 use super::clients::Client;
-use super::grants::{Grant, Origin, Refusal, entry, limit_for, missing};
+use super::grants::{Grant, Origin, Refusal, entry, limit_for, missing, session_tenant};
 use super::scopes::{self, Scopes};
 use super::sessions::{RecordsOrOurs, Session, Tokens};
 use super::signing::ISSUER;
@@ -112,7 +112,7 @@ impl Control {
         let (client, redirect) = self.client_and_address(&asked).await?;
         let named = asked.redirect_uri.is_some();
         let ticket = match checked(&asked, &client) {
-            Ok((scope, challenge)) => self.authorization_ticket(client.id.clone(), redirect, named, scope, asked.state, challenge),
+            Ok((scope, challenge)) => new_ticket(client.id.clone(), redirect, named, scope, asked.state, challenge),
             Err(word) => return Ok(Next::Back(back(&redirect, &[("error", word.0), ("error_description", word.1)], asked.state.as_deref())?)),
         };
         Ok(Next::Page(Box::new(self.authorization_page(&client, ticket, None)?)))
@@ -143,7 +143,7 @@ impl Control {
         match given {
             Ok(code) => Ok(Next::Back(back(&ticket.redirect, &[("code", &code)], ticket.state.as_deref())?)),
             Err(refusal) if matches!(refusal.error.kind, Kind::Unauthenticated | Kind::NotFound | Kind::TooMany) => {
-                let again = self.authorization_ticket(ticket.client, ticket.redirect, ticket.named, ticket.scope, ticket.state, ticket.challenge);
+                let again = new_ticket(ticket.client, ticket.redirect, ticket.named, ticket.scope, ticket.state, ticket.challenge);
                 Ok(Next::Page(Box::new(self.authorization_page(&client, again, Some(refusal.error.message))?)))
             }
             Err(refusal) => Err(refusal.error),
@@ -159,7 +159,7 @@ impl Control {
         origin: &Origin,
     ) -> Result<String, Refusal> {
         let user = self.log_in(username, password, origin).await?;
-        self.session_tenant(&user, None, Some(client))?;
+        session_tenant(&user, None, Some(client))?;
         let code = format!("{PREFIX}{}", random(32));
         let now = Timestamp::now();
         let new = StoredCode {
@@ -198,7 +198,7 @@ impl Control {
             return Err(refused());
         }
         let user = self.user_record(&code.user).await?.filter(|u| !u.body.disabled).ok_or_else(refused)?;
-        let tenant = self.session_tenant(&user, None, Some(client))?;
+        let tenant = session_tenant(&user, None, Some(client))?;
         let session = Session { user: user.id.clone(), client: Some(client.id.clone()), tenant, limit: limit_for(Some(client), code.scope.clone()) };
         let id = new_id();
         code.session = Some(id.clone());
@@ -224,31 +224,6 @@ impl Control {
         Ok((client, redirect))
     }
 
-    fn authorization_ticket(
-        &self,
-        client: String,
-        redirect: String,
-        named: bool,
-        scope: Option<Scopes>,
-        state: Option<String>,
-        challenge: Option<String>,
-    ) -> Ticket {
-        let now = Timestamp::now();
-        Ticket {
-            iss: ISSUER.to_owned(),
-            aud: TICKET.to_owned(),
-            nbf: now.as_second(),
-            exp: (now + TICKET_LIFE).as_second(),
-            client,
-            redirect,
-            named,
-            scope,
-            state,
-            challenge,
-            binding: String::new(),
-        }
-    }
-
     fn authorization_page(&self, client: &Client, mut ticket: Ticket, problem: Option<String>) -> Result<Page, Error> {
         let binding = random(24);
         ticket.binding = digest(&binding);
@@ -264,8 +239,28 @@ impl Control {
     }
 }
 
+fn new_ticket(client: String, redirect: String, named: bool, scope: Option<Scopes>, state: Option<String>, challenge: Option<String>) -> Ticket {
+    let now = Timestamp::now();
+    Ticket {
+        iss: ISSUER.to_owned(),
+        aud: TICKET.to_owned(),
+        nbf: now.as_second(),
+        exp: (now + TICKET_LIFE).as_second(),
+        client,
+        redirect,
+        named,
+        scope,
+        state,
+        challenge,
+        binding: String::new(),
+    }
+}
+
+/// What was asked for, once it is in order: scope and challenge.
+type Checked = (Option<Scopes>, Option<String>);
+
 /// Scope and challenge, or OAuth's word for what is wrong.
-fn checked(asked: &Asked, client: &Client) -> Result<(Option<Scopes>, Option<String>), (&'static str, &'static str)> {
+fn checked(asked: &Asked, client: &Client) -> Result<Checked, (&'static str, &'static str)> {
     if asked.response_type.as_deref() != Some("code") {
         return Err(("unsupported_response_type", "response_type must be code"));
     }

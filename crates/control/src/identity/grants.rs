@@ -167,7 +167,7 @@ impl Control {
         let limit = grant.scope.as_deref().map(|text| scopes::parse(text).ok_or_else(Refusal::scope)).transpose()?;
         let work = async {
             let user = self.log_in(username, password, origin).await?;
-            let tenant = self.session_tenant(&user, grant.tenant.as_deref(), client)?;
+            let tenant = session_tenant(&user, grant.tenant.as_deref(), client)?;
             let session = Session { user: user.id.clone(), client: client.map(|c| c.id.clone()), tenant, limit: limit_for(client, limit) };
             Ok(self.open_session(&user, session, None, Vec::new()).await?)
         };
@@ -207,17 +207,6 @@ impl Control {
         }
     }
 
-    /// The tenant that a new session works in.
-    pub(super) fn session_tenant(&self, user: &User, asked: Option<&str>, client: Option<&Client>) -> Result<Option<String>, Error> {
-        let wanted = client.map(|c| c.tenant.as_str()).or(asked);
-        match wanted {
-            Some(tenant) if user.body.tenants.contains_key(tenant) => Ok(Some(tenant.to_owned())),
-            Some(tenant) => Err(Error::tenant_not_found(tenant)),
-            None if user.body.tenants.contains_key(DEFAULT_TENANT) => Ok(Some(DEFAULT_TENANT.to_owned())),
-            None => Ok(user.body.tenants.keys().next().cloned()),
-        }
-    }
-
     /// The client that the request names, once it has proved itself.
     async fn proved_client(&self, grant: &Grant) -> Result<Option<Client>, Refusal> {
         let Some((id, secret)) = &grant.client else { return Ok(None) };
@@ -233,6 +222,17 @@ impl Control {
             self.note_attempt(AuditEntry { result: word.to_owned(), ..entry }).await;
         }
         result
+    }
+}
+
+/// The tenant that a new session works in.
+pub(super) fn session_tenant(user: &User, asked: Option<&str>, client: Option<&Client>) -> Result<Option<String>, Error> {
+    let wanted = client.map(|c| c.tenant.as_str()).or(asked);
+    match wanted {
+        Some(tenant) if user.body.tenants.contains_key(tenant) => Ok(Some(tenant.to_owned())),
+        Some(tenant) => Err(Error::tenant_not_found(tenant)),
+        None if user.body.tenants.contains_key(DEFAULT_TENANT) => Ok(Some(DEFAULT_TENANT.to_owned())),
+        None => Ok(user.body.tenants.keys().next().cloned()),
     }
 }
 

@@ -132,6 +132,7 @@ impl JwtVerifier for Public {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that the crate asks for")]
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> JwtResult<Box<dyn JwtSigner>> {
     match (algorithm, key.family()) {
         (Algorithm::HS256, AlgorithmFamily::Hmac) => Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())))),
@@ -139,6 +140,7 @@ fn signer(algorithm: &Algorithm, key: &EncodingKey) -> JwtResult<Box<dyn JwtSign
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that the crate asks for")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> JwtResult<Box<dyn JwtVerifier>> {
     match (algorithm, key.family(), key.kind()) {
         (Algorithm::HS256, AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret)) => Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret)))),

@@ -95,7 +95,9 @@ impl Control {
             tenants.retain(|tenant, _| Some(tenant) == session.tenant.as_ref());
         }
         if let Some(limit) = &session.limit {
-            tenants.values_mut().for_each(|has| *has = narrowed(has, limit));
+            for has in tenants.values_mut() {
+                *has = narrowed(has, limit);
+            }
         }
         Ok(Some(Standing { user: session.user, name: user.body.username, proof: Proof::Token, tenants, tenant: session.tenant }))
     }

@@ -4,7 +4,11 @@ use super::bench::{Answer, Bench, body};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use control::identity::Settings;
+use engine::journal::Level;
+use futures::StreamExt;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use zeroize::Zeroizing;
 
 pub const PASSWORD: &str = "correct horse battery";
@@ -296,4 +300,34 @@ async fn nothing_secret_is_stored_in_plain_words() {
     {
         assert!(!stored.windows(secret.len()).any(|w| w == secret.as_bytes()), "{secret} can be read in the store");
     }
+}
+
+/// Browsers can send no headers with a WebSocket; whoever may no longer look is let go.
+#[tokio::test]
+async fn a_web_socket_asks_who_is_there_and_asks_again() {
+    let guarded = Guarded::new().await;
+    let id = guarded.user("ann", "default", &["migrations:read"]).await;
+    let ann = guarded.log_in("ann").await;
+    let run = guarded.as_admin(Method::POST, "/migrations/", Some(&body())).await.json["session_id"].as_str().expect("an id").to_owned();
+    let started = guarded.as_admin(Method::POST, &format!("/migrations/{run}/start?skip_validation=true"), None).await;
+    assert_eq!(started.status, StatusCode::OK, "{}", started.text);
+    let hands = guarded.bench.take_up().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let router = guarded.bench.router.clone();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let open = |query: String| tokio_tungstenite::connect_async(format!("ws://{address}/ws/migrations/{run}{query}"));
+    for query in ["", "?access_token=x", "?access_token="] {
+        match open(query.to_owned()).await {
+            Err(Error::Http(answer)) => assert_eq!(answer.status(), 401, "{query}"),
+            other => panic!("{query}: {:?}", other.map(|_| "it opened")),
+        }
+    }
+    let (mut socket, _) = open(format!("?access_token={ann}")).await.expect("it opens");
+    let first = socket.next().await.expect("a message").expect("a message");
+    assert!(first.to_text().expect("text").contains("\"running\""), "{first}");
+    guarded.as_admin(Method::PATCH, &format!("/auth/users/{id}"), Some(&json!({"disabled": true}))).await;
+    hands.log(Level::Info, "a line that is none of her business", Value::Null).await;
+    let next = tokio::time::timeout(Duration::from_secs(20), socket.next()).await.expect("in time").expect("a message").expect("a message");
+    assert!(matches!(&next, Message::Close(Some(frame)) if u16::from(frame.code) == 1008), "{next:?}");
 }

@@ -3,7 +3,7 @@
 //! The provider says who somebody is; what that user may do is ours. The first log-in of somebody unknown makes a user when the
 //! administrator of this installation has said in which tenant and with which scopes; afterwards issuer and subject are the link.
 
-use super::grants::{Origin, Refusal, entry};
+use super::grants::{Origin, Refusal, entry, session_tenant};
 use super::scopes::Scopes;
 use super::sessions::{Session, Tokens};
 use super::users::{Body, User};
@@ -264,7 +264,7 @@ impl Control {
             None => Some(self.newcomer(provider, &claims, &link).await?),
         };
         let user = user.filter(|u| !u.body.disabled).ok_or_else(|| Refusal::grant("Your user here was disabled or deleted; ask an administrator"))?;
-        let tenant = self.session_tenant(&user, None, None)?;
+        let tenant = session_tenant(&user, None, None)?;
         let session = Session { user: user.id.clone(), client: None, tenant, limit: None };
         Ok(self.open_session(&user, session, None, Vec::new()).await?)
     }
