@@ -147,6 +147,7 @@ fn errors(endpoint: &Endpoint) -> Vec<(StatusCode, Vec<Case>)> {
     all.push((StatusCode::BAD_REQUEST, (Code::InvalidParameters.word(), "Unknown or bad query parameters, all named".to_owned())));
     if endpoint.body != Body::None {
         all.push((StatusCode::BAD_REQUEST, ("MALFORMED_JSON", "The body is not JSON; `details` has line and column".to_owned())));
+        all.push((StatusCode::REQUEST_TIMEOUT, ("REQUEST_TIMEOUT", "The body took longer than a minute to arrive".to_owned())));
         all.push((StatusCode::PAYLOAD_TOO_LARGE, ("PAYLOAD_TOO_LARGE", "The body is larger than 1 MiB".to_owned())));
         all.push((StatusCode::UNSUPPORTED_MEDIA_TYPE, ("UNSUPPORTED_MEDIA_TYPE", "The body is not declared as JSON".to_owned())));
     }

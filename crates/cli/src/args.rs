@@ -6,8 +6,8 @@ mod presets;
 pub use db::{Db, DbCommand, RotateKey};
 pub use presets::{ExportPresets, ImportPresets, PresetMigration, Presets};
 
-use crate::telling::Telling;
 use crate::auth::Auth;
+use crate::telling::Telling;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -95,6 +95,12 @@ pub struct Serve {
     /// Keep the journal there instead of in the data directory: postgres://user@host/database, or sqlite:/path
     #[arg(long, value_name = "URL", env = "MIGRATION_ASSISTANT_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// Requests that one caller may send in a second; twice as many may come at once
+    #[arg(long, default_value = "10000/s", value_name = "N/s", value_parser = rate)]
+    pub rate_limit: control::limits::Rate,
+    /// Connections at once; more wait until one ends
+    #[arg(long, default_value_t = 4096, value_name = "N", value_parser = connections)]
+    pub max_connections: usize,
     /// Local directory that migrations may read and write (repeatable; none by default)
     #[arg(long, value_name = "DIR")]
     pub local_root: Vec<PathBuf>,
@@ -267,4 +273,12 @@ pub struct Resume {
 pub struct One {
     /// Migration
     pub id: String,
+}
+
+fn rate(text: &str) -> Result<control::limits::Rate, String> {
+    control::limits::Rate::parse(text).ok_or_else(|| "must be requests a second from 1/s to 1000000/s, such as 200/s".to_owned())
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (1..=1_000_000).contains(n)).ok_or_else(|| "must be from 1 to 1000000".to_owned())
 }

@@ -15,6 +15,7 @@ mod connectors;
 mod door;
 mod failure;
 mod follow;
+mod listening;
 mod oidc;
 mod output;
 mod plane;

@@ -21,6 +21,8 @@ pub struct Setup {
     pub local_roots: Option<Vec<PathBuf>>,
     /// How webhooks and e-mail reach the outside.
     pub telling: Telling,
+    /// Requests of one caller. `None`: as many as it likes.
+    pub request_rate: Option<control::limits::Rate>,
 }
 
 /// An open control plane. Its workers, if any, stop with [`Plane::close`].
@@ -63,6 +65,7 @@ impl Plane {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker_alive: Arc::new(move || asked.load(Ordering::Relaxed)),
             courier: setup.telling.courier()?,
+            request_rate: setup.request_rate,
             ..control::Options::new(setup.data_dir)
         };
         let control = control::Control::new(engine::Engine::new(store.clone(), plans.clone()), store.clone(), settings, options);

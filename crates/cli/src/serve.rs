@@ -30,6 +30,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
         database_url: serve.database_url.clone(),
         local_roots: Some(local_roots(serve)?),
         telling: serve.telling.clone(),
+        request_rate: Some(serve.rate_limit),
     };
     let shown = setup.data_dir.clone();
     let mut plane = Plane::open(setup).await?;
@@ -45,10 +46,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     greet(output, serve, address, &shown, setup_token.as_deref());
 
     let stop = CancellationToken::new();
-    let asked = stop.clone();
-    let server = axum::serve(listener, plane.router.clone().into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async move { asked.cancelled().await });
-    let server = tokio::spawn(server.into_future());
+    let server = tokio::spawn(crate::listening::answer(listener, plane.router.clone(), serve.max_connections, stop.clone()));
     let mut signals = Signals::new()?;
     signals.next().await;
     output.note("Stopping: migrations in progress will go on with the next start. Press Ctrl-C again to leave at once.");
@@ -63,7 +61,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     };
     let left = tokio::select! {
         ended = tidy => {
-            if let Ok(Ok(Err(error))) = ended {
+            if let Ok(Err(error)) = ended {
                 return Err(Failure::new(Exit::Failed, "SERVER", format!("The server ended badly: {error}")));
             }
             Ok(Exit::Ok)

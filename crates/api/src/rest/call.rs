@@ -11,9 +11,12 @@ use control::identity::Origin;
 use control::{Caller, Control, Error, Filter};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The largest body that is read.
 const BODY_LIMIT: usize = 1 << 20;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// A request, decoded.
 pub(crate) struct Call {
@@ -134,7 +137,8 @@ async fn read_bytes(headers: &HeaderMap, body: axum::body::Body) -> Result<axum:
     if declared.is_some_and(|length| length > BODY_LIMIT) {
         return Err(too_large());
     }
-    to_bytes(body, BODY_LIMIT).await.map_err(|error| {
+    let read = tokio::time::timeout(BODY_TIME, to_bytes(body, BODY_LIMIT)).await.map_err(|_| too_slow())?;
+    read.map_err(|error| {
         let limit = std::error::Error::source(&error).is_some_and(|e| e.is::<http_body_util::LengthLimitError>());
         if limit { too_large() } else { malformed("The body ended before it was complete", 0, 0) }
     })
@@ -165,6 +169,10 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
 fn too_large() -> Failure {
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", format!("The body is larger than {}", domain::units::size(BODY_LIMIT as u64)))
         .details(json!({"limit_bytes": BODY_LIMIT}))
+}
+
+fn too_slow() -> Failure {
+    Failure::new(StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", format!("The body did not arrive within {} s; send it again at once", BODY_TIME.as_secs()))
 }
 
 fn malformed(message: &str, line: usize, column: usize) -> Failure {

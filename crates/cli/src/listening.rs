@@ -1,0 +1,78 @@
+//! Connections to the server: how many at once, how slow a client may be, and how they end.
+//!
+//! A client that is slow with its headers, or idle, loses its connection; slow bodies are the API's affair. Beyond the limit nobody is refused: new
+//! connections wait in the system's queue until one ends.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// How long a client may take for the headers of a request, and how long a connection may be idle.
+const HEADERS: Duration = Duration::from_secs(30);
+/// Headers of one request.
+const MOST_HEADERS: usize = 100;
+/// Room for the headers of one request, in bytes.
+const HEADER_ROOM: usize = 64 * 1024;
+/// When the system has no room for another connection, it is asked again after a while.
+const NO_ROOM: Duration = Duration::from_millis(200);
+
+/// Answers connections until `stop`, then lets open requests end. At most `most` connections at once.
+pub async fn answer(listener: TcpListener, router: Router, most: usize, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(most));
+    let (open, builder) = (GracefulShutdown::new(), patience());
+    loop {
+        let next = async {
+            let place = room.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // Answers are small; a delay for the sake of fuller packets only costs.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "a connection stays with delays");
+                }
+                let known = move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(ConnectInfo(peer));
+                    request.map(Body::new)
+                };
+                let service = TowerToHyperService::new(router.clone().map_request(known));
+                let connection = open.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%peer, %error, "a connection ended badly");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken; the next one is tried in a moment");
+                tokio::time::sleep(NO_ROOM).await;
+            }
+        }
+    }
+    drop(listener);
+    open.shutdown().await;
+}
+
+/// HTTP/1, as browsers and scripts speak it without TLS.
+fn patience() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_headers(MOST_HEADERS).max_buf_size(HEADER_ROOM);
+    builder
+}
