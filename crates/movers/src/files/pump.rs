@@ -1,11 +1,16 @@
 //! The loop that takes pending chunks from the ledger, keeps a bounded number of files and parts in flight, and records results
 //! only after the destination confirmed them. It owns every task it spawns and ends them when it ends.
 
+mod clerk;
+mod uploads;
+
 use super::item::{Item, Large, Outcome, Results, Sent, Spec, What, decode, encode};
 use super::lane::Lane;
-use super::records::just_before;
-use super::sides::Fault;
 use super::told::{Teller, Told};
+use clerk::{Clerk, FLUSH_EVERY, Turn, Written};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use ports::ledger::{Chunk, ChunkDone};
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
@@ -16,14 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uploads::{Begun, Placing, Upload};
 
-/// Results are recorded together, at the first of these two.
-const FLUSH_EVERY: Duration = Duration::from_millis(100);
-const FLUSH_CHUNKS: usize = 64;
-/// Chunks read from the ledger at a time.
-const PAGE: usize = 32;
+/// Parts that may wait for their uploads to begin.
+const PARKED: usize = 64;
 
 enum Job {
     File { seq: u64, place: usize, item: Box<Item> },
@@ -51,35 +53,24 @@ impl Open {
     }
 }
 
-/// A large file whose parts are in flight.
-#[derive(Default)]
-struct Upload {
-    id: Option<String>,
-    /// The file changed or the upload is gone: no more parts, the file is sent whole in the end.
-    spoiled: bool,
-    unfinished: usize,
-    place: Option<Job>,
-}
-
 pub(super) struct Pump<'a> {
     lane: Arc<Lane>,
     told: UnboundedReceiver<Told>,
     parallel: usize,
-    ledger: &'a dyn Ledger,
     observer: &'a dyn Observer,
     stop: &'a CancellationToken,
     component: &'static str,
     teller: Teller<'a>,
+    clerk: Clerk<'a>,
     jobs: VecDeque<Job>,
-    after: Option<u64>,
-    exhausted: bool,
     open: HashMap<u64, Open>,
     uploads: BTreeMap<u64, Upload>,
+    to_begin: VecDeque<Box<Large>>,
+    beginning: FuturesUnordered<BoxFuture<'a, Result<Begun>>>,
+    /// Parts that wait for an upload to begin.
+    parked: usize,
+    placing: VecDeque<Placing>,
     tasks: JoinSet<Result<Answer>>,
-    ready: Vec<ChunkDone>,
-    /// Memos of uploads that are in place, to be removed once that is recorded.
-    finished_uploads: Vec<u64>,
-    flushed: Instant,
 }
 
 impl<'a> Pump<'a> {
@@ -97,71 +88,84 @@ impl<'a> Pump<'a> {
             lane,
             told,
             parallel,
-            ledger,
             observer,
             stop,
             component,
             teller,
+            clerk: Clerk::new(ledger),
             jobs: VecDeque::new(),
-            after: None,
-            exhausted: false,
             open: HashMap::new(),
             uploads: BTreeMap::new(),
+            to_begin: VecDeque::new(),
+            beginning: FuturesUnordered::new(),
+            parked: 0,
+            placing: VecDeque::new(),
             tasks: JoinSet::new(),
-            ready: Vec::new(),
-            finished_uploads: Vec::new(),
-            flushed: Instant::now(),
         }
     }
 
     /// Does all pending chunks of `range`. Gives the channel back.
     pub(super) async fn run(mut self, range: Range<u64>) -> Result<UnboundedReceiver<Told>> {
-        let totals = self.ledger.totals().await?;
+        let totals = self.clerk.ledger.totals().await?;
         self.teller.total = totals.bytes + totals.items;
         self.teller.done = totals.bytes_done + totals.items_done;
-        self.after = just_before(range.start);
-        let result = self.drive(&range).await;
+        self.clerk.cover(range);
+        let result = self.drive().await;
         if result.is_err() {
             self.tasks.abort_all();
             let ended = async { while self.tasks.join_next().await.is_some() {} };
             let _ = tokio::time::timeout(Duration::from_millis(300), ended).await;
             // What is confirmed need not be sent again; after a lost lease this is refused, rightly.
-            let _ = tokio::time::timeout(Duration::from_millis(300), self.flush()).await;
+            let _ = tokio::time::timeout(Duration::from_millis(300), self.clerk.flush()).await;
         }
         self.carry_over();
         result.map(|()| self.told)
     }
 
-    async fn drive(&mut self, range: &Range<u64>) -> Result<()> {
+    async fn drive(&mut self) -> Result<()> {
         loop {
             if self.stop.is_cancelled() {
                 return Err(ConnectorError::stopped("copy files to", self.lane.target.location()));
             }
-            while self.tasks.len() < self.parallel {
-                let Some(job) = self.next_job(range).await? else { break };
-                let (stop, target) = (self.stop, self.lane.target.location());
-                super::or_stop(stop, "copy files to", target, self.launch(job)).await?;
+            self.launch().await?;
+            if self.jobs.len() < self.parallel {
+                self.clerk.read_ahead();
             }
-            if self.tasks.is_empty() && self.jobs.is_empty() {
+            self.clerk.write_when_due(!self.placing.is_empty());
+            if self.is_through() {
                 break;
             }
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => {}
-                Some(ended) = self.tasks.join_next() => {
-                    self.take(ended)?;
-                    while let Some(ended) = self.tasks.try_join_next() {
-                        self.take(ended)?;
-                    }
-                }
-                () = tokio::time::sleep(FLUSH_EVERY) => {}
-            }
+            self.wait().await?;
             self.carry_over();
-            if self.ready.len() >= FLUSH_CHUNKS || self.flushed.elapsed() >= FLUSH_EVERY {
-                self.flush().await?;
-            }
         }
-        self.flush().await
+        for written in self.clerk.flush().await? {
+            self.tell_written(&written);
+        }
+        Ok(())
+    }
+
+    fn is_through(&self) -> bool {
+        self.clerk.has_read_all() && self.jobs.is_empty() && self.parked == 0 && self.placing.is_empty() && self.tasks.is_empty()
+    }
+
+    /// Until something ended: a file or a part, a beginning, a page or a write.
+    async fn wait(&mut self) -> Result<()> {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            Some(ended) = self.tasks.join_next() => {
+                self.take(ended)?;
+                while let Some(ended) = self.tasks.try_join_next() {
+                    self.take(ended)?;
+                }
+            }
+            Some(begun) = self.beginning.next() => self.begun(begun?),
+            turn = self.clerk.turn() => match turn? {
+                Turn::Page(page) => page.into_iter().try_for_each(|chunk| self.unpack(chunk))?,
+                Turn::Written(written) => self.tell_written(&written),
+            },
+            () = tokio::time::sleep(FLUSH_EVERY) => {}
+        }
+        Ok(())
     }
 
     fn carry_over(&mut self) {
@@ -169,18 +173,6 @@ impl<'a> Pump<'a> {
         while let Ok(told) = self.told.try_recv() {
             told.tell(self.observer, self.component);
         }
-    }
-
-    async fn next_job(&mut self, range: &Range<u64>) -> Result<Option<Job>> {
-        while self.jobs.is_empty() && !self.exhausted {
-            let page = self.ledger.pending(self.after, PAGE).await?;
-            self.exhausted = page.last().is_none_or(|c| c.seq >= range.end);
-            self.after = page.last().map(|c| c.seq).or(self.after);
-            for chunk in page.into_iter().filter(|c| range.contains(&c.seq)) {
-                self.unpack(chunk)?;
-            }
-        }
-        Ok(self.jobs.pop_front())
     }
 
     fn unpack(&mut self, chunk: Chunk) -> Result<()> {
@@ -191,7 +183,7 @@ impl<'a> Pump<'a> {
                 self.jobs.extend(items.into_iter().enumerate().map(|(place, item)| Job::File { seq, place, item: Box::new(item) }));
             }
             Spec::Part { large, number } => {
-                self.uploads.entry(large.first).or_default().unfinished += 1;
+                self.expect_part(&large);
                 self.jobs.push_back(Job::Part { seq, large, number });
             }
             Spec::Place(large) => self.jobs.push_back(Job::Place { seq, large }),
@@ -200,93 +192,23 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    async fn launch(&mut self, job: Job) -> Result<()> {
-        let lane = self.lane.clone();
-        match job {
-            Job::File { seq, place, item } => {
-                self.teller.at(&item.path);
-                self.tasks.spawn(async move { Ok(Answer::File { seq, place, outcome: lane.carry(&item).await? }) });
-            }
-            Job::Part { seq, large, number } => {
-                self.teller.at(&large.item.path);
-                let range = large.range(number);
-                let (first, bytes) = (large.first, range.end - range.start);
-                match self.upload(&large, true).await? {
-                    Some(upload) => {
-                        self.tasks.spawn(async move { Ok(Answer::Part { seq, first, sent: lane.part(&large, &upload, number).await?, bytes }) });
-                    }
-                    None => self.settle(Answer::Part { seq, first, sent: None, bytes })?,
+    /// Sends as much on its way as may be in flight.
+    async fn launch(&mut self) -> Result<()> {
+        self.begin_uploads();
+        self.place().await?;
+        while self.tasks.len() < self.parallel && self.parked < PARKED {
+            match self.jobs.pop_front() {
+                Some(Job::File { seq, place, item }) => {
+                    let lane = self.lane.clone();
+                    self.teller.at(&item.path);
+                    self.tasks.spawn(async move { Ok(Answer::File { seq, place, outcome: lane.carry(&item).await? }) });
                 }
+                Some(Job::Part { seq, large, number }) => self.launch_part(seq, large, number)?,
+                Some(Job::Place { seq, large }) => self.launch_place(seq, large),
+                None => break,
             }
-            Job::Place { seq, large } => self.launch_place(seq, large).await?,
         }
-        Ok(())
-    }
-
-    /// Puts a large file in place once no part of it is in flight any more; until then the job waits with its upload.
-    async fn launch_place(&mut self, seq: u64, large: Box<Large>) -> Result<()> {
-        let first = large.first;
-        let upload = self.uploads.entry(first).or_default();
-        if upload.unfinished > 0 {
-            upload.place = Some(Job::Place { seq, large });
-            return Ok(());
-        }
-        self.flush().await?;
-        let sent = self.sent_parts(&large).await?;
-        let upload = self.upload(&large, false).await?.or_else(|| self.uploads.get(&first).and_then(|u| u.id.clone()));
-        let lane = self.lane.clone();
-        self.tasks.spawn(async move { Ok(Answer::Placed { seq, first, outcome: lane.place(&large, upload.as_deref(), sent).await? }) });
-        Ok(())
-    }
-
-    /// The upload of a large file: the one that the ledger remembers, else a new one, remembered before its first part is sent.
-    /// `None` when parts make no sense any more.
-    async fn upload(&mut self, large: &Large, begin: bool) -> Result<Option<String>> {
-        let memo = memo(large.first);
-        let known = self.uploads.entry(large.first).or_default();
-        if known.spoiled {
-            return Ok(None);
-        }
-        if known.id.is_none() {
-            let mut id = self.ledger.recall(&memo).await?.and_then(|v| v.as_str().map(str::to_owned));
-            if id.is_none() && begin {
-                let lane = self.lane.clone();
-                let entry = large.item.stat.entry(large.item.target());
-                let start = || async { lane.target.parts().begin(&entry, &lane.staging, large.part_size).await.map_err(Fault::target) };
-                match lane.retry(&large.item.path, large.item.stat.size(), start).await {
-                    Ok(new) => {
-                        self.ledger.remember(&memo, Some(json!(new))).await?;
-                        id = Some(new);
-                    }
-                    // A name or a thing in its way that the destination refuses: putting the file in place will meet it again and say so.
-                    Err(fault) if matches!(fault.error.kind, ErrorKind::Name | ErrorKind::AlreadyExists) => {
-                        self.uploads.entry(large.first).or_default().spoiled = true;
-                    }
-                    Err(fault) => return Err(fault.error),
-                }
-            }
-            self.uploads.entry(large.first).or_default().id = id;
-        }
-        Ok(self.uploads.get(&large.first).and_then(|u| u.id.clone()))
-    }
-
-    /// All parts of a large file from the ledger; `None` when one is missing.
-    async fn sent_parts(&self, large: &Large) -> Result<Option<Vec<Sent>>> {
-        let mut sent = Vec::with_capacity(large.count as usize);
-        let end = large.first + u64::from(large.count);
-        let mut after = just_before(large.first);
-        while sent.len() < large.count as usize {
-            let page = self.ledger.all(after, 500).await?;
-            let Some(last) = page.last().map(|c| c.seq) else { return Ok(None) };
-            for chunk in page.into_iter().filter(|c| c.seq < end) {
-                match chunk.result.as_deref().map(decode::<Results>).transpose()? {
-                    Some(Results::Part(Some(part))) => sent.push(part),
-                    _ => return Ok(None),
-                }
-            }
-            after = Some(last);
-        }
-        Ok(Some(sent))
+        self.place().await
     }
 
     fn take(&mut self, ended: Result<Result<Answer>, tokio::task::JoinError>) -> Result<()> {
@@ -310,7 +232,7 @@ impl<'a> Pump<'a> {
             }
             Answer::Placed { seq, first, outcome } => {
                 self.uploads.remove(&first);
-                self.finished_uploads.push(first);
+                self.clerk.forget_upload(first);
                 let items = u64::from(outcome.is_there());
                 self.done(seq, &Results::Items(vec![outcome]), items, 0)
             }
@@ -335,29 +257,17 @@ impl<'a> Pump<'a> {
     }
 
     fn done(&mut self, seq: u64, results: &Results, items: u64, bytes: u64) -> Result<()> {
-        self.ready.push(ChunkDone { seq, result: encode(results)?, items, bytes });
+        self.clerk.add(ChunkDone { seq, result: encode(results)?, items, bytes });
         self.teller.done += items + bytes;
         self.observer.meter().finished(items);
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<()> {
-        self.flushed = Instant::now();
-        if self.ready.is_empty() {
-            return Ok(());
-        }
-        let ready = std::mem::take(&mut self.ready);
-        let (items, bytes) = ready.iter().fold((0, 0), |(i, b), c| (i + c.items, b + c.bytes));
-        let chunks = ready.len();
-        self.ledger.done(ready).await?;
-        if items > 0 {
-            let message = format!("Transferred {items} files ({})", domain::units::size(bytes));
+    fn tell_written(&self, Written { chunks, items, bytes }: &Written) {
+        if *items > 0 {
+            let message = format!("Transferred {items} files ({})", domain::units::size(*bytes));
             self.observer.log(Level::Debug, self.component, message, json!({"files": items, "bytes": bytes, "chunks": chunks}));
         }
-        for first in std::mem::take(&mut self.finished_uploads) {
-            self.ledger.remember(&memo(first), None).await?;
-        }
-        Ok(())
     }
 }
 
