@@ -17,7 +17,7 @@ enum Next {
     Done,
 }
 
-type Page = ListObjectsV2Output;
+pub(super) type Page = ListObjectsV2Output;
 
 /// All entries, in one flat listing where the store has the order of the keys, directory by directory where it has that of a tree.
 pub(super) fn stream(store: Arc<Store>) -> BoxStream<'static, Result<Entry>> {
