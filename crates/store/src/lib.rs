@@ -13,12 +13,19 @@ mod journal;
 mod keys;
 mod limits;
 mod maintenance;
+mod maintenance_check;
+mod maintenance_copy;
+mod maintenance_keys;
 mod postgres;
 mod records;
 mod schema;
 mod sql;
 mod sqlite;
 mod writer;
+
+pub use maintenance_check::{Checked, check, sqlite_file};
+pub use maintenance_copy::{backup, restore};
+pub use maintenance_keys::Rotated;
 
 use engine::EngineError;
 use keys::Keyring;

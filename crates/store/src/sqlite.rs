@@ -41,8 +41,17 @@ fn unusable(path: &Path, reason: &str) -> EngineError {
     EngineError::Unavailable(format!("could not open the database {}: {reason}", path.display()))
 }
 
+/// A connection that only reads, beside whoever is at work. A file that is missing is not made.
+pub async fn look(path: &Path) -> Result<Conn, EngineError> {
+    if !path.is_file() {
+        return Err(EngineError::Invalid(format!("there is no database {}", path.display())));
+    }
+    // Not opened read-only: the first reader of a database in WAL mode has to make its index of the log.
+    embedded::Pool::new(path, 1, true).take().await.map(Conn::from).map_err(|e| unusable(path, &e.to_string()))
+}
+
 /// Only one process at a time. The lock ends with the process, however it ends.
-fn lock(path: &Path) -> Result<File, EngineError> {
+pub fn lock(path: &Path) -> Result<File, EngineError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);

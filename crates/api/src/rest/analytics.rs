@@ -18,13 +18,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             )
             .query("start_date", json!({"type": "string"}), "First moment (ISO 8601; a bare date is its first moment); 30 days before the end by default")
             .query("end_date", json!({"type": "string"}), "Last moment (ISO 8601; a bare date is its last moment); now by default")
-            .query("group_by", json!({"type": "string", "enum": ["day", "week", "month"], "default": "day"}), "What becomes one point of the trends (UTC; weeks begin on Monday)")
+            .query(
+                "group_by",
+                json!({"type": "string", "enum": ["day", "week", "month"], "default": "day"}),
+                "What becomes one point of the trends (UTC; weeks begin on Monday)",
+            )
             .query("format", json!({"type": "string", "enum": ["json", "csv"]}), "In place of the Accept header")
-            .answers_with(
-                StatusCode::OK,
-                "The numbers",
-                vec![("application/json", reference("MigrationAnalytics")), ("text/csv", json!({"type": "string"}))],
-            ),
+            .answers_with(StatusCode::OK, "The numbers", vec![("application/json", reference("MigrationAnalytics")), ("text/csv", json!({"type": "string"}))]),
     ]
 }
 

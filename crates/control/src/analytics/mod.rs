@@ -7,8 +7,8 @@
 mod csv;
 mod sums;
 
-pub(crate) use csv::field;
 use crate::{Control, Error, Filter};
+pub(crate) use csv::field;
 use domain::units;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
@@ -156,13 +156,8 @@ impl Control {
     }
 
     async fn days(&self, tenant: &str, asked: &Asked) -> Result<Vec<DayTotals>, Error> {
-        let period = Period {
-            tenant: tenant.to_owned(),
-            from: asked.from,
-            until: asked.until,
-            label: "source_type",
-            ledgers: crate::migrations::MOVING_LEDGERS,
-        };
+        let period =
+            Period { tenant: tenant.to_owned(), from: asked.from, until: asked.until, label: "source_type", ledgers: crate::migrations::MOVING_LEDGERS };
         Ok(self.records().days(&period).await?)
     }
 }

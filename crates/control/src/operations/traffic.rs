@@ -63,7 +63,14 @@ impl RouteMeter {
     /// How many took at most as long as each bound, then all, then microseconds together.
     pub(super) fn durations(&self) -> (Vec<u64>, u64, u64) {
         let mut sum = 0;
-        let within: Vec<u64> = self.classes.iter().map(|c| { sum += c.load(Ordering::Relaxed); sum }).collect();
+        let within: Vec<u64> = self
+            .classes
+            .iter()
+            .map(|c| {
+                sum += c.load(Ordering::Relaxed);
+                sum
+            })
+            .collect();
         (within[..BOUNDS.len()].to_vec(), sum, self.microseconds.load(Ordering::Relaxed))
     }
 }

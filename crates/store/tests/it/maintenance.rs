@@ -49,7 +49,11 @@ async fn rotated(url: &str) {
     opens(&store).await;
     if let Some(other) = other {
         // It looks at the file when it meets an unknown key, but not more often than once a second.
-        let found = async { while other.secret("t", "webhook", "w0").await.is_err() { tokio::task::yield_now().await; } };
+        let found = async {
+            while other.secret("t", "webhook", "w0").await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
         tokio::time::timeout(std::time::Duration::from_secs(10), found).await.expect("the new key is found");
         opens(&other).await;
         other.close().await;

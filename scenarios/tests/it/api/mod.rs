@@ -1,6 +1,8 @@
 //! The HTTP interface in process: the real router and use cases on a journal in memory. The tests play the worker, so that
 //! every moment of a migration can be looked at; nothing is moved here (other stories do that with the whole product).
 
+mod analytics;
+mod audit;
 mod auth;
 mod auth_access;
 mod auth_code;
@@ -15,6 +17,7 @@ mod lifecycle;
 mod limits;
 mod notifications;
 mod openapi;
+mod operations;
 mod presets;
 mod requests;
 mod schedules;

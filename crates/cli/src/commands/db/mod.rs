@@ -51,7 +51,11 @@ impl Session<'_> {
     /// Says what was found; the exit code says whether all is well.
     fn show(&self, found: &store::Checked) -> Exit {
         let say = |line: &str| self.output.say(line);
-        say(&format!("schema    version {}{}", found.schema, if found.schema == found.needs { String::new() } else { format!(", this program needs {}", found.needs) }));
+        say(&format!(
+            "schema    version {}{}",
+            found.schema,
+            if found.schema == found.needs { String::new() } else { format!(", this program needs {}", found.needs) }
+        ));
         say(&format!("damage    {}", if found.damage.is_empty() { "none".to_owned() } else { found.damage.join("; ") }));
         say(&format!("dangling  {} rows refer to rows that are gone", found.dangling));
         say(&format!("secrets   {}, of which {} cannot be opened with the keys here", found.secrets, found.unreadable));
@@ -71,7 +75,10 @@ impl Session<'_> {
         if with_keys {
             self.output.note("warning: the keys are beside the copy: whoever has both can read every stored password. Keep them apart.");
         } else {
-            self.output.note(&format!("note: without the key file {} no stored secret of the copy can be read; keep a copy of it elsewhere", self.data_dir.join("seal.keys").display()));
+            self.output.note(&format!(
+                "note: without the key file {} no stored secret of the copy can be read; keep a copy of it elsewhere",
+                self.data_dir.join("seal.keys").display()
+            ));
         }
         self.output.result(Exit::Ok, json!({"file": to, "bytes": bytes, "with_keys": with_keys}));
         Ok(Exit::Ok)
@@ -86,7 +93,12 @@ impl Session<'_> {
         let found = store::restore(from, &self.data_dir).await.map_err(failed)?;
         self.output.say(&format!("Restored {} into {}", from.display(), self.data_dir.display()));
         if found.unreadable > 0 {
-            self.output.note(&format!("warning: {} of {} secrets cannot be opened: put the key file of the copy's time to {}", found.unreadable, found.secrets, self.data_dir.join("seal.keys").display()));
+            self.output.note(&format!(
+                "warning: {} of {} secrets cannot be opened: put the key file of the copy's time to {}",
+                found.unreadable,
+                found.secrets,
+                self.data_dir.join("seal.keys").display()
+            ));
         }
         self.output.result(Exit::Ok, json!({"file": from, "schema": found.schema, "secrets": found.secrets, "unreadable": found.unreadable}));
         Ok(Exit::Ok)
