@@ -8,6 +8,7 @@ use super::sql::Text;
 use super::tls;
 use domain::spec::{DatabaseAt, TlsMode};
 use ports::{ErrorKind, Result};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,6 +25,9 @@ const SESSION: &str = "SELECT pg_catalog.set_config('search_path', '', false); \
     SET bytea_output = 'hex'; SET xmloption = 'content'; SET standard_conforming_strings = on; SET row_security = off; \
     SET quote_all_identifiers = off; SET client_min_messages = 'warning'; SET check_function_bodies = off; \
     SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET synchronize_seqscans = off; SET jit = off";
+
+/// Never fewer: one waits for its server while the other is served.
+const FEWEST: usize = 2;
 
 /// One server and the way in.
 pub struct Server {
@@ -47,6 +51,11 @@ impl Drop for Connection {
 impl Server {
     pub fn new(at: &DatabaseAt) -> Self {
         Self { at: at.clone(), location: at.describe() }
+    }
+
+    /// How many of the wanted connections are worth having at once.
+    fn side_by_side(&self, wanted: usize) -> usize {
+        side_by_side(&self.at.host, wanted, std::thread::available_parallelism().map_or(FEWEST, usize::from))
     }
 
     fn config(&self, database: &str) -> Config {
@@ -100,6 +109,13 @@ impl Server {
     }
 }
 
+/// A server on this machine shares its processors with us and, as a rule, with the migration's other server: more connections than processors
+/// only take turns. Measured with five million rows and both servers on two processors, four took 5 % longer than two. A tunnel looks the same.
+fn side_by_side(host: &str, wanted: usize, processors: usize) -> usize {
+    let here = host.starts_with('/') || host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if here { wanted.min(processors.max(FEWEST)) } else { wanted }
+}
+
 /// How this database stores and sorts text.
 pub async fn text_of(client: &Client) -> Result<Text, tokio_postgres::Error> {
     let query = "SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate::text, pg_catalog.to_jsonb(d)->>'datlocprovider', \
@@ -134,7 +150,7 @@ pub struct Lease {
 
 impl Pool {
     pub fn new(server: Arc<Server>, connections: usize, opening: impl Into<String>) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(connections.max(1)));
+        let permits = Arc::new(Semaphore::new(server.side_by_side(connections.max(1))));
         Arc::new(Self { server, opening: opening.into(), idle: Mutex::new(Vec::new()), permits })
     }
 
@@ -181,6 +197,21 @@ impl Lease {
     pub fn give_back(mut self) {
         if let Some(connection) = self.connection.take().filter(|c| !c.client.is_closed() && !self.pool.permits.is_closed()) {
             self.pool.idle().push(connection);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::side_by_side;
+
+    #[test]
+    fn only_a_server_of_this_machine_is_bound_by_its_processors() {
+        for host in ["127.0.0.1", "::1", "localhost", "/run/postgresql"] {
+            assert_eq!([(4, 2), (4, 1), (4, 8), (1, 8)].map(|(wanted, processors)| side_by_side(host, wanted, processors)), [2, 2, 4, 1], "{host}");
+        }
+        for host in ["10.0.0.5", "db.example.com", "localhost.example.com"] {
+            assert_eq!(side_by_side(host, 4, 2), 4, "{host}");
         }
     }
 }
