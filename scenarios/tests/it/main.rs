@@ -1,5 +1,6 @@
 //! The whole product against the rig's real servers: one module per story.
 
+mod abuse;
 mod api;
 mod batches;
 mod bucket;
