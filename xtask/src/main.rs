@@ -22,7 +22,8 @@ const USAGE: &str = "cargo xtask COMMAND
                         the real servers on fixed ports, for development (data in .rig)
   demo [--keep]         a site and its database move, are verified, and move back
   bench [CASE…] [--runs N] [--no-build]
-                        our speed beside rclone, s5cmd, rsync, mariadb-dump and pg_dump";
+                        our speed beside rclone, s5cmd, rsync, mariadb-dump and pg_dump, and our API's
+                        beside FastAPI, Flask and Django REST";
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -3,6 +3,7 @@
 //! Ours is the whole command with its checks and verification; a peer's is its plain copy command (rclone and s5cmd compare
 //! checksums of what they send; mariadb-dump and pg_dump verify nothing). Peak memory is the sum over the command's processes.
 
+mod api;
 mod databases;
 mod files;
 mod listing;
@@ -20,7 +21,7 @@ const MIB: u64 = 1 << 20;
 /// Every case: name, the server families it needs, and what runs it.
 type Case = (&'static str, &'static [&'static str], fn(&Bench) -> Result<()>);
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     ("s3-small", &["s3"], files::s3_small),
     ("s3-large", &["s3"], files::s3_large),
     ("sftp-small", &["ssh"], files::sftp_small),
@@ -28,6 +29,7 @@ const CASES: [Case; 7] = [
     ("mysql", &["mariadb", "mysql"], databases::mysql),
     ("postgres", &["postgres"], databases::postgres),
     ("listing", &[], listing::million),
+    ("api", &[], api::compare),
 ];
 
 /// What every case uses.
