@@ -55,7 +55,7 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the control plane: REST API, live progress, documentation, workers
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Move a site and its database
     Migrate(Migrate),
     /// Check a configuration by really connecting to both sides; nothing is changed

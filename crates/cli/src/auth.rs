@@ -14,6 +14,7 @@ const ADMIN_PASSWORD: &str = "MIGRATION_ASSISTANT_ADMIN_PASSWORD";
 
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Who may do what")]
+#[expect(clippy::struct_field_names, reason = "a field is the name of its option")]
 pub struct Auth {
     /// Everybody has to log in: tokens, API keys, OAuth2
     #[arg(long)]

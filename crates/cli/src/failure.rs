@@ -110,7 +110,8 @@ impl Failure {
             failure.exit = Exit::of_checks(checks.iter());
         }
         if status == 401 {
-            failure.advice = Some("Give an API key in MIGRATION_ASSISTANT_API_KEY (--api-key) or an access token in MIGRATION_ASSISTANT_TOKEN (--token).".into());
+            failure.advice =
+                Some("Give an API key in MIGRATION_ASSISTANT_API_KEY (--api-key) or an access token in MIGRATION_ASSISTANT_TOKEN (--token).".into());
         }
         if code == "INTERNAL_ERROR" {
             failure.advice = Some("This is a defect of ours: the log of the server has more under the error id above.".into());

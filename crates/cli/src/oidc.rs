@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LIMIT: usize = 1 << 20;
 
 #[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_field_names, reason = "a field is the name of its option")]
 pub struct Oidc {
     /// Let people log in through this OpenID provider: https://login.example.com
     #[arg(long, value_name = "URL", requires_all = ["auth_enabled", "oidc_client_id"])]

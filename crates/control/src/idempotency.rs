@@ -54,7 +54,7 @@ pub struct Ticket {
 
 /// What a key leads to.
 pub enum Begun {
-    New(Ticket),
+    New(Box<Ticket>),
     Known(KeptAnswer),
 }
 
@@ -146,7 +146,7 @@ impl Control {
 
 fn ticket(made: Vec<Record>, print: String) -> Result<Begun, Error> {
     let record = made.into_iter().next().ok_or_else(|| Error::internal("a key was taken, and no record came back"))?;
-    Ok(Begun::New(Ticket { record, print }))
+    Ok(Begun::New(Box::new(Ticket { record, print })))
 }
 
 fn in_flight(key: &str) -> Error {

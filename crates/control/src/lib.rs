@@ -113,7 +113,18 @@ impl Control {
     /// ```
     pub fn new(engine: Engine, records: Arc<dyn Records>, settings: plans::Settings, options: Options) -> Self {
         let process = process::Meter::new(options.data_dir.clone());
-        Self { inner: Arc::new(Inner { engine, records, settings, options, process, limits: limits::Limits::default(), identity: identity::Identity::default(), operations: operations::Operations::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                engine,
+                records,
+                settings,
+                options,
+                process,
+                limits: limits::Limits::default(),
+                identity: identity::Identity::default(),
+                operations: operations::Operations::default(),
+            }),
+        }
     }
 
     /// The product's version.

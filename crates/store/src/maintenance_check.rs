@@ -43,7 +43,7 @@ pub async fn check(url: &str, data_dir: &Path) -> Result<Checked, EngineError> {
     if !conn.is_postgres() {
         damage(&mut conn, &mut found).await?;
     }
-    if schema <= schema::CURRENT && schema >= 2 {
+    if (2..=schema::CURRENT).contains(&schema) {
         (found.secrets, found.unreadable) = match Keyring::existing(data_dir) {
             Ok(keys) => maintenance_keys::count(&mut conn, &keys, None).await?,
             Err(_) => everything(&mut conn).await?,

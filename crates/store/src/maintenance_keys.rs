@@ -96,7 +96,7 @@ pub(crate) async fn count(conn: &mut Conn, keyring: &Keyring, but: Option<&str>)
             all += page.len() as u64;
             closed += page.iter().filter(|s| keyring.unseal(&s.tenant, &(place.bound)(&s.key), &s.value).is_err()).count() as u64;
             match page.last() {
-                Some(last) if page.len() == AT_ONCE as usize => after = last.key.clone(),
+                Some(last) if page.len() == AT_ONCE as usize => after.clone_from(&last.key),
                 _ => break,
             }
         }

@@ -83,10 +83,8 @@ impl Receiver {
     pub async fn wait(&self, enough: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
         let mut seen = self.shared.seen.subscribe();
         let found = tokio::time::timeout(Duration::from_mins(1), seen.wait_for(|s| enough(s))).await;
-        match found {
-            Ok(found) => found.expect("the receiver lives").clone(),
-            Err(_) => panic!("only these came within a minute: {:?}", self.seen().iter().map(|s| (s.event().to_owned(), s.sequence())).collect::<Vec<_>>()),
-        }
+        let came = || self.seen().iter().map(|s| (s.event().to_owned(), s.sequence())).collect::<Vec<_>>();
+        found.unwrap_or_else(|_| panic!("only these came within a minute: {:?}", came())).expect("the receiver lives").clone()
     }
 }
 

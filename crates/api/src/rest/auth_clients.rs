@@ -1,7 +1,7 @@
 //! OAuth clients of a tenant, for its administrators.
 
-use super::paging::paged;
 use super::auth::{TAG, unstored};
+use super::paging::paged;
 use super::{Body, Call, Endpoint, Reply};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;

@@ -1,7 +1,7 @@
 //! API keys: everybody's own, and all of a tenant for its administrators.
 
-use super::paging::paged;
 use super::auth::{TAG, unstored};
+use super::paging::paged;
 use super::{Access, Body, Call, Endpoint, Reply};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;

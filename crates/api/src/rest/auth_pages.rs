@@ -98,7 +98,7 @@ fn answer(next: Result<Next, Error>, headers: &HeaderMap) -> Result<Reply, Error
 
 fn form(asked: &Page, headers: &HeaderMap) -> Response {
     let problem = asked.problem.as_ref().map(|text| format!("<p class=\"problem\" role=\"alert\">{}</p>", escaped(text))).unwrap_or_default();
-    let allows: String = asked.allows.iter().map(|text| format!("<li>{}</li>", escaped(text))).collect();
+    let allows = asked.allows.iter().map(|text| format!("<li>{}</li>", escaped(text))).collect::<Vec<_>>().concat();
     let body = format!(
         "<p>It could then do this in your name, in the tenant <b>{}</b>:</p><ul>{allows}</ul>{problem}\
          <form method=\"post\" action=\"/auth/authorize\"><input type=\"hidden\" name=\"ticket\" value=\"{}\">\

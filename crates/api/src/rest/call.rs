@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The largest body that is read.
 const BODY_LIMIT: usize = 1 << 20;
 /// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(60);
+const BODY_TIME: Duration = Duration::from_mins(1);
 
 /// A request, decoded.
 pub(crate) struct Call {
@@ -113,7 +113,18 @@ pub(super) async fn read(control: Control, caller: Caller, params: &RawPathParam
     };
     let origin = super::gate::origin(&parts);
     let path = params.iter().map(|(_, value)| value.to_owned()).collect();
-    Ok(Call { control, tenant: caller.tenant.clone(), caller, query: Filter::new(query), target: parts.uri.to_string(), headers: parts.headers, origin, is_form, body, path })
+    Ok(Call {
+        control,
+        tenant: caller.tenant.clone(),
+        caller,
+        query: Filter::new(query),
+        target: parts.uri.to_string(),
+        headers: parts.headers,
+        origin,
+        is_form,
+        body,
+        path,
+    })
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -25,7 +25,7 @@ pub(super) struct Asked {
 /// What its key leads to.
 pub(super) enum Turn {
     /// It is ours to do.
-    Ours(Ticket, String),
+    Ours(Box<Ticket>, String),
     /// It was done before; this was the answer.
     Before(Response),
 }
@@ -59,8 +59,8 @@ impl Asked {
 }
 
 /// Does the work to its end even when the caller goes away meanwhile: it will ask again.
-pub(super) async fn finish(control: Control, ticket: Ticket, request_id: String, work: impl Future<Output = Response> + Send + 'static) -> Response {
-    let done = tokio::spawn(async move { control.finish_once(ticket, async move { kept(settled(work.await, &request_id)).await }).await });
+pub(super) async fn finish(control: Control, ticket: Box<Ticket>, request_id: String, work: impl Future<Output = Response> + Send + 'static) -> Response {
+    let done = tokio::spawn(async move { control.finish_once(*ticket, async move { kept(settled(work.await, &request_id)).await }).await });
     match done.await {
         Ok(answer) => response(answer),
         Err(error) => match error.try_into_panic() {

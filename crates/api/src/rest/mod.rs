@@ -24,8 +24,8 @@ mod presets;
 mod progress;
 mod schedules;
 mod system;
-mod tenants;
 mod templates;
+mod tenants;
 mod webhooks;
 
 pub(crate) use call::{Call, Reply};

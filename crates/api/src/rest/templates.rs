@@ -1,7 +1,7 @@
 //! Templates: configurations with variables.
 
-use super::paging::paged;
 use super::etag::{created, expected, tagged};
+use super::paging::paged;
 use super::{Body, Call, Endpoint, Reply};
 use axum::http::StatusCode;
 use control::Error;

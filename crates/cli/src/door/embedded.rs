@@ -21,7 +21,8 @@ pub struct Embedded {
 
 impl Embedded {
     pub async fn open(data_dir: PathBuf, needs: Needs) -> Result<Self, Failure> {
-        let mut plane = Plane::open(Setup { data_dir, database_url: None, local_roots: None, telling: Telling::from_environment()?, request_rate: None }).await?;
+        let mut plane =
+            Plane::open(Setup { data_dir, database_url: None, local_roots: None, telling: Telling::from_environment()?, request_rate: None }).await?;
         let works = needs == Needs::Working;
         if works {
             plane.work(SIDE_BY_SIDE);

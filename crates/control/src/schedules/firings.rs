@@ -14,7 +14,7 @@ use std::time::Duration;
 use utoipa::ToSchema;
 
 /// How long a firing that is being carried out is left alone by others.
-const HOLD: Duration = Duration::from_secs(60);
+const HOLD: Duration = Duration::from_mins(1);
 const PAGE: u32 = 32;
 /// When a firing that has to wait is looked at again.
 const WAIT: SignedDuration = SignedDuration::from_secs(5);

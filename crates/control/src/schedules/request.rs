@@ -150,7 +150,7 @@ fn seconds_of(text: &str) -> Option<u64> {
 
 /// The same, from seconds. Days stand alone, as they are read.
 pub(super) fn spelled(seconds: u64) -> String {
-    if seconds % 86_400 == 0 {
+    if seconds.is_multiple_of(86_400) {
         return format!("{}d", seconds / 86_400);
     }
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];

@@ -25,7 +25,7 @@ pub struct Bench {
     pub control: Control,
     journal: Arc<Store>,
     /// Holds the allowed root and the backups until the bench goes.
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 pub struct Answer {
@@ -83,12 +83,12 @@ impl Bench {
         let courier = Arc::new(Couriers::new(policy, mailer).expect("a courier"));
         let options = Options { local_roots: Some(vec![root]), courier, ..Options::new(dir.path()) };
         let control = Control::new(engine, journal.clone(), settings, options);
-        Self { router: router(control.clone()), control, journal, _dir: dir }
+        Self { router: router(control.clone()), control, journal, dir }
     }
 
     /// Everything in the data directory but the key file.
     pub fn stored_bytes(&self) -> Vec<u8> {
-        let files = std::fs::read_dir(self._dir.path()).expect("the data directory").flatten().map(|e| e.path());
+        let files = std::fs::read_dir(self.dir.path()).expect("the data directory").flatten().map(|e| e.path());
         files.filter(|p| p.is_file() && !p.ends_with("seal.keys")).flat_map(|p| std::fs::read(p).expect("a file")).collect()
     }
 

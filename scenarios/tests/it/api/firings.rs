@@ -132,7 +132,7 @@ async fn each_firing_makes_one_migration() {
     let end = schedules[0].1 + SignedDuration::from_mins(14);
     while servers[0].0.turn_schedules(Some(end)).await.expect("a store") > 0 {}
     // Some are taken by a server that dies; they are due again a minute later.
-    servers[0].1.take_due("firing", 10, Duration::from_secs(60), Some(end)).await.expect("a store");
+    servers[0].1.take_due("firing", 10, Duration::from_mins(1), Some(end)).await.expect("a store");
     for now in [end, end + SignedDuration::from_secs(61)] {
         join_all(servers.iter().map(|(control, _)| async move { while control.turn_firings(Some(now)).await.expect("a store") > 0 {} })).await;
     }

@@ -66,7 +66,7 @@ async fn a_request_at_work_is_a_conflict_until_it_is_done() {
     assert_eq!(reused, Some(Code::IdempotencyKeyReused), "also while it is at work");
     // A 5xx answer is not kept: the next try does the work.
     let failed = control::idempotency::KeptAnswer { status: 503, headers: Vec::new(), body: String::new() };
-    bench.control.finish_once(ticket, async { failed }).await;
+    bench.control.finish_once(*ticket, async { failed }).await;
     let done = post(&bench, "/migrations/", "k", &body()).await;
     assert_eq!((done.status, replayed(&done)), (StatusCode::CREATED, false), "{}", done.text);
 }

@@ -42,8 +42,8 @@ async fn tell(bench: &Bench, now: Option<Timestamp>) {
     while bench.control.tell_once(now).await.expect("a round") > 0 {}
 }
 
-fn later(seconds: i64) -> Option<Timestamp> {
-    Some(Timestamp::now() + SignedDuration::from_secs(seconds))
+fn later(seconds: i64) -> Timestamp {
+    Timestamp::now() + SignedDuration::from_secs(seconds)
 }
 
 /// Whether one of the signatures is made with `secret`.
@@ -221,11 +221,11 @@ async fn failures_are_tried_again_later_ones_wait_and_the_dead_can_be_redelivere
     let waiting = deliveries(&bench, &at, "?status=pending").await;
     assert_eq!((receiver.seen().len(), waiting.len()), (1, 2), "the later one waits for the earlier one");
     assert_eq!(waiting[1]["last_error"], "the receiver answered 503");
-    tell(&bench, later(2)).await;
+    tell(&bench, Some(later(2))).await;
     assert_eq!(receiver.seen().len(), 1, "not before its pause is over");
-    tell(&bench, later(7)).await;
+    tell(&bench, Some(later(7))).await;
     assert_eq!(receiver.seen().len(), 2);
-    tell(&bench, later(30)).await;
+    tell(&bench, Some(later(30))).await;
     let seen = receiver.take();
     let events: Vec<&str> = seen.iter().map(Seen::event).collect();
     assert_eq!(events, ["migration.created", "migration.created", "migration.created", "migration.started"], "two retries, then the next one's turn");
@@ -249,15 +249,15 @@ async fn a_receiver_decides_when_it_is_asked_again_and_may_leave_for_good() {
     receiver.answer([Answering::With(429, "retry-after", "600"), Answering::Status(410)]);
     bench.created().await;
     tell(&bench, None).await;
-    tell(&bench, later(590)).await;
+    tell(&bench, Some(later(590))).await;
     assert_eq!(receiver.seen().len(), 1);
-    tell(&bench, later(610)).await;
+    tell(&bench, Some(later(610))).await;
     assert_eq!(receiver.seen().len(), 2);
     let gone = bench.get(&at).await.json;
     assert_eq!((&gone["active"], &gone["disabled_reason"]), (&json!(false), &json!("the receiver answered 410 Gone")));
     assert_eq!(deliveries(&bench, &at, "?status=dead").await.len(), 1);
     bench.created().await;
-    tell(&bench, later(620)).await;
+    tell(&bench, Some(later(620))).await;
     assert_eq!(receiver.seen().len(), 2);
 }
 
@@ -276,14 +276,14 @@ async fn progress_is_told_at_most_every_five_seconds_and_the_newest_counts() {
     let newest = receiver.take()[0].sequence();
     for bytes in 5..=8 {
         hands.sample("validate", 10.0, bytes).await;
-        tell(&bench, later(2)).await;
+        tell(&bench, Some(later(2))).await;
     }
     assert_eq!(receiver.seen().len(), 0, "too early");
-    tell(&bench, later(6)).await;
+    tell(&bench, Some(later(6))).await;
     let seen = receiver.take();
     assert_eq!((seen.len(), seen[0].sequence()), (1, newest + 4), "the newest one");
     hands.state(RunState::Completed).await;
-    tell(&bench, later(6)).await;
+    tell(&bench, Some(later(6))).await;
     assert_eq!(receiver.seen()[0].event(), "migration.completed");
 }
 
@@ -321,7 +321,7 @@ async fn a_rotated_secret_signs_beside_the_old_one_for_its_grace() {
     bench.created().await;
     tell(&bench, None).await;
     bench.created().await;
-    tell(&bench, later(3601)).await;
+    tell(&bench, Some(later(3601))).await;
     let seen = receiver.take();
     assert!(signed(&seen[0], &old) && signed(&seen[0], &new), "both");
     assert!(!signed(&seen[1], &old) && signed(&seen[1], &new), "the new one alone");
@@ -359,7 +359,7 @@ async fn deleting_a_webhook_takes_what_waits_with_it() {
     bench.running().await;
     tell(&bench, None).await;
     assert_eq!(bench.call(Method::DELETE, &at, None).await.status, StatusCode::OK);
-    tell(&bench, later(100)).await;
+    tell(&bench, Some(later(100))).await;
     assert_eq!(receiver.seen().len(), 1);
     assert_eq!(bench.get(&format!("{at}/deliveries")).await.status, StatusCode::NOT_FOUND);
 }
@@ -394,15 +394,15 @@ async fn tellers_that_are_cut_off_lose_nothing() {
             receiver.answer([Answering::Never]);
         }
         // Every cut is behind the hold of the one before.
-        let (control, now) = (bench.control.clone(), later(cut as i64 * 40));
+        let (control, now) = (bench.control.clone(), Some(later(cut as i64 * 40)));
         let teller = tokio::spawn(async move { control.tell_once(now).await });
         let _cut_off_or_not =
             tokio::time::timeout(std::time::Duration::from_micros(rand::random_range(0..40_000)), async { receiver.wait(|s| s.len() > 10_000).await }).await;
         teller.abort();
         let _ended = teller.await;
     }
-    tell(&bench, later(10_000)).await;
-    tell(&bench, later(20_000)).await;
+    tell(&bench, Some(later(10_000))).await;
+    tell(&bench, Some(later(20_000))).await;
     let seen = receiver.seen();
     let mut arrived = std::collections::BTreeMap::<String, Vec<u64>>::new();
     for one in &seen {
