@@ -4,6 +4,7 @@ mod abuse;
 mod api;
 mod batches;
 mod bucket;
+mod canaries;
 mod database_mover;
 mod faults;
 mod files_mover;
