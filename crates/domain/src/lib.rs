@@ -5,6 +5,7 @@
 //! `secret` keeps passwords out of every text.
 
 pub mod decode;
+pub mod dotted;
 pub mod secret;
 pub mod spec;
 pub mod units;

@@ -2,7 +2,8 @@
 
 use super::typed;
 use crate::failure::Failure;
-use serde_json::{Map, Value};
+use domain::dotted::{self, NoPath};
+use serde_json::Value;
 
 /// Applies one `PATH=VALUE`.
 pub fn apply(document: &mut Value, change: &str) -> Result<(), Failure> {
@@ -28,26 +29,10 @@ pub fn read(change: &str) -> Result<(&str, Value), Failure> {
 
 /// Puts `value` at a dotted path.
 pub fn set(document: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
-    let mut at = document;
-    let mut parts = path.split('.').peekable();
-    while let Some(part) = parts.next() {
-        if part.is_empty() {
-            return Err(Failure::usage(format!("--set {path}: the path has an empty part")));
-        }
-        let Value::Object(map) = at else {
-            return Err(Failure::usage(format!("--set {path}: there is a value above '{part}', not an object")));
-        };
-        if parts.peek().is_none() {
-            if value.is_null() {
-                map.remove(part);
-            } else {
-                map.insert(part.to_owned(), value);
-            }
-            return Ok(());
-        }
-        at = map.entry(part).or_insert_with(|| Value::Object(Map::new()));
-    }
-    Ok(())
+    dotted::set(document, path, value).map_err(|wrong| match wrong {
+        NoPath::EmptyPart => Failure::usage(format!("--set {path}: the path has an empty part")),
+        NoPath::NotAnObject { part, .. } => Failure::usage(format!("--set {path}: there is a value above '{part}', not an object")),
+    })
 }
 
 #[cfg(test)]

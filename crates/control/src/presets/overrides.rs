@@ -4,8 +4,9 @@ use super::form::Form;
 use crate::Error;
 use crate::templates::placeholders::{Found, find, render};
 use domain::decode::{Fields, Problems, type_name};
+use domain::dotted::{self, NoPath};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 /// Body of `POST /presets/{preset_id}/create-migration`.
@@ -109,24 +110,10 @@ fn note_missing(form: &Form, asked: &Asked, found: &[Found], problems: &mut Prob
 
 /// Puts a value at a dotted path, making the objects on the way to it.
 fn set(document: &mut Value, path: &str, value: Value) -> Result<(), String> {
-    let mut at = document;
-    let mut parts = path.split('.').peekable();
-    while let Some(part) = parts.next() {
-        if part.is_empty() {
-            return Err("is no path of a configuration: a part of it is empty".to_owned());
-        }
-        let Value::Object(map) = at else { return Err(format!("is no path of a configuration: there is {} above '{part}', not an object", type_name(at))) };
-        if parts.peek().is_none() {
-            if value.is_null() {
-                map.remove(part);
-            } else {
-                map.insert(part.to_owned(), value);
-            }
-            return Ok(());
-        }
-        at = map.entry(part).or_insert_with(|| Value::Object(Map::new()));
-    }
-    Ok(())
+    dotted::set(document, path, value).map_err(|wrong| match wrong {
+        NoPath::EmptyPart => "is no path of a configuration: a part of it is empty".to_owned(),
+        NoPath::NotAnObject { part, found } => format!("is no path of a configuration: there is {found} above '{part}', not an object"),
+    })
 }
 
 fn remove(document: &mut Value, path: &str) {
