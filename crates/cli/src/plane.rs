@@ -86,21 +86,35 @@ impl Plane {
         }));
     }
 
-    /// Thins old progress at once and then once an hour, as long as the control plane is open.
-    pub fn thin_progress(&mut self) {
+    /// Does `work` at once and then again after each `period`, as long as the control plane is open.
+    fn every<F>(&mut self, period: Duration, mut work: impl FnMut(control::Control) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
         let (control, stop) = (self.control.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(async move {
-            let (mut tick, mut done) = (tokio::time::interval(RETENTION_EVERY), control::operations::Thinned::default());
+            let mut tick = tokio::time::interval(period);
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     _ = tick.tick() => {}
                 }
-                if let Err(error) = control.thin_progress(&mut done, None).await {
+                work(control.clone()).await;
+            }
+        }));
+    }
+
+    /// Thins old progress at once and then once an hour, as long as the control plane is open.
+    pub fn thin_progress(&mut self) {
+        let done = Arc::new(tokio::sync::Mutex::new(control::operations::Thinned::default()));
+        self.every(RETENTION_EVERY, move |control| {
+            let done = done.clone();
+            async move {
+                if let Err(error) = control.thin_progress(&mut *done.lock().await, None).await {
                     tracing::warn!(%error, "old progress could not be thinned; tried again in an hour");
                 }
             }
-        }));
+        });
     }
 
     /// Tells webhooks and receivers of notifications what happens, as long as the control plane is open.
@@ -136,21 +150,13 @@ impl Plane {
 
     /// Removes expired backups at once and then once an hour, as long as the control plane is open.
     pub fn enforce_retention(&mut self) {
-        let (control, stop) = (self.control.clone(), self.stop.clone());
-        self.tasks.push(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(RETENTION_EVERY);
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    _ = tick.tick() => {}
-                }
-                match control.enforce_retention().await {
-                    Ok(removed) if removed.is_empty() => {}
-                    Ok(removed) => tracing::info!(?removed, "removed backups whose retention is over"),
-                    Err(error) => tracing::warn!(%error, "expired backups could not be removed; tried again in an hour"),
-                }
+        self.every(RETENTION_EVERY, |control| async move {
+            match control.enforce_retention().await {
+                Ok(removed) if removed.is_empty() => {}
+                Ok(removed) => tracing::info!(?removed, "removed backups whose retention is over"),
+                Err(error) => tracing::warn!(%error, "expired backups could not be removed; tried again in an hour"),
             }
-        }));
+        });
     }
 
     /// The use cases, for what has to be settled before the first request.
@@ -160,22 +166,14 @@ impl Plane {
 
     /// Forgets expired sessions, tokens, codes and kept answers, as long as the control plane is open.
     pub fn tidy_identity(&mut self) {
-        let (control, stop) = (self.control.clone(), self.stop.clone());
-        self.tasks.push(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(TIDY_EVERY);
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    _ = tick.tick() => {}
-                }
-                if let Err(error) = control.tidy_identity().await {
-                    tracing::warn!(%error, "expired sessions could not be removed; tried again in ten minutes");
-                }
-                if let Err(error) = control.tidy_idempotency().await {
-                    tracing::warn!(%error, "old answers could not be removed; tried again in ten minutes");
-                }
+        self.every(TIDY_EVERY, |control| async move {
+            if let Err(error) = control.tidy_identity().await {
+                tracing::warn!(%error, "expired sessions could not be removed; tried again in ten minutes");
             }
-        }));
+            if let Err(error) = control.tidy_idempotency().await {
+                tracing::warn!(%error, "old answers could not be removed; tried again in ten minutes");
+            }
+        });
     }
 
     /// Stops worker and housekeeping: the migrations stand down and give their leases back, and go on with the next start.
