@@ -66,14 +66,8 @@ impl From<PoolConnection<Postgres>> for Conn {
 }
 
 /// The words of SQLite; its numbered placeholders are `?1`, because its `$1` would be a name.
-const SQLITE: [(&str, &str); 6] = [
-    ("{now}", "(CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000)"),
-    ("{lock}", ""),
-    ("{skip}", ""),
-    ("{blob}", "BLOB"),
-    ("{identity}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
-    ("$", "?"),
-];
+const SQLITE: [(&str, &str); 6] =
+    [("{now}", "microseconds_now()"), ("{lock}", ""), ("{skip}", ""), ("{blob}", "BLOB"), ("{identity}", "INTEGER PRIMARY KEY AUTOINCREMENT"), ("$", "?")];
 const POSTGRES: [(&str, &str); 5] = [
     ("{now}", "((extract(epoch from clock_timestamp()) * 1000000)::bigint)"),
     ("{lock}", "FOR NO KEY UPDATE"),
@@ -235,7 +229,7 @@ mod tests {
     fn every_database_gets_its_own_words() {
         let sql = "SELECT {now}, '{x}', json_extract(labels, '$.a') FROM t WHERE a = $1 AND b = $12 {lock}";
         let of_sqlite = translated(sql, &SQLITE);
-        assert!(of_sqlite.contains("unixepoch") && of_sqlite.contains("'{x}', json_extract(labels, '$.a')"), "{of_sqlite}");
+        assert!(of_sqlite.contains("microseconds_now()") && of_sqlite.contains("'{x}', json_extract(labels, '$.a')"), "{of_sqlite}");
         assert!(of_sqlite.ends_with("WHERE a = ?1 AND b = ?12 "), "{of_sqlite}");
         assert!(translated(sql, &POSTGRES).ends_with("'$.a') FROM t WHERE a = $1 AND b = $12 FOR NO KEY UPDATE"));
         assert!(matches!(translated("SELECT 1", &SQLITE), Cow::Borrowed("SELECT 1")));

@@ -17,6 +17,7 @@ pub async fn run<S: Records + engine::Journal + 'static>(store: Arc<S>) {
     records::lists_filter_and_page(bench("lists")).await;
     records::secrets_are_sealed(bench("secrets")).await;
     records::what_is_due_is_handed_out_once(bench("due")).await;
+    records::what_is_due_now_is_handed_out_now(bench("now")).await;
     audit::a_change_and_its_entry_are_one_transaction(bench("audit")).await;
     audit::entries_filter_and_page(bench("entries")).await;
     audit::events_wait_in_the_outbox_until_told(bench("outbox")).await;

@@ -123,3 +123,12 @@ pub(super) async fn what_is_due_is_handed_out_once<S: Records + 'static>(bench: 
     let again = bench.store.take_due(&bench.kind, 1, hold, Some(after(79))).await.expect("taken");
     assert_eq!(again[0].id, "20", "the earliest first");
 }
+
+pub(super) async fn what_is_due_now_is_handed_out_now<S: Records + 'static>(bench: Bench<S>) {
+    for n in 0..20 {
+        let id = format!("{n:02}");
+        bench.one(bench.add(&id, Fields::body(json!(n)).due(Some(Timestamp::now())))).await.expect("inserted");
+        let taken = bench.store.take_due(&bench.kind, 1, Duration::from_hours(1), None).await.expect("taken");
+        assert_eq!(taken.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), [id.as_str()], "the store's clock is as fine as ours");
+    }
+}
