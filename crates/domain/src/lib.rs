@@ -9,5 +9,6 @@ pub mod dotted;
 pub mod secret;
 pub mod spec;
 pub mod units;
+pub mod workloads;
 
 pub use secret::Secret;

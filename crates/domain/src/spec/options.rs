@@ -94,7 +94,7 @@ pub struct OwnWebhook {
 }
 
 impl Transfer {
-    pub(super) fn read(fields: Option<Fields<'_>>, p: &mut Problems) -> Self {
+    pub(crate) fn read(fields: Option<Fields<'_>>, p: &mut Problems) -> Self {
         let mut out = Self {
             method: TransferMethod::HybridSync,
             compression: false,
@@ -146,7 +146,7 @@ fn read_chunk_size(o: &mut Fields<'_>, p: &mut Problems) -> Option<u64> {
 }
 
 impl Safety {
-    pub(super) fn read(fields: Option<Fields<'_>>, p: &mut Problems) -> Self {
+    pub(crate) fn read(fields: Option<Fields<'_>>, p: &mut Problems) -> Self {
         let mut out = Self {
             backup_before: true,
             backup_source_database: false,
@@ -170,7 +170,7 @@ impl Safety {
 }
 
 impl Notifications {
-    pub(super) fn read(fields: Option<Fields<'_>>, p: &mut Problems) -> Self {
+    pub(crate) fn read(fields: Option<Fields<'_>>, p: &mut Problems) -> Self {
         let mut out = Self { on_completion: true, on_failure: true, recipients: Vec::new(), webhook: None, slack: None };
         let Some(mut f) = fields else { return out };
         out.on_completion = f.flag("on_completion", true, p);

@@ -1,0 +1,17 @@
+//! Workloads: servers with mount points, and where they shall live. The words are document 0's.
+//!
+//! ```text
+//! WorkloadSpec ── source: Workload ── address, login, mount points
+//!              ├─ selected: which of its mount points move
+//!              └─ target: Target ── cloud, target_vm: Workload
+//! ```
+
+mod address;
+mod mount_point;
+mod spec;
+mod workload;
+
+pub use address::Address;
+pub use mount_point::{DRIVE_ROOT, MountPoint, check_drive_root, directory, is_drive, key as mount_point_key};
+pub use spec::{Mode, Target, WorkloadSpec, is_workload_migration};
+pub use workload::{CloudType, Credentials, Ssh, Workload};

@@ -1,0 +1,165 @@
+//! A mount point: where a file system hangs in the tree of a server, in the words of Unix (`/data`) or of Windows (`C:\`).
+
+use crate::decode::{Fields, Problems};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt::Write;
+
+/// How an SSH server on Windows names a drive, unless the workload says otherwise: Microsoft's OpenSSH serves `C:\` as `/C:/`.
+pub const DRIVE_ROOT: &str = "/{drive}:/";
+
+/// One mount point. Names are kept as they were given; [`MountPoint::key`] tells whether two of them are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPoint {
+    pub mount_point_name: String,
+    /// Bytes.
+    pub total_size: u64,
+}
+
+impl MountPoint {
+    /// Reads `{mount_point_name, total_size}`.
+    pub fn read(f: &mut Fields<'_>, p: &mut Problems) -> Self {
+        let mount_point_name = f.required_text("mount_point_name", p);
+        if !mount_point_name.is_empty()
+            && let Err(why) = parse(&mount_point_name)
+        {
+            p.note(f.path("mount_point_name"), why);
+        }
+        if !f.has("total_size") {
+            p.note(f.path("total_size"), "is required: the size of the file system in bytes");
+        }
+        let total_size = f.integer("total_size", 0..=u64::MAX, p).unwrap_or_default();
+        Self { mount_point_name, total_size }
+    }
+
+    /// A list of them, each once.
+    pub fn read_list(values: &[Value], path: &str, p: &mut Problems) -> Vec<Self> {
+        let mut out: Vec<Self> = Vec::with_capacity(values.len());
+        for (i, value) in values.iter().enumerate() {
+            let at = format!("{path}[{i}]");
+            let Some(mut f) = Fields::of(at.clone(), value, p) else { continue };
+            let mount_point = Self::read(&mut f, p);
+            f.done(p);
+            if out.iter().any(|m| m.key() == mount_point.key()) {
+                p.note(format!("{at}.mount_point_name"), format!("'{}' is there twice", mount_point.mount_point_name));
+            }
+            out.push(mount_point);
+        }
+        out
+    }
+
+    /// The same for every spelling of one mount point: `C:`, `c:/` and `C:\` are one, and so are `/data` and `/data/`.
+    pub fn key(&self) -> String {
+        key(&self.mount_point_name)
+    }
+
+    /// Whether Windows starts from it.
+    pub fn is_system_drive(&self) -> bool {
+        self.key() == "C:\\"
+    }
+}
+
+/// See [`MountPoint::key`].
+pub fn key(name: &str) -> String {
+    match parse(name) {
+        Ok(Place::Posix(path)) => path,
+        Ok(Place::Drive { letter, below }) => format!("{letter}:\\{}", below.join("\\")),
+        Err(_) => name.to_owned(),
+    }
+}
+
+/// Whether it is a name in the words of Windows.
+pub fn is_drive(name: &str) -> bool {
+    matches!(parse(name), Ok(Place::Drive { .. }))
+}
+
+/// The directory that an SSH server shows it as. `drive_root` has `{drive}` where the letter goes ([`DRIVE_ROOT`]; `/cygdrive/{drive}/`
+/// and `/mnt/{drive}/` elsewhere: a template whose other letters are small gets a small one).
+pub fn directory(name: &str, drive_root: &str) -> Result<String, String> {
+    match parse(name)? {
+        Place::Posix(path) => Ok(path),
+        Place::Drive { letter, below } => {
+            let small = drive_root.replace("{drive}", "").chars().any(|c| c.is_ascii_lowercase());
+            let letter = if small { letter.to_ascii_lowercase() } else { letter };
+            let mut out = drive_root.replace("{drive}", &letter.to_string());
+            if !below.is_empty() {
+                let join = if out.ends_with('/') { "" } else { "/" };
+                let _infallible = write!(out, "{join}{}", below.join("/"));
+            }
+            Ok(out)
+        }
+    }
+}
+
+/// A template for drives is an absolute path with `{drive}` in it once.
+pub fn check_drive_root(template: &str) -> Result<(), String> {
+    let plain = template.starts_with('/') && template.matches("{drive}").count() == 1 && !template.split('/').any(|s| s == "..");
+    if plain { Ok(()) } else { Err(format!("'{template}' must be an absolute path with {{drive}} in it once, such as {DRIVE_ROOT}")) }
+}
+
+enum Place<'a> {
+    Posix(String),
+    Drive { letter: char, below: Vec<&'a str> },
+}
+
+fn parse(name: &str) -> Result<Place<'_>, String> {
+    let shown = || name.escape_default();
+    if name.chars().any(char::is_control) {
+        return Err(format!("'{}' has control characters", shown()));
+    }
+    let mut letters = name.chars();
+    let (first, second) = (letters.next(), letters.next());
+    let place = match (first, second) {
+        (Some(letter), Some(':')) if letter.is_ascii_alphabetic() => {
+            let rest = letters.as_str();
+            if !rest.is_empty() && !rest.starts_with(['\\', '/']) {
+                return Err(format!("'{}' is not an absolute path on a drive", shown()));
+            }
+            Place::Drive { letter: letter.to_ascii_uppercase(), below: rest.split(['\\', '/']).filter(|s| !s.is_empty()).collect() }
+        }
+        (Some('/'), _) => Place::Posix(format!("/{}", name.split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>().join("/"))),
+        _ => return Err(format!("'{}' is neither an absolute path (/data) nor a drive of Windows (C:\\)", shown())),
+    };
+    if name.split(['/', '\\']).any(|s| s == ".." || s == ".") {
+        return Err(format!("'{}' must not contain '.' or '..'", shown()));
+    }
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_mount_point_have_one_key() {
+        for name in ["C:", "c:", "c:/", "C:\\", "c:\\\\"] {
+            assert_eq!(key(name), "C:\\", "{name}");
+        }
+        assert_eq!((key("/data/"), key("//data"), key("/")), ("/data".to_owned(), "/data".to_owned(), "/".to_owned()));
+        assert_eq!(key("d:/Shop/Files"), "D:\\Shop\\Files");
+    }
+
+    #[test]
+    fn a_drive_is_a_directory_to_ssh() {
+        for (name, template, expected) in [
+            ("C:\\", DRIVE_ROOT, "/C:/"),
+            ("c:", DRIVE_ROOT, "/C:/"),
+            ("D:\\Shop\\Files", DRIVE_ROOT, "/D:/Shop/Files"),
+            ("D:/Shop", "/cygdrive/{drive}/", "/cygdrive/d/Shop"),
+            ("E:\\x", "/mnt/{drive}", "/mnt/e/x"),
+            ("/data/", DRIVE_ROOT, "/data"),
+        ] {
+            assert_eq!(directory(name, template).unwrap(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_mount_point_is_refused() {
+        for name in ["", "data", "C", "CC:\\", "C:x", "1:\\", "/a/../b", "C:\\..", "/a\nb", "\\\\server\\share", "./x"] {
+            assert!(parse(name).is_err(), "{name}");
+        }
+        for template in ["", "{drive}", "/x", "/{drive}/{drive}", "/../{drive}"] {
+            assert!(check_drive_root(template).is_err(), "{template}");
+        }
+    }
+}

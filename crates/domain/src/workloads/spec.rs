@@ -1,0 +1,192 @@
+//! A migration of a workload: which mount points of which server go to which VM, how, and how safely.
+
+use super::workload::require;
+use super::{CloudType, Credentials, MountPoint, Workload};
+use crate::decode::{Fields, Problems, type_name};
+use crate::spec::{Notifications, Safety, Transfer};
+use serde_json::Value;
+
+/// Whether a body of `POST /migrations` is document 0's.
+pub fn is_workload_migration(body: &Value) -> bool {
+    ["selected_mount_points", "migration_target"].iter().any(|field| body.get(field).is_some())
+}
+
+/// How long the source goes on living.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One pass, and the last one right behind it.
+    Once,
+    /// Passes again and again, until somebody asks for the cutover.
+    Warm,
+}
+
+/// Where a workload shall live.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub cloud_type: CloudType,
+    pub cloud_credentials: Credentials,
+    pub vm: Workload,
+}
+
+/// One migration of a workload. Every default is filled in.
+#[derive(Debug, Clone)]
+pub struct WorkloadSpec {
+    pub name: String,
+    pub description: Option<String>,
+    pub selected: Vec<MountPoint>,
+    pub source: Workload,
+    pub target: Target,
+    pub mode: Mode,
+    /// Seconds from the end of one warm pass to the beginning of the next.
+    pub pass_every: u64,
+    pub transfer: Transfer,
+    pub safety: Safety,
+    pub notifications: Notifications,
+}
+
+impl WorkloadSpec {
+    /// Reads document 0's body of `POST /migrations`, with our additions. All bad, missing and unknown fields come back together.
+    pub fn decode(body: &Value) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let spec = Self::read(body, &mut problems);
+        match spec {
+            Some(spec) if problems.is_empty() => Ok(spec),
+            _ => Err(problems),
+        }
+    }
+
+    fn read(body: &Value, p: &mut Problems) -> Option<Self> {
+        let mut f = Fields::of("", body, p)?;
+        let name = f.text("name", p);
+        if name.as_ref().is_some_and(|n| n.trim().is_empty() || n.chars().count() > 200) {
+            p.note("name", "must have 1 to 200 characters");
+        }
+        let description = f.text("description", p);
+        let selected = read_selected(&mut f, p);
+        let source = nested(&mut f, "source", p, Workload::read);
+        let target = nested(&mut f, "migration_target", p, read_target);
+        let mode = f.choice("mode", &[("once", Mode::Once), ("warm", Mode::Warm)], p).unwrap_or(Mode::Once);
+        let pass_every = f.integer("pass_every", 1..=86_400, p).unwrap_or(60);
+        let transfer = Transfer::read(f.object("transfer", p), p);
+        let safety = Safety::read(f.object("safety", p), p);
+        let notifications = Notifications::read(f.object("notifications", p), p);
+        f.done(p);
+        let (source, target) = (source?, target?);
+        check(&selected, &source, &target, p);
+        let name = name.unwrap_or_else(|| format!("{} to {}", source.ip, target.vm.ip));
+        Some(Self { name, description, selected, source, target, mode, pass_every, transfer, safety, notifications })
+    }
+}
+
+fn nested<T>(f: &mut Fields<'_>, field: &'static str, p: &mut Problems, read: fn(&mut Fields<'_>, &mut Problems) -> Option<T>) -> Option<T> {
+    let Some(mut inner) = f.object(field, p) else {
+        require(f, field, p);
+        return None;
+    };
+    let out = read(&mut inner, p);
+    inner.done(p);
+    out
+}
+
+fn read_selected(f: &mut Fields<'_>, p: &mut Problems) -> Vec<MountPoint> {
+    let field = "selected_mount_points";
+    match f.value(field) {
+        None => p.note(field, "is required: the mount points that move"),
+        Some(Value::Array(values)) if values.is_empty() => p.note(field, "must name at least one mount point"),
+        Some(Value::Array(values)) => return MountPoint::read_list(values, field, p),
+        Some(other) => p.note(field, format!("must be an array, not {}", type_name(other))),
+    }
+    Vec::new()
+}
+
+fn read_target(f: &mut Fields<'_>, p: &mut Problems) -> Option<Target> {
+    if !f.has("cloud_type") {
+        p.note(f.path("cloud_type"), "is required: aws, azure, vsphere or vcloud");
+    }
+    let cloud_type = f.choice("cloud_type", &CloudType::ALL, p);
+    let cloud_credentials = nested(f, "cloud_credentials", p, |c, p| Some(Credentials::read(c, false, p)));
+    let vm = nested(f, "target_vm", p, Workload::read);
+    Some(Target { cloud_type: cloud_type?, cloud_credentials: cloud_credentials?, vm: vm? })
+}
+
+/// Rules between the parts.
+fn check(selected: &[MountPoint], source: &Workload, target: &Target, p: &mut Problems) {
+    for (i, mount_point) in selected.iter().enumerate() {
+        let name = &mount_point.mount_point_name;
+        if source.mount_point(name).is_none() && !name.is_empty() {
+            p.note(format!("selected_mount_points[{i}].mount_point_name"), format!("the source {} has no mount point '{name}'", source.ip));
+        }
+    }
+    let system = source.mount_points.iter().find(|m| m.is_system_drive());
+    if let Some(system) = system
+        && !selected.iter().any(MountPoint::is_system_drive)
+    {
+        p.note("selected_mount_points", format!("the source has {}, so it must be among them", system.mount_point_name));
+    }
+    if source.ip == target.vm.ip && source.ssh.port == target.vm.ssh.port {
+        p.note("migration_target.target_vm.ip", format!("{} is the source itself", source.ip));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn body() -> Value {
+        let credentials = json!({"username": "testuser", "password": "testpass", "domain": "testdomain.com"});
+        json!({
+            "selected_mount_points": [{"mount_point_name": "c:", "total_size": 1000}],
+            "source": {"ip": "192.168.1.1", "credentials": credentials, "storage": {"mount_points": [{"mount_point_name": "C:\\", "total_size": 1000}, {"mount_point_name": "D:\\", "total_size": 5}]}},
+            "migration_target": {
+                "cloud_type": "aws", "cloud_credentials": credentials,
+                "target_vm": {"ip": "192.168.1.2", "credentials": credentials, "storage": {"mount_points": []}},
+            },
+        })
+    }
+
+    fn problems(body: &Value) -> Vec<String> {
+        WorkloadSpec::decode(body).map_or_else(|p| p.0.into_iter().map(|p| format!("{} {}", p.field, p.message)).collect(), |_| Vec::new())
+    }
+
+    #[test]
+    fn the_documents_migration_is_read() {
+        let spec = WorkloadSpec::decode(&body()).unwrap();
+        assert_eq!((spec.name.as_str(), spec.mode, spec.selected[0].key().as_str()), ("192.168.1.1 to 192.168.1.2", Mode::Once, "C:\\"));
+        let files = spec.source.files("D:\\").unwrap();
+        assert_eq!(files.describe(), "sftp://testuser@testdomain.com@192.168.1.1:22/D:/");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_named() {
+        assert_eq!(
+            problems(&json!({})),
+            ["selected_mount_points is required: the mount points that move", "source is required", "migration_target is required"]
+        );
+        let mut bad = body();
+        bad["selected_mount_points"] = json!([{"mount_point_name": "D:\\", "total_size": -1}, {"mount_point_name": "E:\\", "total_size": 1}, "x"]);
+        bad["source"]["credentials"]["username"] = json!(" ");
+        bad["migration_target"]["cloud_type"] = json!("gcp");
+        bad["migration_target"]["target_vm"]["ip"] = json!("1.2.3");
+        assert_eq!(problems(&bad).len(), 5, "{:?}", problems(&bad));
+    }
+
+    #[test]
+    fn the_system_drive_must_be_among_the_selected() {
+        for (selected, expected) in [("D:\\", "selected_mount_points the source has C:\\, so it must be among them"), ("F:\\", "selected_mount_points[0]")] {
+            let mut some = body();
+            some["selected_mount_points"] = json!([{"mount_point_name": selected, "total_size": 5}]);
+            assert!(problems(&some)[0].starts_with(expected), "{:?}", problems(&some));
+        }
+    }
+
+    #[test]
+    fn a_server_is_not_its_own_target() {
+        let mut same = body();
+        same["migration_target"]["target_vm"]["ip"] = json!("192.168.1.1");
+        assert_eq!(problems(&same), ["migration_target.target_vm.ip 192.168.1.1 is the source itself"]);
+        same["migration_target"]["target_vm"]["ssh"] = json!({"port": 2222});
+        assert!(problems(&same).is_empty(), "another server behind another port");
+    }
+}
