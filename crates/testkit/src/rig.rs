@@ -121,6 +121,19 @@ pub fn ssh() -> Ssh {
     }
 }
 
+/// One of the rig's three servers (1, 2, 3): root, with the machine's own address, `/` and disks.
+pub fn server_machine(number: u8) -> Ssh {
+    Ssh {
+        host: setting(&format!("RIG_SERVER{number}_IP")),
+        port: 22,
+        user: "root".to_owned(),
+        password: setting("RIG_SERVER_PASS"),
+        key_file: setting("RIG_SERVER_KEY").into(),
+        known_hosts_file: setting("RIG_SERVER_KNOWN_HOSTS").into(),
+        home: "/data".into(),
+    }
+}
+
 /// The rig's real WordPress, served over HTTP.
 #[derive(Debug, Clone)]
 pub struct Wordpress {
