@@ -11,10 +11,13 @@
 //! Making and restoring them is the steps' business (`application`); here they are named, listed, kept and removed.
 
 use crate::Settings;
-use jiff::Timestamp;
+use crate::adapters::{StepResult, step_error};
+use engine::StepContext;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -113,8 +116,46 @@ pub async fn enforce_retention(settings: &Settings, now: Timestamp) -> Result<Ve
     Ok(removed)
 }
 
+/// The run's note that names its backup.
+pub(crate) const NOTE: &str = "backup.id";
+
+/// Reserves the name of the run's backup and writes its manifest. The name is noted before the directory is made, so that no directory is lost.
+/// Repeatable: the backup of an earlier try is begun again. `name` is the migration's.
+pub(crate) async fn begin(settings: &Settings, cx: &StepContext, name: &str, retention_days: u32) -> StepResult<Backup> {
+    let now = Timestamp::now();
+    let noted = cx.recall(NOTE).await?.and_then(|id| id.as_str().map(str::to_owned));
+    if let Some(id) = noted
+        && let Some(found) = read(settings, &id).await.map_err(step_error)?
+        && found.run == cx.run_id()
+    {
+        return Ok(Backup { state: BackupState::Writing, parts: Vec::new(), bytes: 0, ..found });
+    }
+    let mut attempt = 1;
+    let id = loop {
+        let id = id_at(now, attempt);
+        cx.remember(NOTE, Some(json!(id))).await?;
+        if reserve(settings, &id).await.map_err(step_error)? {
+            break id;
+        }
+        attempt += 1;
+    };
+    let backup = Backup {
+        id,
+        tenant: cx.tenant().to_owned(),
+        run: cx.run_id().to_owned(),
+        name: name.to_owned(),
+        state: BackupState::Writing,
+        created: now,
+        expires: now.saturating_add((i64::from(retention_days) * 24).hours()).unwrap_or(Timestamp::MAX),
+        bytes: 0,
+        parts: Vec::new(),
+    };
+    write(settings, &backup).await.map_err(step_error)?;
+    Ok(backup)
+}
+
 /// Reserves a fresh name for this run by making its directory. Repeatable with the `known` id of an earlier try.
-pub(crate) async fn reserve(settings: &Settings, known: &str) -> Result<bool> {
+async fn reserve(settings: &Settings, known: &str) -> Result<bool> {
     let dir = directory(settings, known)?;
     tokio::fs::create_dir_all(&settings.backups_dir).await.map_err(|e| file_error("make directory", &settings.backups_dir, e))?;
     let dir_for_task = dir.clone();

@@ -1,7 +1,7 @@
 //! Plans: what a migration of one kind consists of, as steps for the engine; and what the rest of the product asks about it.
 //!
 //! ```text
-//! engine (steps, ledgers, memos) ◄── application/* ──► movers (files, databases) ──► ports
+//! engine (steps, ledgers, memos) ◄── application/*, workload/* ──► movers (files, databases) ──► ports
 //!                                        │
 //!                                        └── wordpress/* (pure), backups, report
 //! ```
@@ -19,6 +19,7 @@ mod uploads;
 mod uploads_place;
 pub mod validation;
 pub mod wordpress;
+mod workload;
 
 pub use site::{Site, WordPress};
 pub use survey::{DryRun, survey};
@@ -28,6 +29,9 @@ use std::sync::Arc;
 
 /// The kind of run that moves a site or a store: `application` in the journal.
 pub const APPLICATION: &str = "application";
+
+/// The kind of run that moves a server's mount points.
+pub const WORKLOAD: &str = "workload";
 
 /// What every plan needs from the process it runs in.
 #[derive(Clone)]
@@ -41,5 +45,7 @@ pub struct Settings {
 
 /// The kinds of run that this crate knows, for the engine.
 pub fn registry(settings: Settings) -> engine::PlanRegistry {
-    engine::PlanRegistry::default().with(APPLICATION, Arc::new(application::Builder::new(settings)))
+    engine::PlanRegistry::default()
+        .with(APPLICATION, Arc::new(application::Builder::new(settings.clone())))
+        .with(WORKLOAD, Arc::new(workload::Builder::new(settings)))
 }

@@ -1,9 +1,9 @@
 //! From a description of a system to an open door. The binary implements it, because only it names connectors.
 
-use crate::Result;
 use crate::databases::Database;
 use crate::files::FileTarget;
-use domain::spec::{DatabaseAt, FilesAt};
+use crate::{ConnectorError, ErrorKind, Host, Result};
+use domain::spec::{DatabaseAt, FilesAt, SshAt};
 use std::sync::Arc;
 
 /// Opens doors. Opening may connect at once or lazily; either way an unreachable system ends in a clear error within
@@ -15,4 +15,9 @@ pub trait Connectors: Send + Sync {
 
     /// `parallel`: how many connections the caller will use at most.
     async fn database(&self, at: &DatabaseAt, parallel: usize) -> Result<Arc<dyn Database>>;
+
+    /// The server behind SSH.
+    async fn host(&self, at: &SshAt) -> Result<Arc<dyn Host>> {
+        Err(ConnectorError::new(ErrorKind::Unsupported, "ask", &at.host, "this program has no connector for servers"))
+    }
 }

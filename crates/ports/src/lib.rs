@@ -10,6 +10,7 @@ pub mod courier;
 pub mod databases;
 pub mod error;
 pub mod files;
+pub mod hosts;
 pub mod ledger;
 pub mod observe;
 pub mod records;
@@ -18,6 +19,7 @@ pub use check::{Check, CheckOutcome, Examine, Finding, Role};
 pub use connect::Connectors;
 pub use courier::Courier;
 pub use error::{ConnectorError, ErrorKind};
+pub use hosts::Host;
 pub use ledger::Ledger;
 pub use observe::Observer;
 

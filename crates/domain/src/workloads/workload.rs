@@ -91,7 +91,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Reads `{ip, credentials, storage?: {mount_points}, ssh?}`; `None` when a part of it cannot be read.
+    /// Reads `{ip, credentials, storage?: {mount_points}, ssh?}`; `None` when a part of it cannot be read. What an answer shows beside these
+    /// (`id`, `version`, …) is passed over, so that an answer can be sent back.
     pub fn read(f: &mut Fields<'_>, p: &mut Problems) -> Option<Self> {
         let before = p.0.len();
         let ip = read_ip(f, p);
@@ -108,6 +109,9 @@ impl Workload {
             }
         };
         let mount_points = read_storage(f, p);
+        for shown in ["id", "system", "discovered_at", "created_at", "updated_at", "version"] {
+            f.value(shown);
+        }
         if p.0.len() > before {
             return None;
         }

@@ -10,7 +10,6 @@ use crate::wordpress::{CONFIG, detect};
 use domain::spec::FilesAt;
 use domain::units;
 use engine::{Step, StepContext, StepError};
-use jiff::{Timestamp, ToSpan};
 use movers::databases;
 use ports::databases::{Database, ObjectName};
 use ports::files::{Entry, FilePath, FileTarget};
@@ -137,39 +136,9 @@ impl BackUp {
     }
 }
 
-/// Reserves the name and writes the manifest. The name is noted before the directory is made, so that no directory is lost.
+/// The run's backup, begun or begun again.
 pub(super) async fn begin(job: &Job, cx: &StepContext) -> StepResult<Backup> {
-    let settings = &job.settings;
-    let now = Timestamp::now();
-    if let Some(id) = recall::<String>(cx, notes::BACKUP).await?
-        && let Some(found) = backups::read(settings, &id).await.map_err(step_error)?
-        && found.run == cx.run_id()
-    {
-        return Ok(Backup { state: BackupState::Writing, parts: Vec::new(), bytes: 0, ..found });
-    }
-    let mut attempt = 1;
-    let id = loop {
-        let id = backups::id_at(now, attempt);
-        cx.remember(notes::BACKUP, Some(json!(id))).await?;
-        if backups::reserve(settings, &id).await.map_err(step_error)? {
-            break id;
-        }
-        attempt += 1;
-    };
-    let days = i64::from(job.spec.safety.backup_retention_days);
-    let backup = Backup {
-        id,
-        tenant: cx.tenant().to_owned(),
-        run: cx.run_id().to_owned(),
-        name: job.spec.name.clone(),
-        state: BackupState::Writing,
-        created: now,
-        expires: now.saturating_add((days * 24).hours()).unwrap_or(Timestamp::MAX),
-        bytes: 0,
-        parts: Vec::new(),
-    };
-    backups::write(settings, &backup).await.map_err(step_error)?;
-    Ok(backup)
+    backups::begin(&job.settings, cx, &job.spec.name, job.spec.safety.backup_retention_days).await
 }
 
 fn add(backup: &mut Backup, part: Part) {

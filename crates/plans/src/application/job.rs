@@ -33,7 +33,7 @@ pub mod notes {
     pub const FILES_PLAN: &str = "plan.files";
     pub const DATABASE_PLAN: &str = "plan.database";
     pub const DATABASE_NAME: &str = "destination.database";
-    pub const BACKUP: &str = "backup.id";
+    pub const BACKUP: &str = crate::backups::NOTE;
 }
 
 impl Job {

@@ -27,7 +27,10 @@ mod validate;
 mod verify;
 mod website;
 
+pub(crate) use job::{restores, timed, value};
+pub(crate) use prepare::{is_absent, remove_root};
 pub(crate) use same_place::conflict;
+pub(crate) use verify::MISMATCH;
 
 use crate::Settings;
 use domain::spec::MigrationSpec;

@@ -93,7 +93,8 @@ impl Prepare {
     }
 }
 
-async fn is_absent(files: &dyn FileTarget) -> StepResult<bool> {
+/// Whether the root is not there at all.
+pub(crate) async fn is_absent(files: &dyn FileTarget) -> StepResult<bool> {
     match files.list().next().await {
         Some(Err(e)) if e.kind == ErrorKind::NotFound => Ok(true),
         Some(Err(e)) => Err(step_error(e)),
@@ -102,7 +103,7 @@ async fn is_absent(files: &dyn FileTarget) -> StepResult<bool> {
 }
 
 /// The root that we made goes when it is empty and the system can remove it; an empty one is no harm.
-async fn remove_root(files: &dyn FileTarget, observer: &RunObserver) -> StepResult<()> {
+pub(crate) async fn remove_root(files: &dyn FileTarget, observer: &RunObserver) -> StepResult<()> {
     match files.list().next().await {
         None => {}
         Some(Err(e)) if e.kind == ErrorKind::NotFound => return Ok(()),

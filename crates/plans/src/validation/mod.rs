@@ -19,7 +19,9 @@ pub use report::{CheckReport, Outcome, Validation};
 
 use domain::spec::MigrationSpec;
 use ports::check::{Check, CheckOutcome, Role};
+use ports::files::FileTarget;
 use ports::{Connectors, ErrorKind, Finding};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How thorough to be.
@@ -52,6 +54,19 @@ pub async fn validate_within(spec: &MigrationSpec, connectors: &dyn Connectors, 
     reports.extend(pairs.reports);
     cascade::settle(&mut reports);
     Validation::of(reports, pairs.estimate)
+}
+
+/// Checks pairs of doors to files: the first of each will be read, the second written. All checks run side by side, each within `limit`.
+pub async fn validate_doors(pairs: &[(Arc<dyn FileTarget>, Arc<dyn FileTarget>)], limit: Duration) -> Validation {
+    let mut running = Vec::new();
+    for (source, destination) in pairs {
+        for (files, role, side) in [(source, Role::Source, "source"), (destination, Role::Destination, "migration_target.target_vm")] {
+            running.extend(files.checks(role).into_iter().map(|check| run(check, side, Part::Files, limit)));
+        }
+    }
+    let mut reports = futures::future::join_all(running).await;
+    cascade::settle(&mut reports);
+    Validation::of(reports, None)
 }
 
 /// All checks that the doors themselves offer.

@@ -1,0 +1,134 @@
+//! Step 6: puts the report together from what the steps before have stored.
+//!
+//! The report is this step's output. `partial: true` in it means completed with warnings: something named stays behind.
+
+use super::job::{Job, plan_of};
+use crate::adapters::{RunObserver, StepResult, step_error};
+use crate::application::timed;
+use crate::backups;
+use crate::report::{Leftover, push_all};
+use domain::units;
+use engine::{Step, StepContext, StepError};
+use jiff::Timestamp;
+use movers::files::Problems;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+const STEPS: [(&str, &str); 5] = [
+    ("validate", "Validating servers"),
+    ("backup", "Creating backup"),
+    ("replicate", "Replicating mount points"),
+    ("cutover", "Cutting over"),
+    ("verify", "Verifying mount points"),
+];
+
+pub struct Finish {
+    pub job: Arc<Job>,
+}
+
+#[async_trait::async_trait]
+impl Step for Finish {
+    fn name(&self) -> &'static str {
+        "finish"
+    }
+
+    fn title(&self) -> &'static str {
+        "Finishing"
+    }
+
+    async fn run(&self, cx: &StepContext) -> StepResult {
+        let began = Instant::now();
+        let observer = RunObserver::new(cx);
+        for id in backups::enforce_retention(&self.job.settings, Timestamp::now()).await.map_err(step_error)? {
+            observer.info("backup", format!("Removed backup {id}: its retention is over"));
+        }
+        let parts = Parts::of(cx);
+        let (leftovers, count) = self.leftovers(cx, &parts).await?;
+        let report = self.report(cx, &parts, &leftovers, count);
+        let words = if count == 0 { "Completed".to_owned() } else { format!("Completed with warnings: {count} things stay behind, see the report") };
+        observer.info("report", words);
+        Ok(timed(report, began))
+    }
+
+    async fn undo(&self, _cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// What the steps have stored.
+struct Parts(Vec<Value>);
+
+impl Parts {
+    fn of(cx: &StepContext) -> Self {
+        Self(STEPS.iter().map(|(name, _)| cx.output_of(name).unwrap_or_default()).collect())
+    }
+
+    fn of_step(&self, name: &str) -> &Value {
+        STEPS.iter().position(|(n, _)| *n == name).map_or(&Value::Null, |i| &self.0[i])
+    }
+
+    /// A number of what was copied to one mount point, in bulk and in the last pass.
+    fn sum(&self, index: usize, field: &str) -> u64 {
+        let of = |step: &str, what: &str| self.of_step(step)["mount_points"][index][what][field].as_u64().unwrap_or(0);
+        of("replicate", "copied") + of("cutover", "last_pass")
+    }
+
+    fn problems(&self, index: usize) -> [Problems; 2] {
+        let of = |step: &str, what: &str| serde_json::from_value(self.of_step(step)["mount_points"][index][what]["problems"].clone()).unwrap_or_default();
+        [of("replicate", "copied"), of("cutover", "last_pass")]
+    }
+}
+
+impl Finish {
+    async fn leftovers(&self, cx: &StepContext, parts: &Parts) -> StepResult<(Vec<Leftover>, u64)> {
+        let (mut all, mut unlisted) = (Vec::new(), 0);
+        for (index, selected) in self.job.spec.selected.iter().enumerate() {
+            let plan = plan_of(cx, index).await?.map(|p| p.problems).unwrap_or_default();
+            for problems in parts.problems(index).into_iter().chain([plan]) {
+                let lasting = || problems.listed.iter().filter(|p| p.kind.is_lasting());
+                unlisted += problems.lasting.saturating_sub(lasting().count() as u64);
+                push_all(&mut all, lasting().map(|p| Leftover::new("file", format!("{} in {}", p.path, selected.mount_point_name), p.reason.clone())));
+            }
+        }
+        let count = all.len() as u64 + unlisted;
+        Ok((all, count))
+    }
+
+    fn report(&self, cx: &StepContext, parts: &Parts, leftovers: &[Leftover], count: u64) -> Value {
+        let spec = &self.job.spec;
+        let all = 0..spec.selected.len();
+        let total = |field: &str| all.clone().map(|i| parts.sum(i, field)).sum::<u64>();
+        let backup = parts.of_step("backup")["backup"].clone();
+        let mount_points: Vec<Value> = spec
+            .selected
+            .iter()
+            .enumerate()
+            .map(|(i, m)| json!({"mount_point_name": m.mount_point_name, "total_size": m.total_size, "files": parts.sum(i, "files"), "bytes": parts.sum(i, "bytes"), "removed": parts.sum(i, "removed")}))
+            .collect();
+        let verification = parts.of_step("verify");
+        json!({
+            "report_version": 1,
+            "migration_id": cx.run_id(),
+            "name": spec.name,
+            "result": if count == 0 { "completed" } else { "completed with warnings" },
+            "partial": count > 0,
+            "finished_at": Timestamp::now().to_string(),
+            "source": {"type": "workload", "files": spec.source.ip.as_str()},
+            "destination": {"type": spec.target.cloud_type.word(), "files": spec.target.vm.ip.as_str()},
+            "mount_points": mount_points,
+            "summary": {
+                "files": total("files"), "bytes": total("bytes"), "size": units::size(total("bytes")), "symlinks": total("symlinks"),
+                "directories": total("directories"), "removed": total("removed"),
+                "standstill_seconds": parts.of_step("cutover")["duration_seconds"].as_f64().unwrap_or(0.0),
+            },
+            "steps": STEPS.iter().map(|(name, title)| json!({"name": name, "title": title, "duration_seconds": parts.of_step(name)["duration_seconds"]})).collect::<Vec<_>>(),
+            "verification": {"verified": verification["verified"], "reason": verification["reason"], "mount_points": verification["mount_points"]},
+            "leftovers": leftovers,
+            "leftovers_count": count,
+            "warnings": parts.of_step("validate")["warnings"],
+            "backup": backup,
+            "rollback": format!("To take everything back: migration-assistant rollback {0}, or POST /migrations/{0}/rollback.", cx.run_id()),
+        })
+    }
+}

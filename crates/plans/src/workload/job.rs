@@ -1,0 +1,143 @@
+//! What all steps of one migration share: the specification, and one open place for each selected mount point.
+
+use crate::Settings;
+use crate::adapters::{RunLedger, StepResult, failed, step_error};
+use crate::backups;
+use domain::spec::FilesAt;
+use domain::workloads::{Workload, WorkloadSpec};
+use engine::{StepContext, StepError};
+use movers::files::{FileOptions, FilesMover, FilesPlan};
+use ports::ErrorKind;
+use ports::files::FileTarget;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// How many times a call is tried in all before a temporary error is final.
+const RETRIES: u32 = 5;
+
+pub struct Job {
+    pub settings: Settings,
+    pub spec: WorkloadSpec,
+    places: OnceCell<Vec<Place>>,
+    targets: OnceCell<Vec<Arc<dyn FileTarget>>>,
+}
+
+/// One mount point on its way.
+pub struct Place {
+    pub index: usize,
+    /// As the caller wrote it.
+    pub name: String,
+    pub source: Arc<dyn FileTarget>,
+    pub target: Arc<dyn FileTarget>,
+}
+
+/// Keys of the run's notes.
+pub mod notes {
+    pub const BACKUP: &str = crate::backups::NOTE;
+
+    pub fn plan(index: usize) -> String {
+        format!("plan.files.{index}")
+    }
+}
+
+impl Place {
+    pub fn bulk(&self, cx: &StepContext) -> RunLedger {
+        RunLedger::new(cx.ledger(&format!("files.{}", self.index)))
+    }
+
+    pub fn last(&self, cx: &StepContext) -> RunLedger {
+        RunLedger::new(cx.ledger(&format!("files-final.{}", self.index)))
+    }
+
+    pub fn saved(&self, cx: &StepContext) -> RunLedger {
+        RunLedger::new(cx.ledger(&format!("backup.{}", self.index)))
+    }
+}
+
+impl Job {
+    pub fn new(settings: Settings, spec: WorkloadSpec) -> Self {
+        Self { settings, spec, places: OnceCell::new(), targets: OnceCell::new() }
+    }
+
+    /// Every selected mount point on both servers, opened on first use.
+    pub async fn places(&self) -> StepResult<&[Place]> {
+        let open = || async {
+            let targets = self.targets().await?;
+            let mut out = Vec::with_capacity(targets.len());
+            for (index, selected) in self.spec.selected.iter().enumerate() {
+                let name = selected.mount_point_name.clone();
+                let source = self.open(&self.spec.source, &name).await?;
+                out.push(Place { index, name, source, target: targets[index].clone() });
+            }
+            Ok(out)
+        };
+        self.places.get_or_try_init(open).await.map(Vec::as_slice)
+    }
+
+    /// The target's side alone: taking back needs no source.
+    pub async fn targets(&self) -> StepResult<&[Arc<dyn FileTarget>]> {
+        let open = || async {
+            let mut out = Vec::with_capacity(self.spec.selected.len());
+            for selected in &self.spec.selected {
+                out.push(self.open(&self.spec.target.vm, &selected.mount_point_name).await?);
+            }
+            Ok(out)
+        };
+        self.targets.get_or_try_init(open).await.map(Vec::as_slice)
+    }
+
+    async fn open(&self, workload: &Workload, mount_point: &str) -> StepResult<Arc<dyn FileTarget>> {
+        let at = workload.files(mount_point).map_err(|why| failed(ErrorKind::Invalid, why, ""))?;
+        self.settings.connectors.files(&at, self.spec.transfer.parallel_transfers).await.map_err(step_error)
+    }
+
+    pub fn mover(&self, cx: &StepContext, place: &Place) -> FilesMover {
+        FilesMover::new(place.source.clone(), place.target.clone(), self.options(cx))
+    }
+
+    /// A mover for taking back: it never looks at the source, so the target stands in for it.
+    pub fn undoer(&self, cx: &StepContext, target: &Arc<dyn FileTarget>) -> FilesMover {
+        FilesMover::new(target.clone(), target.clone(), self.options(cx))
+    }
+
+    fn options(&self, cx: &StepContext) -> FileOptions {
+        let transfer = &self.spec.transfer;
+        FileOptions {
+            parallel: transfer.parallel_transfers,
+            chunk_size: transfer.chunk_size,
+            symlinks: transfer.symlinks,
+            exclude: transfer.exclude.clone(),
+            delete_extraneous: transfer.delete_extraneous,
+            staging: cx.run_id().to_owned(),
+            retries: RETRIES,
+        }
+    }
+
+    /// Where a backup keeps the files of a mount point.
+    pub async fn store(&self, dir: &Path, index: usize) -> StepResult<Arc<dyn FileTarget>> {
+        let at = FilesAt::Local { root: dir.join("files").join(index.to_string()).to_string_lossy().into_owned() };
+        self.settings.connectors.files(&at, self.spec.transfer.parallel_transfers).await.map_err(step_error)
+    }
+
+    /// The backup that a rollback restores from: the one named in its options, else the run's own. `None` when there is none.
+    pub async fn restorable(&self, cx: &StepContext) -> StepResult<Option<backups::Backup>> {
+        let asked = cx.options().get("backup_id").and_then(Value::as_str).map(str::to_owned);
+        let Some(id) = asked.or(recall(cx, notes::BACKUP).await?) else { return Ok(None) };
+        let found = backups::read(&self.settings, &id).await.map_err(step_error)?;
+        Ok(found.filter(|b| b.tenant == cx.tenant() && b.run == cx.run_id() && b.state == backups::BackupState::Verified))
+    }
+}
+
+pub async fn plan_of(cx: &StepContext, index: usize) -> StepResult<Option<FilesPlan>> {
+    recall(cx, &notes::plan(index)).await
+}
+
+/// A note of the run, read back as what it was.
+pub async fn recall<T: DeserializeOwned>(cx: &StepContext, key: &str) -> StepResult<Option<T>> {
+    let Some(value) = cx.recall(key).await? else { return Ok(None) };
+    let read = serde_json::from_value(value);
+    read.map(Some).map_err(|e| StepError::permanent("internal", format!("The run's note '{key}' cannot be read: {e}")))
+}

@@ -1,0 +1,60 @@
+//! The plan for workloads: the selected mount points of a server to the same mount points of a target VM.
+//!
+//! ```text
+//!  1 validate   checks both servers at every mount point, plans what moves, refuses what does not fit or would lose data
+//!  2 backup     saves what will be overwritten or deleted at the target, reads it back
+//!  3 replicate  the bulk while the source lives; in warm mode pass after pass, until the cutover is asked for
+//!  4 cutover    the last pass
+//!  5 verify     every file of every mount point against what was read
+//!  6 finish     the report
+//! ```
+//! Each mount point has a mover and ledgers of its own ([`job::Place`]).
+
+mod backup;
+mod capacity;
+mod cutover;
+mod finish;
+mod job;
+mod replicate;
+mod validate;
+mod verify;
+
+use crate::Settings;
+use domain::workloads::WorkloadSpec;
+use engine::plan::PlanBuilder;
+use engine::{EngineError, Plan, Step};
+use job::Job;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Makes the plan of one migration from its document.
+pub struct Builder {
+    settings: Settings,
+}
+
+impl Builder {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+}
+
+impl PlanBuilder for Builder {
+    fn build(&self, input: &Value) -> Result<Plan, EngineError> {
+        let spec = WorkloadSpec::decode(input).map_err(|problems| {
+            let list: Vec<String> = problems.0.iter().map(|p| format!("{} {}", p.field, p.message)).collect();
+            EngineError::Invalid(format!("the migration's document is not valid: {}", list.join("; ")))
+        })?;
+        Ok(Plan { steps: steps(Arc::new(Job::new(self.settings.clone(), spec))) })
+    }
+}
+
+fn steps(job: Arc<Job>) -> Vec<Arc<dyn Step>> {
+    vec![
+        Arc::new(validate::Validate { job: job.clone() }),
+        Arc::new(backup::BackUp { job: job.clone() }),
+        Arc::new(replicate::Replicate { job: job.clone() }),
+        Arc::new(cutover::Cutover { job: job.clone() }),
+        Arc::new(verify::Verify { job: job.clone() }),
+        Arc::new(finish::Finish { job }),
+    ]
+}

@@ -1,0 +1,92 @@
+//! Step 3: every file of the selected mount points, in bulk, while the source lives.
+//!
+//! Undo removes what we made at the target VM and restores what we replaced or deleted, the cutover's changes included.
+
+use super::job::Job;
+use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
+use crate::application::{is_absent, remove_root, restores, timed, value};
+use crate::backups;
+use engine::{Step, StepContext, StepError};
+use movers::files::FilesUndone;
+use ports::ErrorKind;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub struct Replicate {
+    pub job: Arc<Job>,
+}
+
+/// Note: whether the directory was missing at the target.
+fn root_absent(index: usize) -> String {
+    format!("replicate.root_absent.{index}")
+}
+
+#[async_trait::async_trait]
+impl Step for Replicate {
+    fn name(&self) -> &'static str {
+        "replicate"
+    }
+
+    fn title(&self) -> &'static str {
+        "Replicating mount points"
+    }
+
+    async fn run(&self, cx: &StepContext) -> StepResult {
+        let began = Instant::now();
+        let observer = RunObserver::new(cx);
+        let mut copied = Vec::new();
+        for place in self.job.places().await? {
+            let note = root_absent(place.index);
+            if cx.recall(&note).await?.is_none() {
+                cx.remember(&note, Some(json!(is_absent(place.target.as_ref()).await?))).await?;
+            }
+            place.target.prepare().await.map_err(step_error)?;
+            let bulk = self.job.mover(cx, place).copy(&place.bulk(cx), &observer, cx.stopping()).await.map_err(step_error)?;
+            observer.info("replication", format!("{}: {} files are at the target VM", place.name, bulk.files));
+            copied.push(json!({"mount_point_name": place.name, "copied": value(&bulk)}));
+        }
+        Ok(timed(json!({"mount_points": copied}), began))
+    }
+
+    async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
+        let observer = RunObserver::new(cx);
+        if !restores(cx, "restore_files") {
+            observer.info("rollback", "The target VM's files stay as they are, as asked");
+            return Ok(());
+        }
+        let backup = self.job.restorable(cx).await?;
+        for (index, target) in self.job.targets().await?.iter().enumerate() {
+            let store = match &backup {
+                Some(backup) if backup.part(&format!("files.{index}")).is_some() => {
+                    let dir = backups::directory(&self.job.settings, &backup.id).map_err(step_error)?;
+                    Some(self.job.store(&dir, index).await?)
+                }
+                _ => None,
+            };
+            let (bulk, last) = (RunLedger::new(cx.ledger(&format!("files.{index}"))), RunLedger::new(cx.ledger(&format!("files-final.{index}"))));
+            let undone = self.job.undoer(cx, target).undo(&[&bulk, &last], store, &observer, cx.stopping()).await.map_err(step_error)?;
+            told(&observer, &undone, self.job.spec.safety.overwrite_without_backup)?;
+            if cx.recall(&root_absent(index)).await? == Some(json!(true)) {
+                remove_root(target.as_ref(), &observer).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says what was taken back. Something that should have come back and did not is an error.
+fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: bool) -> StepResult<()> {
+    for kept in &undone.kept.listed {
+        observer.warning("rollback", format!("{} was left alone: {}", kept.path, kept.reason));
+    }
+    for lost in &undone.not_restored.listed {
+        observer.warning("rollback", format!("{} was not restored: {}", lost.path, lost.reason));
+    }
+    if let Some(first) = undone.not_restored.listed.first().filter(|_| !asked_without) {
+        let message = format!("{} files could not be restored at the target VM; the first is {}", undone.not_restored.count, first.path);
+        return Err(failed(ErrorKind::Corrupt, message, "See the log for each of them; restore them by hand, then resolve the migration"));
+    }
+    observer.info("rollback", format!("Removed {} of our files and restored {} files, each compared by hash", undone.removed, undone.restored));
+    Ok(())
+}

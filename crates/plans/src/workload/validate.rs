@@ -1,0 +1,112 @@
+//! Step 1: checks both servers at every selected mount point, plans what moves, and refuses what does not fit or would lose data.
+//!
+//! Nothing is changed, so there is nothing to undo.
+
+use super::capacity;
+use super::job::{Job, Place, notes, recall};
+use crate::adapters::{RunObserver, StepResult, failed, step_error};
+use crate::application::{timed, value};
+use crate::validation::{Limits, Validation, validate_doors};
+use domain::units;
+use engine::{Step, StepContext, StepError};
+use movers::files::FilesPlan;
+use ports::ErrorKind;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub struct Validate {
+    pub job: Arc<Job>,
+}
+
+#[async_trait::async_trait]
+impl Step for Validate {
+    fn name(&self) -> &'static str {
+        "validate"
+    }
+
+    fn title(&self) -> &'static str {
+        "Validating servers"
+    }
+
+    async fn run(&self, cx: &StepContext) -> StepResult {
+        let began = Instant::now();
+        let observer = RunObserver::new(cx);
+        let places = self.job.places().await?;
+        let checks = check(places, &observer).await?;
+        let mut plans = Vec::with_capacity(places.len());
+        for place in places {
+            plans.push(self.plan(cx, &observer, place).await?);
+        }
+        refuse_loss(&self.job, &plans)?;
+        for (place, plan) in places.iter().zip(&plans) {
+            capacity::refuse_full(&self.job.spec, place, plan).await?;
+        }
+        let output = json!({
+            "checks_performed": checks.checks_performed,
+            "checks_passed": checks.checks_passed,
+            "warnings": checks.warnings,
+            "mount_points": places.iter().zip(&plans).map(|(place, plan)| planned(place, plan)).collect::<Vec<_>>(),
+        });
+        Ok(timed(output, began))
+    }
+
+    async fn undo(&self, _cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+impl Validate {
+    async fn plan(&self, cx: &StepContext, observer: &RunObserver, place: &Place) -> StepResult<FilesPlan> {
+        let key = notes::plan(place.index);
+        if let Some(plan) = recall::<FilesPlan>(cx, &key).await? {
+            return Ok(plan);
+        }
+        let plan = self.job.mover(cx, place).plan(&place.bulk(cx), observer, cx.stopping()).await.map_err(step_error)?;
+        cx.remember(&key, Some(value(&plan))).await?;
+        observer.info("planning", format!("{}: {} files ({}) to replicate", place.name, plan.files, units::size(plan.bytes)));
+        for problem in plan.problems.listed.iter().take(20) {
+            observer.warning("planning", format!("{}: {}", problem.path, problem.reason));
+        }
+        Ok(plan)
+    }
+}
+
+/// Every check of both servers at every mount point, side by side.
+async fn check(places: &[Place], observer: &RunObserver) -> StepResult<Validation> {
+    let doors: Vec<_> = places.iter().map(|p| (p.source.clone(), p.target.clone())).collect();
+    let checks = validate_doors(&doors, Limits::QUICK.check).await;
+    for warning in &checks.warnings {
+        observer.warning("validation", warning.clone());
+    }
+    if checks.can_proceed {
+        observer.info("validation", format!("{} of {} checks passed", checks.checks_passed, checks.checks_performed));
+        return Ok(checks);
+    }
+    let kind = checks.checks.iter().find_map(|c| c.failed()).map_or(ErrorKind::Invalid, |(_, kind)| kind);
+    let mut error = failed(kind, format!("Validation failed: {}", checks.errors.join("; ")), "");
+    error.temporary = checks.only_temporary();
+    let failed_checks: Vec<Value> = checks
+        .checks
+        .iter()
+        .filter_map(|c| c.failed().map(|(f, _)| json!({"check": c.check, "field": f.field, "error": f.issue, "suggestion": f.suggestion})))
+        .collect();
+    Err(error.details(json!({"failed_checks": failed_checks})))
+}
+
+fn planned(place: &Place, plan: &FilesPlan) -> Value {
+    json!({
+        "mount_point_name": place.name, "files": plan.files, "bytes": plan.bytes, "directories": plan.directories, "symlinks": plan.symlinks,
+        "unchanged": plan.unchanged, "overwrites": plan.overwrites, "deletes": plan.deletes, "problems": plan.problems.count,
+    })
+}
+
+fn refuse_loss(job: &Job, plans: &[FilesPlan]) -> StepResult<()> {
+    let (overwrites, deletes) = plans.iter().fold((0, 0), |(o, d), p| (o + p.overwrites, d + p.deletes));
+    if job.spec.safety.backup_before || job.spec.safety.overwrite_without_backup || overwrites + deletes == 0 {
+        return Ok(());
+    }
+    let message = format!("{overwrites} files would be overwritten and {deletes} deleted at the target VM, without a backup");
+    let advice = "Leave safety.backup_before on, or set safety.overwrite_without_backup to true if nothing there is worth keeping";
+    Err(failed(ErrorKind::AlreadyExists, message, advice))
+}
