@@ -142,6 +142,10 @@ impl FileTarget for WithUploads {
         self.base.put(entry, staging, body).await
     }
 
+    async fn put_new(&self, entry: &Entry, staging: &str, body: ports::files::Body) -> Result<Option<Digest>> {
+        self.base.put_new(entry, staging, body).await
+    }
+
     async fn make(&self, entry: &Entry) -> Result<()> {
         self.base.make(entry).await
     }

@@ -37,6 +37,7 @@ pub(super) async fn run_round(
 ) -> Result<()> {
     let (mut lane, told) = mover.lane();
     lane.look_again = care == Care::Final;
+    lane.sparing = care == Care::Bulk;
     let mut done = Round { mover, ledger, number: round, observer, lane: Arc::new(lane), told };
     let what = || mover.destination.location();
     or_stop(stop, "clear the way at", what(), done.removals(Phase::Clear)).await?;

@@ -162,6 +162,7 @@ impl Planner<'_> {
     /// What stood at the destination before the migration; `None` when it must not be overwritten.
     async fn before(&mut self, path: &FilePath, stat: &Stat, word: Option<Record>) -> Result<Option<Option<Stat>>> {
         let saved = match word {
+            Some(word) if word.is_spared() => self.mover.destination.stat(path).await?.map(|e| Stat::of(&e)),
             Some(Record { word: Word::Content { outcome, .. }, original, .. }) => {
                 let untouched = outcome.is_some_and(|o| o.what == What::Same) && original.is_some();
                 if !untouched {
@@ -236,6 +237,7 @@ impl Planner<'_> {
     async fn vanished(&mut self, key: &[u8], record: Record) -> Result<()> {
         let (before, removable) = match record.word {
             Word::Removed => return Ok(()),
+            Word::Content { .. } if record.is_spared() => return Ok(()),
             Word::Content { item, .. } if record.was_there => (item.stat, true),
             // Never confirmed, but a try that was interrupted may have put it there.
             Word::Content { item, .. } => {

@@ -208,6 +208,9 @@ pub(super) enum What {
 }
 
 /// What became of an item.
+    /// Something stands at the destination that the plan did not see: left alone, for the final pass to settle.
+    #[serde(rename = "o")]
+    Spared,
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     #[serde(rename = "w")]

@@ -6,11 +6,12 @@ use super::digest::{self, raw};
 use super::item::{Item, Large, Outcome, Sent, Stat, What};
 use super::sides::{Fault, Side, Watch, changed};
 use super::told::{Flow, Told};
-use ports::files::{Digest, DigestKind, Entry, EntryKind, FilePath, FileTarget, Part};
+use ports::files::{Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileTarget, Part};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -30,6 +31,8 @@ pub(super) struct Lane {
     pub(super) look_again: bool,
     /// Read what was written and compare it (backups).
     pub(super) read_back: bool,
+    /// Leave alone what stands where the plan saw nothing.
+    pub(super) sparing: bool,
     pub(super) flow: Arc<Flow>,
     pub(super) told: UnboundedSender<Told>,
 }
@@ -79,7 +82,10 @@ impl Lane {
         let result = match (&item.same, &item.stat.kind) {
             (Some(_), _) => self.retry(&item.path, 0, || self.adjust(item)).await,
             (None, EntryKind::Symlink { .. }) => self.retry(&item.path, 0, || self.link(item)).await,
-            (None, _) => self.retry(&item.path, item.stat.size(), || self.file(item)).await,
+            (None, _) => {
+                let yielding = AtomicBool::new(self.spares(item));
+                self.retry(&item.path, item.stat.size(), || self.file(item, &yielding)).await
+            }
         };
         result.or_else(Fault::settle)
     }
@@ -106,12 +112,15 @@ impl Lane {
                 self.target.remove(item.target()).await.map_err(Fault::target)?;
             }
         }
+        if self.spares(item) && self.target.stat(item.target()).await.map_err(Fault::target)?.is_some_and(|n| n.kind != item.stat.kind) {
+            return Ok(Outcome::of(What::Spared));
+        }
         self.target.make(&entry).await.map_err(Fault::target)?;
         Ok(Outcome::of(What::Linked))
     }
 
-    /// One try at a file, whole, as it is now.
-    async fn file(&self, item: &Item) -> Result<Outcome, Fault> {
+    /// One try at a file, whole, as it is now. `yielding`: to whatever stands there, until it is known to be ours.
+    async fn file(&self, item: &Item, yielding: &AtomicBool) -> Result<Outcome, Fault> {
         let began = Instant::now();
         let opened = self.source.open(&item.path, None).await.map_err(Fault::source)?;
         let EntryKind::File { size } = opened.entry.kind else {
@@ -125,6 +134,12 @@ impl Lane {
         };
         let limit = self.target.traits().single_put_limit;
         let part_size = (size > limit).then(|| part_size(size, limit, self.chunk_size)).flatten();
+        if part_size.is_some() && yielding.load(Ordering::Relaxed) {
+            if self.is_foreign(item, &read, None).await? {
+                return Ok(Outcome::of(What::Spared));
+            }
+            yielding.store(false, Ordering::Relaxed);
+        }
         let digest = match part_size {
             Some(part_size) => {
                 drop(opened.body);
@@ -133,8 +148,11 @@ impl Lane {
             None => {
                 let what = item.path.to_string();
                 let (watch, body) = Watch::over(opened.body, size, self.own_hash(), self.flow.clone(), what.clone());
-                let taken = self.target.put(&entry, &self.staging, body).await.map_err(|e| watch.blame(e))?;
-                watch.digest(size, &what, taken)?
+                match self.put(&entry, body, yielding).await {
+                    Ok(taken) => watch.digest(size, &what, taken)?,
+                    Err(e) if e.kind == ErrorKind::AlreadyExists && yielding.load(Ordering::Relaxed) => return self.met(item, &read, yielding, e).await,
+                    Err(e) => return Err(watch.blame(e)),
+                }
             }
         };
         if self.look_again || size > ONE_PIECE {
@@ -145,6 +163,24 @@ impl Lane {
         }
         self.tell_done(item, size, began, &digest);
         Ok(Outcome { digest: Some(digest), part_size, read: (read != item.stat).then_some(read), ..Outcome::of(What::Copied) })
+    }
+
+    async fn put(&self, entry: &Entry, body: Body, yielding: &AtomicBool) -> Result<Option<Digest>> {
+        if !yielding.load(Ordering::Relaxed) {
+            return self.target.put(entry, &self.staging, body).await;
+        }
+        let taken = self.target.put_new(entry, &self.staging, body).await?;
+        yielding.store(false, Ordering::Relaxed);
+        Ok(taken)
+    }
+
+    /// Something stands there. What an interrupted try of ours has left is written over, anything else is not.
+    async fn met(&self, item: &Item, read: &Stat, yielding: &AtomicBool, error: ConnectorError) -> Result<Outcome, Fault> {
+        if self.is_foreign(item, read, None).await? {
+            return Ok(Outcome::failed(What::Spared, &error));
+        }
+        yielding.store(false, Ordering::Relaxed);
+        Box::pin(self.file(item, yielding)).await
     }
 
     pub(super) fn tell_done(&self, item: &Item, size: u64, began: Instant, digest: &Digest) {
@@ -222,9 +258,47 @@ impl Lane {
         }
     }
 
+    /// Whether nothing was planned to be overwritten here, and nothing may be.
+    fn spares(&self, item: &Item) -> bool {
+        self.sparing && item.before.is_none()
+    }
+
+    /// Whether something stands there that no earlier try of ours has left. Ours has the time that we gave it; where the target keeps no times, it
+    /// has the content of the source. `proof`: its hash, where it is known.
+    async fn is_foreign(&self, item: &Item, read: &Stat, proof: Option<(&Digest, u64)>) -> Result<bool, Fault> {
+        let Some(found) = self.target.stat(item.target()).await.map_err(Fault::target)? else { return Ok(false) };
+        let EntryKind::File { size } = found.kind else { return Ok(!matches!(found.kind, EntryKind::Directory)) };
+        let resolution = self.target.traits().mtime_resolution_ns as i64;
+        let as_given = |wanted: &Stat| match (wanted.modified_ns, found.modified_ns) {
+            (Some(a), Some(b)) if resolution > 0 => Some(wanted.size() == size && a.div_euclid(resolution) == b.div_euclid(resolution)),
+            _ => None,
+        };
+        if let (Some(now), Some(planned)) = (as_given(read), as_given(&item.stat)) {
+            return Ok(!now && !planned);
+        }
+        if size != read.size() {
+            return Ok(true);
+        }
+        let (digest, part_size) = match proof {
+            Some((digest, part_size)) => (digest.clone(), Some(part_size)),
+            None => {
+                let opened = self.source.open(&item.path, None).await.map_err(Fault::source)?;
+                (digest::of_body(opened.body, self.kind, None).await.map_err(Fault::source)?.0, None)
+            }
+        };
+        let differs = Self::differing(self.target.as_ref(), item.target(), size, &digest, part_size).await.map_err(Fault::target)?;
+        Ok(differs.is_some())
+    }
+
     async fn put_in_place(&self, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Digest, Fault> {
         let parts: Vec<Part> = sent.iter().map(|s| s.part.clone()).collect();
         self.target.parts().complete(entry, upload, &parts).await.map_err(Fault::target)?;
+        self.over(sent)
+    }
+
+    /// The hash of a file that was sent in parts.
+    #[expect(clippy::result_large_err, reason = "a fault is a connector's error, which is as large")]
+    fn over(&self, sent: &[Sent]) -> Result<Digest, Fault> {
         let hashes = sent.iter().map(|s| raw(&s.hash)).collect::<Result<Vec<_>>>().map_err(Fault::target)?;
         Ok(digest::over_parts(self.kind, &hashes))
     }
@@ -237,7 +311,11 @@ impl Lane {
         if let (Some(upload), Some(sent)) = (upload, &sent) {
             let placed = self.retry(&item.path, item.stat.size(), || self.placed(large, &entry, upload, sent)).await;
             match placed {
-                Ok(digest) => {
+                Ok(None) => {
+                    self.give_up(large, &entry, upload).await?;
+                    return Ok(Outcome::of(What::Spared));
+                }
+                Ok(Some(digest)) => {
                     self.tell_done(item, item.stat.size(), began, &digest);
                     return Ok(Outcome { digest: Some(digest), part_size: Some(large.part_size), ..Outcome::of(What::Copied) });
                 }
@@ -247,18 +325,27 @@ impl Lane {
             }
         }
         if let Some(upload) = upload {
-            self.retry(&item.path, 0, async || self.target.parts().abort(&entry, upload).await.map_err(Fault::target)).await.map_err(|f| f.error)?;
+            self.give_up(large, &entry, upload).await?;
         }
         self.carry(item).await
     }
 
-    async fn placed(&self, large: &Large, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Digest, Fault> {
+    async fn give_up(&self, large: &Large, entry: &Entry, upload: &str) -> Result<()> {
+        let abort = async || self.target.parts().abort(entry, upload).await.map_err(Fault::target);
+        self.retry(&large.item.path, 0, abort).await.map_err(|f| f.error)
+    }
+
+    /// `None` when something stands there that is not ours.
+    async fn placed(&self, large: &Large, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Option<Digest>, Fault> {
+        if self.spares(&large.item) && self.is_foreign(&large.item, &large.item.stat, Some((&self.over(sent)?, large.part_size))).await? {
+            return Ok(None);
+        }
         let digest = self.put_in_place(entry, upload, sent).await?;
         self.unchanged_since(&large.item, &large.item.stat).await?;
         if self.read_back {
             self.compare(&large.item, large.item.stat.size(), &digest, Some(large.part_size)).await?;
         }
-        Ok(digest)
+        Ok(Some(digest))
     }
 
     /// Whether `system` stores exactly this at a path now; otherwise what it stores. What a system reports may be a hash of another
@@ -303,6 +390,7 @@ impl FilesMover {
             kind: self.digest_kind(),
             look_again: false,
             read_back: false,
+            sparing: false,
             flow: Arc::default(),
             told,
         };

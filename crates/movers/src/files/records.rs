@@ -82,6 +82,11 @@ impl Record {
         Self { key: key(&item.path, false), path: item.path.clone(), original: item.before.clone(), was_there, word: Word::Content { item, outcome } }
     }
 
+    /// Whether nothing of ours was put there, because something stood there that the plan did not see.
+    pub(super) fn is_spared(&self) -> bool {
+        matches!(&self.word, Word::Content { outcome: Some(outcome), .. } if outcome.what == What::Spared)
+    }
+
     fn folder(folder: Folder) -> Self {
         Self { key: key(&folder.path, true), path: folder.path.clone(), original: folder.before.clone(), was_there: true, word: Word::Folder { folder } }
     }
@@ -171,7 +176,9 @@ impl<'a> Records<'a> {
                 && let Some(mut record) = cursor.buffer.pop_front()
             {
                 if let Some(older) = newest.take() {
-                    record.original = older.original;
+                    if !older.is_spared() {
+                        record.original = older.original;
+                    }
                     record.was_there |= older.was_there && !matches!(record.word, Word::Removed);
                 }
                 if removed > rank {
@@ -238,6 +245,7 @@ fn count(sum: &mut FilesCopied, item: &Item, outcome: Outcome) {
         What::Changed => (ProblemKind::Changed, "it kept changing while it was copied"),
         What::Vanished => (ProblemKind::Vanished, "it vanished before it was copied"),
         What::Unreadable => (ProblemKind::Unreadable, "the source does not let us read it"),
+        What::Spared => (ProblemKind::Spared, "something was put in its place after the plan was made"),
         What::Refused => (ProblemKind::Refused, "the destination refused it"),
     };
     sum.problems.note(&item.path, kind, outcome.note.unwrap_or_else(|| reason.to_owned()));

@@ -27,11 +27,13 @@ pub enum ProblemKind {
     Changed,
     /// It vanished between plan and copy. The final pass settles it.
     Vanished,
+    /// Something was put in its place at the destination between plan and copy, and was left alone. The final pass settles it.
+    Spared,
     /// The source does not let us read it.
     Unreadable,
     /// The destination refused it.
     Refused,
-    /// It appeared at the source during the migration, and the destination holds something else there that was not backed up.
+    /// It appeared at the source during the migration, or something else at the destination, and what the destination holds was not backed up.
     Occupied,
     /// Somebody changed it at the destination after we had written it, so it was left alone.
     Foreign,
@@ -42,7 +44,7 @@ pub enum ProblemKind {
 impl ProblemKind {
     /// Whether it makes the result partial. What the final pass settles does not.
     pub fn is_lasting(self) -> bool {
-        !matches!(self, Self::Changed | Self::Vanished)
+        !matches!(self, Self::Changed | Self::Vanished | Self::Spared)
     }
 }
 

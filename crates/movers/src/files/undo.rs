@@ -135,6 +135,9 @@ impl Undo<'_> {
     }
 
     async fn fate(&self, ours: &Ours) -> Result<Fate> {
+        if ours.outcome.as_ref().is_some_and(|o| o.what == What::Spared) {
+            return Ok(Fate::AsBefore);
+        }
         let path = &ours.item.path;
         let now = self.mover.destination.stat(path).await?.map(|e| Stat::of(&e));
         let Some(original) = &ours.original else {

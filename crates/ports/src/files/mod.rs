@@ -10,7 +10,7 @@ pub use digest::part_digest;
 pub use path::FilePath;
 
 use crate::check::Examine;
-use crate::{ConnectorError, Result};
+use crate::{ConnectorError, ErrorKind, Result};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use std::ops::Range;
@@ -136,6 +136,16 @@ pub trait FileTarget: FileSource {
 
     /// Removes a file, a link or an EMPTY directory. Absent is fine. A directory that is not empty is `AlreadyExists`.
     async fn remove(&self, path: &FilePath) -> Result<()>;
+    /// [`Self::put`] for a path where nothing may stand: whatever does (an empty directory excepted) is left alone, and the answer is `AlreadyExists`.
+    /// Where the system can, there is no gap between looking and putting in place.
+    async fn put_new(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>> {
+        if self.stat(&entry.path).await?.is_some_and(|e| e.kind != EntryKind::Directory) {
+            let place = format!("{} in {}", entry.path, self.location());
+            return Err(ConnectorError::new(ErrorKind::AlreadyExists, "write", place, "something stands there already"));
+        }
+        self.put(entry, staging, body).await
+    }
+
 
     /// Removes all that `put` and [`PartTarget`] left unfinished under `staging` (also unfinished uploads). Repeatable.
     async fn sweep(&self, staging: &str) -> Result<()>;

@@ -2,7 +2,7 @@
 
 use super::LocalFiles;
 use super::error::from_io;
-use super::write::Staged;
+use super::write::{Over, Staged};
 use crate::body::wrong_length;
 use crate::staging;
 use crate::uploads::{check_complete, checked_id, upload_is_gone};
@@ -75,7 +75,7 @@ impl PartTarget for LocalParts {
                     if length != entry.size() {
                         return Err(wrong_length(&subject, entry.size(), length));
                     }
-                    staged.place(&entry, &subject)
+                    staged.place(&entry, &subject, Over::Anything)
                 }
                 Err(e) if e.kind == ErrorKind::NotFound => match root.stat(&entry.path)? {
                     Some(found) if found.kind == (EntryKind::File { size: entry.size() }) => Ok(()),

@@ -12,25 +12,35 @@ use futures::StreamExt;
 use ports::files::{Body, Entry, EntryKind, FilePath};
 use ports::{ConnectorError, ErrorKind, Result};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fchmod, futimens, openat, renameat, symlinkat, unlinkat, utimensat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fchmod, futimens, openat, renameat, renameat_with, symlinkat, unlinkat,
+    utimensat,
+};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
 use tokio::sync::mpsc;
 
+/// What may stand where a file is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Anything,
+    Nothing,
+}
+
 /// Files up to this size are collected and written in one hop to the blocking pool.
 const ONE_HOP: u64 = 1 << 20;
 
-pub(super) async fn put(files: &LocalFiles, entry: &Entry, staging: &str, body: Body) -> Result<()> {
+pub(super) async fn put(files: &LocalFiles, entry: &Entry, staging: &str, body: Body, over: Over) -> Result<()> {
     let subject = files.root.subject(&entry.path);
     let name = staging::name(staging, &entry.path);
     let owned = entry.clone();
     if entry.size() <= ONE_HOP {
         let pieces = collect(body, entry.size(), &subject).await?;
-        return files.blocking(move |root| write_all(root, &owned, name, pieces)).await;
+        return files.blocking(move |root| write_all(root, &owned, name, pieces, over)).await;
     }
     let (send, receive) = mpsc::channel(4);
-    let writer = files.blocking(move |root| write_stream(root, &owned, name, receive));
+    let writer = files.blocking(move |root| write_stream(root, &owned, name, receive, over));
     let feeder = feed(body, send);
     let (written, fed) = tokio::join!(writer, feeder);
     // The source's own error says more than the short file that follows from it.
@@ -46,16 +56,16 @@ async fn feed(mut body: Body, send: mpsc::Sender<Bytes>) -> Result<()> {
     Ok(())
 }
 
-fn write_all(root: &Root, entry: &Entry, name: String, pieces: Vec<Bytes>) -> Result<()> {
+fn write_all(root: &Root, entry: &Entry, name: String, pieces: Vec<Bytes>, over: Over) -> Result<()> {
     let subject = root.subject(&entry.path);
     let mut staged = Staged::create(root, &entry.path, name)?;
     for piece in pieces {
         staged.file.write_all(&piece).map_err(|e| from_io("write", &subject, e))?;
     }
-    staged.place(entry, &subject)
+    staged.place(entry, &subject, over)
 }
 
-fn write_stream(root: &Root, entry: &Entry, name: String, mut pieces: mpsc::Receiver<Bytes>) -> Result<()> {
+fn write_stream(root: &Root, entry: &Entry, name: String, mut pieces: mpsc::Receiver<Bytes>, over: Over) -> Result<()> {
     let subject = root.subject(&entry.path);
     let mut staged = Staged::create(root, &entry.path, name)?;
     let mut seen = 0;
@@ -69,7 +79,7 @@ fn write_stream(root: &Root, entry: &Entry, name: String, mut pieces: mpsc::Rece
     if seen != entry.size() {
         return Err(wrong_length(&subject, entry.size(), seen));
     }
-    staged.place(entry, &subject)
+    staged.place(entry, &subject, over)
 }
 
 /// A file under its staging name. Dropped before [`Staged::place`]: removed.
@@ -118,25 +128,45 @@ impl Staged {
     }
 
     /// Gives it mode and time and its final name.
-    pub(super) fn place(mut self, entry: &Entry, subject: &str) -> Result<()> {
-        self.dress_and_rename(entry).map_err(|e| from_io("put in place", subject, e.into()))?;
+    pub(super) fn place(mut self, entry: &Entry, subject: &str, over: Over) -> Result<()> {
+        self.dress_and_rename(entry, over).map_err(|e| from_io("put in place", subject, e.into()))?;
         self.keep = true;
         Ok(())
     }
 
-    fn dress_and_rename(&self, entry: &Entry) -> rustix::io::Result<()> {
+    fn dress_and_rename(&self, entry: &Entry, over: Over) -> rustix::io::Result<()> {
         fchmod(&self.file, mode_of(entry, tree::FILE_MODE))?;
         if let Some(times) = times_of(entry) {
             futimens(&self.file, &times)?;
         }
         let leaf = tree::leaf(&entry.path);
-        match renameat(&self.directory, &self.name, &self.directory, leaf) {
+        let rename = || match over {
+            Over::Anything => renameat(&self.directory, &self.name, &self.directory, leaf),
+            Over::Nothing => rename_to_nothing(&self.directory, &self.name, leaf),
+        };
+        match rename() {
             Err(Errno::ISDIR) => {
                 unlinkat(&self.directory, leaf, AtFlags::REMOVEDIR)?;
-                renameat(&self.directory, &self.name, &self.directory, leaf)
+                rename()
             }
             other => other,
         }
+    }
+}
+
+/// Renames where nothing stands; `EXIST` where something does, `ISDIR` where it is a directory.
+fn rename_to_nothing(directory: &Dir, name: &str, leaf: &[u8]) -> rustix::io::Result<()> {
+    let standing = || rustix::fs::statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW).map(|found| super::facts::Facts::from(&found).is_directory());
+    match renameat_with(directory, name, directory, leaf, RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) if standing() == Ok(true) => Err(Errno::ISDIR),
+        // The file system knows no such rename: look first.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match standing() {
+            Ok(true) => Err(Errno::ISDIR),
+            Ok(false) => Err(Errno::EXIST),
+            Err(Errno::NOENT) => renameat(directory, name, directory, leaf),
+            Err(error) => Err(error),
+        },
+        other => other,
     }
 }
 

@@ -76,6 +76,8 @@ fn by_code(code: &str, message: &str, status: u16) -> (ErrorKind, String, &'stat
         "BucketAlreadyExists" => {
             says(ErrorKind::AlreadyExists, "a bucket of that name belongs to somebody else", "Choose another name: bucket names are shared by all customers")
         }
+        "PreconditionFailed" => says(ErrorKind::AlreadyExists, "something with that name is already there", ""),
+        "ConditionalRequestConflict" => says(ErrorKind::Interrupted, "somebody else writes the same object at this moment", "It is tried again"),
         "BucketNotEmpty" => says(ErrorKind::AlreadyExists, "the bucket is not empty", "Move its content away first"),
         "InvalidBucketName" => says(ErrorKind::Name, "that is no possible bucket name", "Use 3 to 63 of a-z, 0-9, '-' and '.'"),
         "KeyTooLongError" => says(ErrorKind::Name, "the key is longer than 1024 bytes", "Rename the file at the source, or leave it out"),
@@ -104,7 +106,7 @@ fn by_status(code: &str, message: &str, status: u16) -> (ErrorKind, String, &'st
         403 => (ErrorKind::Permission, reason, "Check the access key and its rights"),
         404 => (ErrorKind::NotFound, "it does not exist".to_owned(), ""),
         408 => (ErrorKind::TimedOut, reason, ""),
-        409 => (ErrorKind::AlreadyExists, reason, ""),
+        409 | 412 => (ErrorKind::AlreadyExists, reason, ""),
         429 | 503 => (ErrorKind::Throttled, reason, ""),
         405 | 501 => (ErrorKind::Unsupported, reason, ""),
         507 => (ErrorKind::NoSpace, reason, "Free some space or raise the quota"),

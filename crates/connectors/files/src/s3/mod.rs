@@ -50,6 +50,8 @@ struct Store {
     manners: manners::Manners,
     /// False once an ETag was seen that is no MD5 (encrypted with a KMS key).
     plain_etags: AtomicBool,
+    /// False once the store has said that it knows no conditional writes.
+    conditions: AtomicBool,
 }
 
 impl S3Files {
@@ -66,6 +68,7 @@ impl S3Files {
             endpoint: at.endpoint.clone(),
             location,
             plain_etags: AtomicBool::new(true),
+            conditions: AtomicBool::new(true),
         };
         Ok(Self { store: Arc::new(store) })
     }
@@ -164,7 +167,13 @@ impl FileTarget for S3Files {
 
     async fn put(&self, entry: &Entry, _staging: &str, body: Body) -> Result<Option<Digest>> {
         self.accepts(&entry.path)?;
-        let hex = write::put(&self.store, entry, body).await?;
+        let hex = write::put(&self.store, entry, body, write::Over::Anything).await?;
+        Ok(Some(Digest { kind: DigestKind::Md5, hex }))
+    }
+
+    async fn put_new(&self, entry: &Entry, _staging: &str, body: Body) -> Result<Option<Digest>> {
+        self.accepts(&entry.path)?;
+        let hex = write::put(&self.store, entry, body, write::Over::Nothing).await?;
         Ok(Some(Digest { kind: DigestKind::Md5, hex }))
     }
 

@@ -29,17 +29,35 @@ pub(super) fn content_type(entry: &Entry) -> String {
     entry.content_type.clone().or_else(named).unwrap_or_else(|| "application/octet-stream".to_owned())
 }
 
+/// What may stand where an object is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Anything,
+    /// Asked of the store itself. One that does not know the question overwrites, or says so and is asked no more.
+    Nothing,
+}
+
 /// Gives the MD5 of what was sent, in hex.
-pub(super) async fn put(store: &Store, entry: &Entry, body: Body) -> Result<String> {
+pub(super) async fn put(store: &Store, entry: &Entry, body: Body, over: Over) -> Result<String> {
     let subject = store.subject(&entry.path);
     if entry.size() > SINGLE_PUT_LIMIT {
         return Err(ConnectorError::new(ErrorKind::Invalid, "write", subject, format!("files above {SINGLE_PUT_LIMIT} bytes go in parts")));
     }
     let data = join(collect(body, entry.size(), &subject).await?);
-    put_object(store, &store.key(&entry.path), &subject, entry, data).await
+    let key = store.key(&entry.path);
+    if over == Over::Anything || !store.conditions.load(Ordering::Relaxed) {
+        return put_object(store, &key, &subject, entry, data, None).await;
+    }
+    match put_object(store, &key, &subject, entry, data.clone(), Some("*".to_owned())).await {
+        Err(error) if error.kind == ErrorKind::Unsupported => {
+            store.conditions.store(false, Ordering::Relaxed);
+            put_object(store, &key, &subject, entry, data, None).await
+        }
+        other => other,
+    }
 }
 
-async fn put_object(store: &Store, key: &str, subject: &str, entry: &Entry, data: Bytes) -> Result<String> {
+async fn put_object(store: &Store, key: &str, subject: &str, entry: &Entry, data: Bytes, unless: Option<String>) -> Result<String> {
     let (size, md5) = (data.len() as u64, Md5::digest(&data));
     let request = store
         .client
@@ -50,6 +68,7 @@ async fn put_object(store: &Store, key: &str, subject: &str, entry: &Entry, data
         .content_md5(STANDARD.encode(md5))
         .content_length(size as i64)
         .set_metadata(Some(metadata(entry)))
+        .set_if_none_match(unless)
         .body(ByteStream::from(data))
         .customize()
         .disable_payload_signing();
@@ -81,7 +100,7 @@ pub(super) async fn make(store: &Store, entry: &Entry) -> Result<()> {
         EntryKind::Directory => {
             let mut marker = entry.clone();
             marker.content_type = Some("application/x-directory".to_owned());
-            put_object(store, &format!("{}/", store.key(&entry.path)), &subject, &marker, Bytes::new()).await.map(|_| ())
+            put_object(store, &format!("{}/", store.key(&entry.path)), &subject, &marker, Bytes::new(), None).await.map(|_| ())
         }
         EntryKind::File { .. } => match stat(store, &entry.path).await? {
             Some(_) => Ok(()),

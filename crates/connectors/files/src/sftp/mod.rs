@@ -88,7 +88,12 @@ impl FileTarget for SftpFiles {
 
     async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>> {
         self.accepts(&entry.path)?;
-        write::put(&self.host, entry, staging, body).await.map(|()| None)
+        write::put(&self.host, entry, staging, body, write::Over::Anything).await.map(|()| None)
+    }
+
+    async fn put_new(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>> {
+        self.accepts(&entry.path)?;
+        write::put(&self.host, entry, staging, body, write::Over::Nothing).await.map(|()| None)
     }
 
     async fn make(&self, entry: &Entry) -> Result<()> {

@@ -5,7 +5,7 @@ use super::read::{OpenFile, stat};
 use super::session::{Fault, Session};
 use super::verbs::done;
 use super::wire::{self, Attrs};
-use super::write::{Writer, beside, place};
+use super::write::{Over, Writer, beside, place};
 use crate::uploads::{check_complete, checked_id, upload_is_gone};
 use crate::{staging, tree};
 use ports::Result;
@@ -68,7 +68,7 @@ impl PartTarget for SftpParts {
             Err(e) => return Err(e.tell("look at the staging file of", &subject)),
         }
         session.setstat(&name, Attrs::of(entry, Some(tree::FILE_MODE))).await.map_err(|e| e.tell("set mode and time of", &subject))?;
-        place(host, &session, &name, &entry.path).await.map_err(|e| e.tell("put in place", &subject))
+        place(host, &session, &name, &entry.path, Over::Anything).await.map_err(|e| e.tell("put in place", &subject))
     }
 
     async fn abort(&self, entry: &Entry, upload: &str) -> Result<()> {

@@ -230,7 +230,7 @@ impl Fault {
 
     /// The letter.
     pub(super) fn tell(self, operation: &str, subject: &str) -> ConnectorError {
-        use super::wire::{BAD_MESSAGE, NO_SUCH_FILE, OP_UNSUPPORTED, PERMISSION_DENIED};
+        use super::wire::{BAD_MESSAGE, FILE_ALREADY_EXISTS, NO_SUCH_FILE, OP_UNSUPPORTED, PERMISSION_DENIED};
         let (kind, reason, advice) = match &self {
             Self::Lost => (ErrorKind::Interrupted, "the connection broke in the middle".to_owned(), "It is connected again by the next try"),
             Self::Odd => (ErrorKind::Protocol, "the server's answer does not fit the question".to_owned(), "Check that the SFTP subsystem of the server works"),
@@ -238,6 +238,7 @@ impl Fault {
                 NO_SUCH_FILE => (ErrorKind::NotFound, "it does not exist".to_owned(), "Check the path"),
                 PERMISSION_DENIED => (ErrorKind::Permission, "this user may not do that".to_owned(), "Give the SSH user access to it"),
                 BAD_MESSAGE => (ErrorKind::Name, "the server cannot hold that name".to_owned(), "Rename it at the source, or leave it out"),
+                FILE_ALREADY_EXISTS => (ErrorKind::AlreadyExists, "something with that name is already there".to_owned(), ""),
                 6 | 7 => (ErrorKind::Interrupted, format!("the server says: {message}"), "It is tried again"),
                 OP_UNSUPPORTED => (ErrorKind::Unsupported, "the server cannot do this".to_owned(), ""),
                 _ => (ErrorKind::Invalid, format!("the server refused it and said only '{message}'"), "Check space, quota and rights on the server"),

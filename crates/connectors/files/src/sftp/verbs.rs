@@ -117,6 +117,11 @@ impl Session {
         }
     }
 
+    /// Renames where nothing stands. OpenSSH does so without a gap (a link, then the old name goes).
+    pub(super) async fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), Fault> {
+        done(self.send(wire::RENAME, from.len() + to.len(), |p| p.bytes(from).bytes(to)).await.wait().await?)
+    }
+
     pub(super) async fn send_open(&self, path: &[u8], flags: u32, mode: Option<u32>) -> Answer {
         self.send(wire::OPEN, path.len(), |p| p.bytes(path).u32(flags).attrs(Attrs { mode, ..Attrs::default() })).await
     }

@@ -31,6 +31,8 @@ pub(super) const PERMISSION_DENIED: u32 = 3;
 pub(super) const FAILURE: u32 = 4;
 pub(super) const BAD_MESSAGE: u32 = 5;
 pub(super) const OP_UNSUPPORTED: u32 = 8;
+/// Of later versions; of version 3, servers say `FAILURE`.
+pub(super) const FILE_ALREADY_EXISTS: u32 = 11;
 
 pub(super) const OPEN_READ: u32 = 1;
 pub(super) const OPEN_WRITE: u32 = 2;

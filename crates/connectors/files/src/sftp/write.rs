@@ -13,6 +13,13 @@ use ports::files::{Body, Entry, EntryKind, FilePath};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::VecDeque;
 
+/// What may stand where a file is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Anything,
+    Nothing,
+}
+
 /// Bytes written without waiting for the server's word.
 const AHEAD: usize = 4 << 20;
 
@@ -22,7 +29,7 @@ pub(super) fn beside(host: &Host, path: &FilePath, name: &str) -> Vec<u8> {
     host.absolute(&parent.join(name.as_bytes()))
 }
 
-pub(super) async fn put(host: &Host, entry: &Entry, staging: &str, body: Body) -> Result<()> {
+pub(super) async fn put(host: &Host, entry: &Entry, staging: &str, body: Body, over: Over) -> Result<()> {
     let subject = host.subject(&entry.path);
     let name = beside(host, &entry.path, &staging::name(staging, &entry.path));
     let mut writer = match create(host, entry, &name).await {
@@ -39,7 +46,7 @@ pub(super) async fn put(host: &Host, entry: &Entry, staging: &str, body: Body) -
         Err(e) => Err(e),
     };
     let placed = match finished {
-        Ok(()) => place(host, &writer.file.session, &name, &entry.path).await.map_err(|e| e.tell("put in place", &subject)),
+        Ok(()) => place(host, &writer.file.session, &name, &entry.path, over).await.map_err(|e| e.tell("put in place", &subject)),
         Err(e) => Err(e),
     };
     if placed.is_ok() {
@@ -160,14 +167,24 @@ impl Drop for Writer<'_> {
     }
 }
 
-/// Renames over what is there; an empty directory in the way is removed.
-pub(super) async fn place(host: &Host, session: &Session, staged: &[u8], path: &FilePath) -> Result<(), Fault> {
+/// Renames over what may be there; an empty directory in the way is removed.
+pub(super) async fn place(host: &Host, session: &Session, staged: &[u8], path: &FilePath, over: Over) -> Result<(), Fault> {
     let target = host.absolute(path);
-    match session.replace(staged, &target).await {
-        Err(Fault::Status { code: wire::FAILURE, .. }) if session.lstat(&target).await.is_ok_and(|found| found.is_directory()) => {
-            session.rmdir(&target).await?;
-            session.replace(staged, &target).await
+    let rename = || async {
+        match over {
+            Over::Anything => session.replace(staged, &target).await,
+            Over::Nothing => session.rename(staged, &target).await,
         }
+    };
+    match rename().await {
+        Err(fault @ Fault::Status { code: wire::FAILURE, .. }) => match session.lstat(&target).await {
+            Ok(found) if found.is_directory() => {
+                session.rmdir(&target).await?;
+                rename().await
+            }
+            Ok(_) if over == Over::Nothing => Err(Fault::Status { code: wire::FILE_ALREADY_EXISTS, message: String::new() }),
+            _ => Err(fault),
+        },
         other => other,
     }
 }
@@ -209,7 +226,7 @@ async fn make_directory(session: &Session, name: &[u8], entry: &Entry) -> Result
 async fn make_link(host: &Host, session: &Session, target: &[u8], path: &FilePath) -> Result<(), Fault> {
     let staged = beside(host, path, &staging::name("link", path));
     session.symlink(target, &staged).await?;
-    let placed = place(host, session, &staged, path).await;
+    let placed = place(host, session, &staged, path, Over::Anything).await;
     if placed.is_err() {
         // The first error is the one to tell.
         let _ = session.remove(&staged).await;

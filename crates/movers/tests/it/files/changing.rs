@@ -130,3 +130,48 @@ async fn what_the_plan_did_not_know_is_overwritten_only_after_it_was_saved() {
         assert_eq!(world.destination.read("new"), before);
     }
 }
+
+/// Small and large, to trees and to stores: whatever is put in its place between plan and bulk pass waits for the last one.
+#[tokio::test]
+async fn what_appears_before_the_bulk_pass_is_left_alone_until_it_is_saved() {
+    for to_objects in [false, true] {
+        for keeping in [false, true] {
+            let mut world = if to_objects { World::to_objects() } else { World::trees() };
+            world.keeping = keeping;
+            world.source.write("a", "a").write("large", pattern(90_000, 1)).write("small", "from the source").write("equal", "equal");
+            world.plan().await.expect("a plan");
+            world.back_up().await.expect("a backup");
+            world.destination.write("large", "a precious large one").write("small", "a precious one");
+            let bulk = world.copy().await.expect("the bulk pass");
+            assert_eq!((bulk.files, bulk.problems.lasting), (2, 0), "{bulk:?}");
+            let spared: Vec<String> = bulk.problems.listed.iter().filter(|p| p.kind == ProblemKind::Spared).map(|p| p.path.to_string()).collect();
+            assert_eq!(spared, ["large", "small"]);
+            assert_eq!(world.destination.read("small").expect("there"), "a precious one");
+            let last = world.final_pass().await.expect("the final pass");
+            assert!(world.verify().await.expect("verification").is_equal());
+            if keeping {
+                assert_eq!((last.files, last.problems.count), (2, 0), "{last:?}");
+                assert_eq!(world.destination.read("small").expect("there"), "from the source");
+                assert!(world.undo().await.expect("undo").is_complete());
+            } else {
+                assert_eq!(last.problems.lasting, 2, "{last:?}");
+            }
+            assert_eq!(world.destination.read("large").expect("there"), "a precious large one");
+            assert_eq!(world.destination.read("small").expect("there"), "a precious one");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_appears_before_the_bulk_pass_stays_when_the_source_gives_its_own_up() {
+    let world = World::trees();
+    world.source.write("a", "a").write("gone", "from the source");
+    world.plan().await.expect("a plan");
+    world.destination.write("gone", "precious");
+    world.copy().await.expect("the bulk pass");
+    assert!(world.undo().await.expect("undo").is_complete(), "nothing of it is ours");
+    assert_eq!(world.destination.read("gone").expect("there"), "precious");
+    world.source.delete("gone");
+    world.final_pass().await.expect("the final pass");
+    assert_eq!(world.destination.read("gone").expect("there"), "precious");
+}

@@ -28,6 +28,19 @@ pub async fn put_replaces(case: &Case) {
     assert_eq!(paths(&*case.target).await, [FilePath::from("page")]);
 }
 
+pub async fn put_new_leaves_alone_what_stands_there(case: &Case) {
+    for size in SIZES {
+        put(&*case.target, "page", b"precious").await;
+        let error = case.target.put_new(&file("page", size), TAG, body(&noise(size, 1))).await.expect_err("something stands there");
+        assert_eq!(error.kind, ErrorKind::AlreadyExists, "{error}");
+        assert_eq!(read(&*case.target, "page").await.expect("read"), b"precious");
+        let fresh = format!("dir/of {size}");
+        case.target.put_new(&file(fresh.as_str(), size), TAG, body(&noise(size, 1))).await.expect("nothing stands there");
+        assert!(read(&*case.target, fresh.as_str()).await.expect("read") == noise(size, 1));
+    }
+    no_leftovers(case);
+}
+
 pub async fn a_wrong_length_leaves_the_old_file(case: &Case) {
     for size in SIZES {
         put(&*case.target, "page", b"old").await;
