@@ -3,17 +3,19 @@
 //! A failing handler answers with a [`Failure`] in the response's extensions; [`finish`] renders it as document 3's envelope at
 //! the very outside, where the request id is known. This is the one place that turns errors into HTTP.
 
+use crate::spans;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use control::error::Kind;
-use control::operations::RouteMeter;
+use control::operations::{RouteMeter, Sampling, Traffic};
 use serde_json::{Value, json};
 use std::any::Any;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -69,10 +71,23 @@ impl IntoResponse for Failure {
     }
 }
 
+/// What every request needs.
+#[derive(Clone)]
+pub(crate) struct Around {
+    sampling: Sampling,
+    /// Counts what belongs to no endpoint of the table: pages, unknown paths, panics.
+    others: Arc<RouteMeter>,
+}
+
+impl Around {
+    pub fn new(traffic: &Traffic, sampling: Sampling) -> Self {
+        Self { sampling, others: traffic.route("*", "other") }
+    }
+}
+
 /// Puts the common parts around a router.
-/// `others` counts what belongs to no endpoint of the table: pages, unknown paths, panics.
-pub(crate) fn finish(router: Router, others: Arc<RouteMeter>) -> Router {
-    let envelope = middleware::from_fn_with_state(others, envelope);
+pub(crate) fn finish(router: Router, around: Around) -> Router {
+    let envelope = middleware::from_fn_with_state(around, envelope);
     router.fallback(unknown_path).method_not_allowed_fallback(wrong_method).layer(CatchPanicLayer::custom(panicked)).layer(envelope)
 }
 
@@ -98,20 +113,25 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub String);
 
-async fn envelope(State(others): State<Arc<RouteMeter>>, mut request: Request, next: Next) -> Response {
+async fn envelope(State(around): State<Around>, mut request: Request, next: Next) -> Response {
     let id = incoming_id(request.headers()).unwrap_or_else(|| format!("req-{}", short_id()));
     request.extensions_mut().insert(RequestId(id.clone()));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let began = std::time::Instant::now();
-    let mut response = settled(next.run(request).await, &id);
-    let meter = response.extensions_mut().remove::<Arc<RouteMeter>>().unwrap_or(others);
-    meter.answered(response.status().as_u16(), began.elapsed());
+    let (trace, span) = spans::begun(around.sampling, &request, &id);
+    let is_probe = spans::is_probe(&request);
+    let work = async {
+        let began = std::time::Instant::now();
+        let mut response = settled(next.run(request).await, &id);
+        let meter = response.extensions_mut().remove::<Arc<RouteMeter>>().unwrap_or(around.others);
+        meter.answered(response.status().as_u16(), began.elapsed());
+        spans::answered(response.status(), is_probe, began.elapsed());
+        response
+    };
+    let mut response = trace.around(work.instrument(span)).await;
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    tracing::debug!(%method, %path, status = response.status().as_u16(), request_id = %id, ms = began.elapsed().as_millis() as u64, "answered");
     response
 }
 
@@ -142,10 +162,10 @@ struct Body<'a> {
 fn render(mut failure: Failure, response: Response, id: &str) -> Response {
     if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
         let error_id = format!("err-{}", short_id());
-        tracing::error!(request_id = %id, %error_id, cause = failure.private.as_deref().unwrap_or("unknown"), "internal error");
+        tracing::error!(%error_id, cause = failure.private.as_deref().unwrap_or("unknown"), "internal error");
         failure.details = json!({"error_id": error_id, "support_contact": "support@migration-assistant.com"});
     } else if let Some(private) = &failure.private {
-        tracing::warn!(request_id = %id, code = failure.code, cause = %private, "request failed");
+        tracing::warn!(code = failure.code, cause = %private, "request failed");
     }
     let timestamp = control::time::text(jiff::Timestamp::now());
     let (mut parts, _) = response.into_parts();
@@ -186,8 +206,7 @@ mod tests {
         async fn defect() {
             panic!("a detail of the inside");
         }
-        let others = control::operations::Traffic::default().route("*", "other");
-        let router = finish(Router::new().route("/", get(defect)), others);
+        let router = finish(Router::new().route("/", get(defect)), Around::new(&Traffic::default(), Sampling::OFF));
         let request = Request::get("/").header("x-request-id", "mine").body(axum::body::Body::empty()).expect("a request");
         let answer = router.oneshot(request).await.expect("an answer");
         assert_eq!((answer.status(), &answer.headers()[REQUEST_ID]), (StatusCode::INTERNAL_SERVER_ERROR, &HeaderValue::from_static("mine")));

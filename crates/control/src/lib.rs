@@ -45,13 +45,19 @@ pub use caller::{Caller, Credentials};
 pub use error::{Code, Error};
 pub use query::Filter;
 
+pub use engine::Trace;
+
 use engine::Engine;
 use ports::records::Records;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The tenant that is there from the start, and the only one where nobody has to log in.
 pub const DEFAULT_TENANT: &str = "default";
+
+/// How long the body of a request may take to arrive, unless the options say otherwise.
+const BODY_TIME: Duration = Duration::from_mins(1);
 
 /// What this process allows and is.
 #[derive(Clone)]
@@ -65,6 +71,10 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Whether a worker is alive that will take up started runs. Asked by `/health`.
     pub worker_alive: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Which requests are recorded as traces.
+    pub sampling: operations::Sampling,
+    /// How long the body of a request may take to arrive.
+    pub body_time: Duration,
     /// Requests of one caller; `None`: as many as it likes.
     pub request_rate: Option<limits::Rate>,
     /// Who carries webhooks, chat messages and e-mail to the outside.
@@ -79,6 +89,8 @@ impl Options {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             data_dir: data_dir.into(),
             worker_alive: Arc::new(|| true),
+            sampling: operations::Sampling::OFF,
+            body_time: BODY_TIME,
             request_rate: None,
             courier: Arc::new(ports::courier::NoCourier),
         }
@@ -130,6 +142,11 @@ impl Control {
     /// The product's version.
     pub fn version(&self) -> &str {
         &self.inner.options.version
+    }
+
+    /// How long the body of a request may take to arrive.
+    pub fn body_time(&self) -> Duration {
+        self.inner.options.body_time
     }
 
     /// The meters of whoever answers requests.

@@ -17,6 +17,7 @@ pub mod plan;
 mod recorder;
 pub mod state;
 pub mod telling;
+pub mod trace;
 pub mod view;
 pub mod worker;
 
@@ -28,5 +29,6 @@ pub use ledger::Ledger;
 pub use plan::{Plan, PlanRegistry, Presence, Step};
 pub use state::RunState;
 pub use telling::{Counters, Meter, Reading};
+pub use trace::Trace;
 pub use view::{Event, LedgerTotals, NewRun, RunFilter, RunView, Sample, StepState, StepView};
 pub use worker::{Worker, WorkerOptions};

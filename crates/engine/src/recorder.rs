@@ -77,10 +77,12 @@ impl Recorder {
     pub async fn write(&self, changes: Vec<Change>, events: Vec<NewEvent>) -> Result<(), EngineError> {
         let _turn = self.order.lock().await;
         let lines = self.take_lines();
-        let all = lines.iter().cloned().chain(events).collect();
-        let written = self.journal.write(&self.token, changes, all).await;
+        let all: Vec<NewEvent> = lines.iter().cloned().chain(events).collect();
+        let written = self.journal.write(&self.token, changes, all.clone()).await;
         if written.is_err() {
             self.lines().waiting.splice(0..0, lines);
+        } else {
+            all.iter().for_each(told);
         }
         self.noted(written)
     }
@@ -124,6 +126,18 @@ impl Recorder {
                 .details(json!({"reason": reason})),
             other => StepError::permanent("internal", format!("the journal refused a write of the run: {other}")),
         })
+    }
+}
+
+/// What stands in the run's own log stands in the program's log, too.
+fn told(event: &NewEvent) {
+    let NewEvent { kind, component, message, level, .. } = event;
+    match level {
+        _ if kind == "progress" => {}
+        Level::Error => tracing::error!(target: "run", kind, component, "{message}"),
+        Level::Warning => tracing::warn!(target: "run", kind, component, "{message}"),
+        Level::Info => tracing::info!(target: "run", kind, component, "{message}"),
+        Level::Debug => tracing::debug!(target: "run", kind, component, "{message}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the engine tells about runs.
 
-use crate::{RunState, StepError};
+use crate::{RunState, StepError, Trace};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -81,6 +81,8 @@ pub struct RunView {
     pub labels: Value,
     pub steps: Vec<StepView>,
     pub error: Option<StepError>,
+    /// The trace that whoever started it, or took it back, was part of.
+    pub trace: Option<Trace>,
     /// The rollback, under way or done, followed a failure by itself; nobody asked for it.
     pub rolls_back_by_itself: bool,
     pub created_at: Timestamp,
@@ -137,7 +139,7 @@ pub struct Sample {
     pub operation: Value,
 }
 
-/// One entry of a run's event stream. `seq` ascends without gaps within a run, starting at 1.
+/// One entry of a run's event stream. `seq` ascends within a run, starting at 1; old progress may be missing.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Event {
     pub run: String,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// Shortest time between two looks for work, however many changes there are.
 const BREATH: Duration = Duration::from_millis(20);
@@ -135,12 +136,15 @@ impl Worker {
 }
 
 async fn drive_one(shared: Arc<Shared>, claim: Claim, asked: tokio::time::Instant) {
-    let run = claim.token.run.clone();
-    match drive::drive(shared, claim, asked).await {
-        Ok(()) => {}
-        Err(EngineError::Fenced(_)) => tracing::warn!(%run, "stopped: the lease on the run was lost, another worker goes on"),
-        Err(error) => tracing::error!(%run, %error, "stopped working on a run; it will be claimed again"),
-    }
+    let (trace, span) = drive::spans::run(&claim);
+    let work = async {
+        match drive::drive(shared, claim, asked).await {
+            Ok(()) => {}
+            Err(EngineError::Fenced(_)) => tracing::warn!("stopped: the lease on the run was lost, another worker goes on"),
+            Err(error) => tracing::error!(%error, "stopped working on a run; it will be claimed again"),
+        }
+    };
+    trace.around(work.instrument(span)).await;
 }
 
 fn note(ended: Result<(), tokio::task::JoinError>) {

@@ -15,8 +15,6 @@ use std::time::Duration;
 
 /// The largest body that is read.
 const BODY_LIMIT: usize = 1 << 20;
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_mins(1);
 
 /// A request, decoded.
 pub(crate) struct Call {
@@ -108,8 +106,8 @@ pub(super) async fn read(control: Control, caller: Caller, params: &RawPathParam
     let is_form = rule == Body::Form && is_form(&parts.headers);
     let body = match rule {
         Body::None => None,
-        Body::Form if is_form => Some(form(&read_bytes(&parts.headers, body).await?)?),
-        _ => read_body(&parts.headers, body, rule).await?,
+        Body::Form if is_form => Some(form(&read_bytes(&parts.headers, body, control.body_time()).await?)?),
+        _ => read_body(&parts.headers, body, rule, control.body_time()).await?,
     };
     let origin = super::gate::origin(&parts);
     let path = params.iter().map(|(_, value)| value.to_owned()).collect();
@@ -143,20 +141,20 @@ fn form(bytes: &[u8]) -> Result<Value, Failure> {
     Ok(Value::Object(map))
 }
 
-async fn read_bytes(headers: &HeaderMap, body: axum::body::Body) -> Result<axum::body::Bytes, Failure> {
+async fn read_bytes(headers: &HeaderMap, body: axum::body::Body, time: Duration) -> Result<axum::body::Bytes, Failure> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_LIMIT) {
         return Err(too_large());
     }
-    let read = tokio::time::timeout(BODY_TIME, to_bytes(body, BODY_LIMIT)).await.map_err(|_| too_slow())?;
+    let read = tokio::time::timeout(time, to_bytes(body, BODY_LIMIT)).await.map_err(|_| too_slow(time))?;
     read.map_err(|error| {
         let limit = std::error::Error::source(&error).is_some_and(|e| e.is::<http_body_util::LengthLimitError>());
         if limit { too_large() } else { malformed("The body ended before it was complete", 0, 0) }
     })
 }
 
-async fn read_body(headers: &HeaderMap, body: axum::body::Body, rule: Body) -> Result<Option<Value>, Failure> {
-    let bytes = read_bytes(headers, body).await?;
+async fn read_body(headers: &HeaderMap, body: axum::body::Body, rule: Body, time: Duration) -> Result<Option<Value>, Failure> {
+    let bytes = read_bytes(headers, body, time).await?;
     if bytes.is_empty() {
         return if rule != Body::Optional { Err(malformed("The body is empty; a JSON object is required", 1, 1)) } else { Ok(None) };
     }
@@ -182,8 +180,8 @@ fn too_large() -> Failure {
         .details(json!({"limit_bytes": BODY_LIMIT}))
 }
 
-fn too_slow() -> Failure {
-    Failure::new(StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", format!("The body did not arrive within {} s; send it again at once", BODY_TIME.as_secs()))
+fn too_slow(time: Duration) -> Failure {
+    Failure::new(StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", format!("The body did not arrive within {} s; send it again at once", time.as_secs_f64()))
 }
 
 fn malformed(message: &str, line: usize, column: usize) -> Failure {

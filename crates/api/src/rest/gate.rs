@@ -5,6 +5,7 @@ use super::idempotency::{self, Turn};
 use super::limits;
 use super::{Access, Endpoint};
 use crate::http::{Failure, RequestId};
+use crate::spans;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, RawPathParams, Request};
 use axum::http::HeaderMap;
@@ -22,6 +23,7 @@ pub(super) async fn pass(endpoint: &Endpoint, control: Control, params: &RawPath
         Ok(caller) => caller,
         Err(error) => return call::refuse(error.into()),
     };
+    spans::admitted(&caller);
     match limits::counted(endpoint, &control, &caller, &origin(&parts).address).await {
         Ok(standing) => limits::marked(admit(endpoint, control, caller, params, parts, body).await, standing),
         Err(refused) => refused,

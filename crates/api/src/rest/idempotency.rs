@@ -10,6 +10,7 @@ use control::idempotency::{Begun, KeptAnswer, Ticket};
 use control::{Control, Error};
 use domain::decode::Problems;
 use std::future::Future;
+use tracing::Instrument;
 
 pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -60,7 +61,11 @@ impl Asked {
 
 /// Does the work to its end even when the caller goes away meanwhile: it will ask again.
 pub(super) async fn finish(control: Control, ticket: Box<Ticket>, request_id: String, work: impl Future<Output = Response> + Send + 'static) -> Response {
-    let done = tokio::spawn(async move { control.finish_once(*ticket, async move { kept(settled(work.await, &request_id)).await }).await });
+    let once = async move { control.finish_once(*ticket, async move { kept(settled(work.await, &request_id)).await }).await }.in_current_span();
+    let done = match control::Trace::current() {
+        Some(trace) => tokio::spawn(trace.around(once)),
+        None => tokio::spawn(once),
+    };
     match done.await {
         Ok(answer) => response(answer),
         Err(error) => match error.try_into_panic() {

@@ -1,11 +1,12 @@
 //! Taking lanes that are due and sending the first delivery of each.
 
 use super::lane::{Fate, LANE, Lane};
-use super::{KIND, State, Stored};
+use super::{KIND, State, Stored, spans};
 use crate::{Control, Error};
 use jiff::Timestamp;
 use ports::records::{Fields, Record, RecordsError, Write};
 use std::time::Duration;
+use tracing::Instrument;
 
 /// A lane is one server's for so long; a try ends well before.
 const HOLD: Duration = Duration::from_secs(30);
@@ -32,7 +33,13 @@ impl Control {
         let clock = || now.unwrap_or_else(Timestamp::now);
         let (tenant, id) = (lane.tenant.clone(), lane.id.clone());
         let Some(leaving) = self.leave(lane, clock()).await? else { return Ok(()) };
-        let outcome = self.carry(&leaving, clock()).await?;
+        let (trace, span) = spans::of(&leaving);
+        let tried = async {
+            let outcome = self.carry(&leaving, trace, clock()).await?;
+            spans::ended(&outcome);
+            Ok::<_, Error>(outcome)
+        };
+        let outcome = tried.instrument(span).await?;
         self.settle(&tenant, &id, leaving, outcome, clock()).await
     }
 

@@ -142,6 +142,7 @@ impl Batch {
             session_id: run.to_owned(),
             lane: to.lane.clone(),
             payload: told.payload.clone(),
+            trace: told.trace.map(|t| t.to_string()),
             tried: 0,
             attempts: 0,
             log: Vec::new(),

@@ -1,11 +1,12 @@
 //! Looking at deliveries, sending one again, trying a webhook out, and throwing old records away.
 
 use super::lane::{LANE, Lane};
-use super::outgoing::{Verdict, parcel, posted, test_payload};
+use super::outgoing::{Verdict, parcel, posted, test_payload, traced};
 use super::{DeliveryDetail, DeliveryView, KIND, State, Stored, WebhookTest, view};
 use crate::error::{Code, Kind};
 use crate::{Control, Error, Filter};
 use domain::Secret;
+use engine::Trace;
 use jiff::Timestamp;
 use ports::records::{Fields, Record, RecordFilter, RecordsError, Write};
 use serde_json::json;
@@ -87,6 +88,7 @@ impl Control {
         let payload = test_payload(id, &webhook.body.name, now);
         let mut parcel = parcel(&delivery_id, now, &payload, webhook.body.url.clone(), &sealed.signing(now));
         parcel.private_headers = sealed.headers.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+        let parcel = traced(parcel, Trace::current());
         let outcome = posted(self.courier().post(&parcel).await, now, webhook.body.retry_policy);
         Ok(WebhookTest {
             success: outcome.verdict == Verdict::Arrived,

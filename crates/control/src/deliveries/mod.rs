@@ -16,6 +16,7 @@ mod payload;
 mod rounds;
 mod settle;
 mod signature;
+mod spans;
 
 pub(crate) use fan_out::{Batch, To};
 pub(crate) use lane::LANE;
@@ -91,6 +92,9 @@ pub(crate) struct Stored {
     /// The lane that it waits in.
     pub lane: String,
     pub payload: Value,
+    /// The trace that it is part of, as a `traceparent` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// Tries since it was made or redelivered.
     pub tried: u32,
     /// Tries in all.

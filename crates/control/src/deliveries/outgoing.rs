@@ -6,6 +6,7 @@ use crate::notifications::Notice;
 use crate::webhooks::RetryPolicy;
 use crate::{Control, Error, time};
 use domain::Secret;
+use engine::Trace;
 use jiff::Timestamp;
 use ports::courier::{Letter, Parcel, Receipt, Undelivered};
 use serde_json::{Value, json};
@@ -36,20 +37,20 @@ pub(super) enum Verdict {
 }
 
 impl Control {
-    pub(super) async fn carry(&self, leaving: &Leaving, now: Timestamp) -> Result<Outcome, Error> {
+    pub(super) async fn carry(&self, leaving: &Leaving, trace: Option<Trace>, now: Timestamp) -> Result<Outcome, Error> {
         match leaving.stored.channel {
-            Channel::Webhook => self.carry_to_webhook(leaving, now).await,
+            Channel::Webhook => self.carry_to_webhook(leaving, trace, now).await,
             Channel::OwnWebhook => {
                 let receiver = self.receiver(leaving).await?;
                 let secrets: Vec<Secret> = text(&receiver, "secret").map(Secret::new).into_iter().collect();
                 let parcel = parcel(&leaving.record.id, now, &leaving.stored.payload, text(&receiver, "url").unwrap_or_default(), &secrets);
-                Ok(posted(self.courier().post(&parcel).await, now, NOTICE_POLICY))
+                Ok(posted(self.courier().post(&traced(parcel, trace)).await, now, NOTICE_POLICY))
             }
             Channel::Slack => {
                 let receiver = self.receiver(leaving).await?;
                 let body = Notice::of(&leaving.stored.payload).for_chat();
                 let parcel = Parcel { headers: vec![json_type()], ..parcel(&leaving.record.id, now, &body, text(&receiver, "url").unwrap_or_default(), &[]) };
-                Ok(posted(self.courier().post(&parcel).await, now, NOTICE_POLICY))
+                Ok(posted(self.courier().post(&traced(parcel, trace)).await, now, NOTICE_POLICY))
             }
             Channel::Email => {
                 let receiver = self.receiver(leaving).await?;
@@ -61,7 +62,7 @@ impl Control {
         }
     }
 
-    async fn carry_to_webhook(&self, leaving: &Leaving, now: Timestamp) -> Result<Outcome, Error> {
+    async fn carry_to_webhook(&self, leaving: &Leaving, trace: Option<Trace>, now: Timestamp) -> Result<Outcome, Error> {
         let id = leaving.stored.webhook_id.as_deref().unwrap_or_default();
         let webhook = match self.find_webhook(&leaving.record.tenant, id).await {
             Ok(webhook) if webhook.is_active() => webhook,
@@ -72,7 +73,7 @@ impl Control {
         let sealed = self.sealed(&webhook).await?;
         let mut parcel = parcel(&leaving.record.id, now, &leaving.stored.payload, webhook.body.url.clone(), &sealed.signing(now));
         parcel.private_headers = sealed.headers.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
-        Ok(posted(self.courier().post(&parcel).await, now, webhook.body.retry_policy))
+        Ok(posted(self.courier().post(&traced(parcel, trace)).await, now, webhook.body.retry_policy))
     }
 
     /// Where the delivery goes, unsealed.
@@ -96,6 +97,12 @@ pub(super) fn parcel(id: &str, now: Timestamp, payload: &Value, url: String, sec
     let mut headers = signature::headers(id, now, &body, secrets);
     headers.push(json_type());
     Parcel { url, headers, private_headers: Vec::new(), body }
+}
+
+/// The parcel, as a part of that trace.
+pub(super) fn traced(mut parcel: Parcel, trace: Option<Trace>) -> Parcel {
+    parcel.headers.extend(trace.map(|t| ("traceparent".to_owned(), t.to_string())));
+    parcel
 }
 
 fn given_up(why: &str, now: Timestamp) -> Outcome {

@@ -2,7 +2,7 @@
 
 use crate::{Control, Error, events, migrations, time};
 use engine::journal::EventFilter;
-use engine::{EngineError, Event, RunState, RunView};
+use engine::{EngineError, Event, RunState, RunView, Trace};
 use jiff::Timestamp;
 use ports::records::Untold;
 use serde_json::{Value, json};
@@ -12,6 +12,8 @@ pub(crate) struct Told {
     /// The public name.
     pub event: String,
     pub payload: Value,
+    /// The trace that its migration is part of.
+    pub trace: Option<Trace>,
 }
 
 impl Told {
@@ -30,7 +32,8 @@ impl Told {
         {
             data["step"] = json!({"name": event.component, "details": event.details});
         }
-        Self { payload: json!({"type": word, "timestamp": time::text(at), "data": data}), event: word }
+        let trace = view.and_then(|v| v.trace);
+        Self { trace, payload: json!({"type": word, "timestamp": time::text(at), "data": data}), event: word }
     }
 }
 

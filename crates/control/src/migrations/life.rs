@@ -120,7 +120,7 @@ impl Control {
             }
         }
         let options = json!({"auto_rollback": auto_rollback, "send_notifications": asked.send_notifications.unwrap_or(true)});
-        self.engine().start(tenant, id, options).await.map_err(|e| not_started(e, &view))?;
+        self.engine().start(tenant, id, self.traced(options)).await.map_err(|e| not_started(e, &view))?;
         Ok(Acknowledged::new(id, "started", "Migration execution started in background"))
     }
 
@@ -150,7 +150,7 @@ impl Control {
         if let Some(backup) = &asked.backup_id {
             self.backup_of_migration(tenant, id, backup).await?;
         }
-        self.steered(tenant, id, "roll back", self.engine().rollback(tenant, id, asked.for_engine()).await).await?;
+        self.steered(tenant, id, "roll back", self.engine().rollback(tenant, id, self.traced(asked.for_engine())).await).await?;
         Ok(Acknowledged::new(id, "rollback_started", "Migration rollback started in background"))
     }
 

@@ -48,7 +48,7 @@ impl Control {
         for _ in 0..TRIES {
             let now = Timestamp::now();
             let payload = json!({"type": SOON, "timestamp": time::text(now), "data": data});
-            let told = Told { event: SOON.to_owned(), payload };
+            let told = Told { event: SOON.to_owned(), payload, trace: None };
             let mut batch = Batch::new(now);
             for to in channels(&receivers, id) {
                 let key = Some(format!("before:{}:{}", to.lane, when.as_second()));

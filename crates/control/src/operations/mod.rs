@@ -2,10 +2,12 @@
 
 pub mod metrics;
 mod readiness;
+mod traces;
 pub mod traffic;
 mod upkeep;
 
 pub use readiness::Readiness;
+pub use traces::Sampling;
 pub use traffic::{RouteMeter, Traffic};
 pub use upkeep::Thinned;
 

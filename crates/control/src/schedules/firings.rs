@@ -166,7 +166,7 @@ impl Control {
         }
         self.room_to_start(tenant, spec.safety.backup_before).await?;
         let start = async {
-            match self.engine().start(tenant, &firing.run, life::options(&spec, schedule)).await {
+            match self.engine().start(tenant, &firing.run, self.traced(life::options(&spec, schedule))).await {
                 Ok(_) | Err(EngineError::Conflict { state: RunState::Running | RunState::Completed | RunState::Failed, .. }) => Ok(()),
                 Err(error) => Err(Error::of_engine(error, &firing.run, "start")),
             }

@@ -95,7 +95,7 @@ impl Control {
     /// What a scheduled start hands to the steps.
     pub(super) async fn options_of(&self, tenant: &str, id: &str, wanted: &Stored) -> Result<Value, Error> {
         let document = self.engine().input(tenant, id).await.map_err(|e| Error::of_engine(e, id, "read"))?;
-        Ok(options(&self.decode(&document)?, wanted))
+        Ok(self.traced(options(&self.decode(&document)?, wanted)))
     }
 
     async fn schedule_record(&self, tenant: &str, id: &str) -> Result<Record, Error> {

@@ -6,6 +6,7 @@ use rand::Rng;
 use std::future::Future;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
+use tracing::Instrument;
 
 /// How long a step may go on after the lease is lost.
 const LOST_GRACE: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ pub(super) async fn attempt<T: Send + 'static>(
     grace: Duration,
     call: impl Future<Output = Result<T, StepError>> + Send + 'static,
 ) -> Result<T, StepError> {
-    let mut task = Owned(tokio::spawn(call));
+    let mut task = Owned(tokio::spawn(call.in_current_span()));
     let patience = async {
         signal.stopping().cancelled().await;
         tokio::select! {

@@ -1,13 +1,14 @@
 //! Undoing the steps in reverse.
 
 use super::forward::{Looked, about, exhausted};
-use super::{Drive, End, attempt};
+use super::{Drive, End, attempt, spans};
 use crate::journal::{Change, Level, NewEvent};
 use crate::state::Outcome;
 use crate::view::StepState;
 use crate::{EngineError, Step, StepError};
 use serde_json::Value;
 use std::sync::Arc;
+use tracing::Instrument;
 
 use super::stop::Stop;
 
@@ -25,26 +26,41 @@ impl Drive {
                 return Ok(End::Stopped(stop));
             }
             let step = self.plan.steps[index].clone();
-            let went = match self.view.steps[index].state {
-                StepState::Pending | StepState::Undone => continue,
-                StepState::Done => {
-                    let output = self.view.steps[index].output.clone();
-                    self.take_back(index, &step, output).await?
-                }
-                StepState::Begun | StepState::Failed => match self.look(index, &step).await? {
-                    Looked::Present(output) => self.take_back(index, &step, Some(output)).await?,
-                    Looked::Absent => self.take_back(index, &step, None).await?,
-                    Looked::Failed(error) => Went::Stuck(error),
-                    Looked::Stopped(stop) => Went::Stopped(stop),
-                },
-            };
-            match went {
-                Went::Undone => self.undone(index).await?,
+            if matches!(self.view.steps[index].state, StepState::Pending | StepState::Undone) {
+                continue;
+            }
+            let span = spans::step("undo", step.name());
+            match self.one_back(index, &step).instrument(span).await? {
+                Went::Undone => {}
                 Went::Stopped(stop) => return Ok(End::Stopped(stop)),
                 Went::Stuck(error) => return self.stuck(index, error).await,
             }
         }
         self.settle(Outcome::Undone, Vec::new(), Vec::new(), None).await.map(End::Settled)
+    }
+
+    async fn one_back(&mut self, index: usize, step: &Arc<dyn Step>) -> Result<Went, EngineError> {
+        let went = match self.view.steps[index].state {
+            StepState::Begun | StepState::Failed => match self.look(index, step).await? {
+                Looked::Present(output) => self.take_back(index, step, Some(output)).await?,
+                Looked::Absent => self.take_back(index, step, None).await?,
+                Looked::Failed(error) => Went::Stuck(error),
+                Looked::Stopped(stop) => Went::Stopped(stop),
+            },
+            _ => {
+                let output = self.view.steps[index].output.clone();
+                self.take_back(index, step, output).await?
+            }
+        };
+        match &went {
+            Went::Undone => {
+                self.undone(index).await?;
+                spans::ended("undone", None);
+            }
+            Went::Stuck(error) => spans::ended("stuck", Some(&error.kind)),
+            Went::Stopped(_) => spans::ended("stopped", None),
+        }
+        Ok(went)
     }
 
     /// One undo until it is done, has failed for good, or is to stop.

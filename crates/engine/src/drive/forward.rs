@@ -1,13 +1,14 @@
 //! Running the steps in order.
 
 use super::stop::Stop;
-use super::{Drive, End, attempt};
+use super::{Drive, End, attempt, spans};
 use crate::journal::{Change, Level, NewEvent};
 use crate::state::Outcome;
 use crate::view::{StepState, StepView};
 use crate::{EngineError, Presence, Step, StepError};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// How one step ended.
 enum Went {
@@ -26,7 +27,8 @@ impl Drive {
                 continue;
             }
             let step = self.plan.steps[index].clone();
-            match self.one(index, &step).await? {
+            let span = spans::step("step", step.name());
+            match self.one(index, &step).instrument(span).await? {
                 Went::Done => {}
                 Went::Stopped(stop) => return Ok(End::Stopped(stop)),
                 Went::Failed(error) => return self.fail(index, error).await,
@@ -48,8 +50,18 @@ impl Drive {
         said(&self.context.options).or_else(|| said(&self.view.labels)).unwrap_or(false)
     }
 
-    /// One step until it is done, has failed for good, or is to stop.
     async fn one(&mut self, index: usize, step: &Arc<dyn Step>) -> Result<Went, EngineError> {
+        let went = self.until_it_ends(index, step).await?;
+        match &went {
+            Went::Done => spans::ended("done", None),
+            Went::Failed(error) => spans::ended("failed", Some(&error.kind)),
+            Went::Stopped(_) => spans::ended("stopped", None),
+        }
+        Ok(went)
+    }
+
+    /// One step until it is done, has failed for good, or is to stop.
+    async fn until_it_ends(&mut self, index: usize, step: &Arc<dyn Step>) -> Result<Went, EngineError> {
         self.recorder.telling().step(step.name());
         if self.view.steps[index].state == StepState::Begun {
             match self.look(index, step).await? {

@@ -10,6 +10,7 @@ mod attempt;
 mod backward;
 mod forward;
 mod pulse;
+pub(crate) mod spans;
 mod stop;
 
 use crate::context::{RunContext, StepContext};
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use stop::{Stop, StopSignal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// A claimed run with all that driving it needs.
 struct Drive {
@@ -55,7 +57,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, claim: Claim, asked: Instant) -> 
         Pulse { shared: shared.clone(), recorder: recorder.clone(), signal: signal.clone(), clock: clock.clone(), renewed: asked, sampled: Instant::now() };
     let ended = CancellationToken::new();
     let _stop_pulse = ended.clone().drop_guard();
-    let beating = tokio::spawn(pulse.beat(ended.clone()));
+    let beating = tokio::spawn(pulse.beat(ended.clone()).in_current_span());
     let result = match Drive::prepare(shared, claim, recorder, signal, clock).await {
         Ok(Some(mut drive)) => match drive.go().await {
             Err(EngineError::Internal(reason) | EngineError::Invalid(reason)) => drive.give_up(reason).await,
@@ -112,7 +114,7 @@ impl Drive {
         let run = &recorder.token().run;
         shared.leave(run);
         let message = "this worker does not know the steps that the run was begun with; it waits for a worker of the version that began it";
-        tracing::warn!(%run, message);
+        tracing::warn!(message);
         recorder.log(Level::Warning, "engine", message.to_owned(), Value::Null);
         recorder.flush(None).await?;
         recorder.journal().release(recorder.token()).await
@@ -206,7 +208,7 @@ impl Drive {
             match self.recorder.write(changes.clone(), events.clone()).await {
                 Err(EngineError::Unavailable(reason)) => {
                     failed += 1;
-                    tracing::warn!(run = %self.view.id, reason, "could not write to the journal; trying again until the lease ends");
+                    tracing::warn!(reason, "could not write to the journal; trying again until the lease ends");
                     tokio::select! {
                         () = self.signal.lost().cancelled() => return Err(EngineError::Fenced(self.view.id.clone())),
                         () = tokio::time::sleep(self.pause_after(failed)) => {}
@@ -222,7 +224,9 @@ impl Drive {
         let from = if outcome == Outcome::Undone || outcome == Outcome::UndoFailed { RunState::RollingBack } else { RunState::Running };
         let to = state::outcome(from, outcome).ok_or_else(|| EngineError::Internal(format!("a {from} run cannot end as {outcome:?}")))?;
         events.extend(settled(outcome, to, error.as_ref()));
+        let error_kind = error.as_ref().map(|e| e.kind.clone());
         changes.push(Change::State { to, error });
+        spans::ended(to.word(), error_kind.as_deref());
         self.persist(changes, events).await?;
         Ok(to)
     }

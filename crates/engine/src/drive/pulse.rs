@@ -52,7 +52,7 @@ impl Pulse {
                         () = tokio::time::sleep_until(safe_until) => Ok(()),
                     };
                     if let Err(error) = looked {
-                        tracing::warn!(run = %self.recorder.token().run, %error, "could not reach the journal; trying again until the lease ends");
+                        tracing::warn!(%error, "could not reach the journal; trying again until the lease ends");
                     }
                 }
             }

@@ -6,7 +6,7 @@ mod runs;
 use super::{Change, Claim, ClaimRequest, EventFilter, Leases, NewEvent, Record, Runs, StepPin, Token, Wanted, words};
 use crate::state::Request;
 use crate::view::{Event, LedgerTotals, NewRun, RunView, Sample, StepState, StepView};
-use crate::{EngineError, RunState, StepError};
+use crate::{EngineError, RunState, StepError, Trace};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -170,6 +170,7 @@ impl Run {
             labels: self.new.labels.clone(),
             steps: self.steps.clone(),
             error: self.error.clone(),
+            trace: Trace::of_options(&self.options),
             rolls_back_by_itself: self.by_itself,
             created_at: self.created_at,
             started_at: self.started_at,

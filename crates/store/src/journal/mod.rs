@@ -10,7 +10,7 @@ use crate::records::{json, time};
 use crate::sql::{Conn, Param, Row, marks, params, values};
 use engine::journal::{NewEvent, Token};
 use engine::view::{Sample, StepState};
-use engine::{EngineError, LedgerTotals, RunState, RunView, StepError, StepView};
+use engine::{EngineError, LedgerTotals, RunState, RunView, StepError, StepView, Trace};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -153,6 +153,7 @@ fn run_of(row: &Row) -> Result<RunView, EngineError> {
         ledgers: Vec::new(),
         sample: row.maybe_text(12)?.map(|t| json::<Sample>(&t)).transpose()?,
         last_event: row.count(13)?,
+        trace: Trace::of_options(&json::<Value>(&row.text(14)?)?),
         rolls_back_by_itself: row.int(16)? != 0,
     })
 }
