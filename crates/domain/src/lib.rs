@@ -9,6 +9,7 @@ pub mod dotted;
 pub mod secret;
 pub mod spec;
 pub mod units;
+pub mod vms;
 pub mod workloads;
 
 pub use secret::Secret;
