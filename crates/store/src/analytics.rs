@@ -1,6 +1,7 @@
 //! Adding up runs in SQL.
 
 use crate::Store;
+use crate::reach::Reach;
 use crate::records::failed;
 use crate::sql::{Param, Row, marks, params};
 use engine::EngineError;
@@ -17,7 +18,7 @@ impl Analytics for Store {
         let mut values = params![&period.tenant, period.from.as_microsecond(), period.until.as_microsecond(), period.label];
         let ledgers = marks(values.len() + 1, period.ledgers.len());
         values.extend(period.ledgers.iter().map(|l| Param::from(*l)));
-        let read = self.read_much(move |conn| {
+        let read = self.read_much(Reach::of(&period.tenant), move |conn| {
             Box::pin(async move {
                 let label = if conn.is_postgres() { "labels::json ->> CAST($4 AS TEXT)" } else { "json_extract(labels, '$.' || $4)" };
                 conn.rows(&statement(label, &ledgers), values).await?.iter().map(day_of).collect()

@@ -1,6 +1,7 @@
 //! The audit log in SQL.
 
 use crate::Store;
+use crate::reach::{self, Reach};
 use crate::records::{failed, json, time};
 use crate::sql::{Conn, Param, Row, params};
 use engine::EngineError;
@@ -8,6 +9,7 @@ use ports::records::{Audit, AuditEntry, AuditFilter, AuditRow, RecordsError};
 
 /// Appends an entry to the transaction of `conn`.
 pub(crate) async fn append(conn: &mut Conn, e: &AuditEntry) -> Result<(), EngineError> {
+    reach::move_on(conn, &Reach::of(&e.tenant)).await?;
     let values = params![&e.tenant, &e.actor, &e.proof, &e.action, &e.target, &e.source, &e.request_id, &e.result, e.details.to_string()];
     let sql =
         "INSERT INTO audit (at, tenant, actor, proof, action, target, source, request_id, result, details) VALUES ({now}, $1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -18,7 +20,7 @@ pub(crate) async fn append(conn: &mut Conn, e: &AuditEntry) -> Result<(), Engine
 impl Audit for Store {
     async fn note(&self, entry: AuditEntry) -> Result<(), RecordsError> {
         let tenant = entry.tenant.clone();
-        let written = self.writers.write(&tenant, move |conn| Box::pin(async move { append(conn, &entry).await }));
+        let written = self.writers.write(&tenant, Reach::of(&tenant), move |conn| Box::pin(async move { append(conn, &entry).await }));
         written.await.map_err(failed)
     }
 
@@ -32,7 +34,7 @@ impl Audit for Store {
             at + 1,
             at + 2
         );
-        let read = self.read_much(move |conn| Box::pin(async move { conn.rows(&sql, values).await?.iter().map(row_of).collect() }));
+        let read = self.read_much(Reach::of(tenant), move |conn| Box::pin(async move { conn.rows(&sql, values).await?.iter().map(row_of).collect() }));
         read.await.map_err(failed)
     }
 }

@@ -17,6 +17,7 @@ mod maintenance_check;
 mod maintenance_copy;
 mod maintenance_keys;
 mod postgres;
+mod reach;
 mod records;
 mod schema;
 mod sql;
@@ -29,6 +30,7 @@ pub use maintenance_keys::Rotated;
 
 use engine::EngineError;
 use keys::Keyring;
+use reach::Reach;
 use sql::Conn;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -96,14 +98,14 @@ impl Store {
     }
 
     /// Writes in a transaction of its own, or of a group; the audit entry of the attempt that it is part of comes along.
-    async fn commit<T, F>(&self, run: &str, act: F) -> Result<T, EngineError>
+    async fn commit<T, F>(&self, run: &str, reach: Reach, act: F) -> Result<T, EngineError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send + 'static,
     {
         let owed = ports::records::audit::owed();
         let entry = owed.as_ref().map(|o| o.entry().clone());
-        let answer = self.writers.write(run, move |conn| {
+        let answer = self.writers.write(run, reach, move |conn| {
             Box::pin(async move {
                 let done = act(&mut *conn).await?;
                 if let Some(entry) = entry {
@@ -120,35 +122,35 @@ impl Store {
     }
 
     /// As [`Store::read`], for what may take long: an embedded database reads on a thread that may block.
-    async fn read_much<T, F>(&self, act: F) -> Result<T, EngineError>
+    async fn read_much<T, F>(&self, reach: Reach, act: F) -> Result<T, EngineError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send + 'static,
     {
         let pool = self.read.clone();
         match pool {
-            Pool::Sqlite(_) => blocking(async move { read(&pool, act).await }).await?,
-            Pool::Postgres(_) => read(&pool, act).await,
+            Pool::Sqlite(_) => blocking(async move { read(&pool, &reach, act).await }).await?,
+            Pool::Postgres(_) => read(&pool, &reach, act).await,
         }
     }
 
     /// Reads a few rows in one consistent view of the database.
-    async fn read<T, F>(&self, act: F) -> Result<T, EngineError>
+    async fn read<T, F>(&self, reach: Reach, act: F) -> Result<T, EngineError>
     where
         F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send,
     {
-        read(&self.read, act).await
+        read(&self.read, &reach, act).await
     }
 }
 
-async fn read<T, F>(pool: &Pool, act: F) -> Result<T, EngineError>
+async fn read<T, F>(pool: &Pool, reach: &Reach, act: F) -> Result<T, EngineError>
 where
     F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send,
 {
     let mut reading = Reading(Some(pool.take().await?));
     let Some(conn) = reading.0.as_mut() else { return Err(EngineError::Internal("a connection got lost".to_owned())) };
     let begin = if conn.is_postgres() { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
-    conn.script(begin).await?;
+    conn.begin(begin, reach).await?;
     let result = act(conn).await;
     conn.script("ROLLBACK").await?;
     drop(reading.0.take());

@@ -1,6 +1,7 @@
 //! Looking after an open store: is it ready, what is in it, and what may go.
 
 use crate::Store;
+use crate::reach::Reach;
 use crate::records::failed;
 use crate::sql::{Conn, Row, params};
 use engine::EngineError;
@@ -11,7 +12,7 @@ use ports::records::{RecordsError, Upkeep};
 #[async_trait::async_trait]
 impl Upkeep for Store {
     async fn ready(&self) -> Result<(), RecordsError> {
-        let version = self.read(|conn| crate::schema::version(conn)).await.map_err(failed)?;
+        let version = self.read(Reach::All, |conn| crate::schema::version(conn)).await.map_err(failed)?;
         if version == crate::schema::CURRENT {
             return Ok(());
         }
@@ -20,13 +21,13 @@ impl Upkeep for Store {
 
     async fn census(&self) -> Result<Census, RecordsError> {
         let renewals = self.renewals.load(std::sync::atomic::Ordering::Relaxed);
-        let read = self.read_much(|conn| Box::pin(census(conn)));
+        let read = self.read_much(Reach::All, |conn| Box::pin(census(conn)));
         Ok(Census { renewals, ..read.await.map_err(failed)? })
     }
 
     async fn oldest_progress(&self, since: Timestamp) -> Result<Option<Timestamp>, RecordsError> {
         let sql = "SELECT min(at) FROM event WHERE kind = 'progress' AND at >= $1";
-        let read = self.read(move |conn| {
+        let read = self.read(Reach::All, move |conn| {
             Box::pin(async move {
                 let row = conn.row(sql, params![since.as_microsecond()]).await?;
                 row.map(|r| r.maybe_int(0)).transpose()?.flatten().map(crate::records::time).transpose()
@@ -42,7 +43,7 @@ impl Upkeep for Store {
                    FROM event WHERE kind = 'progress' AND at >= $1 AND at < $2) AS placed \
                    WHERE place > 1 AND (run, seq) NOT IN (SELECT run, seq FROM outbox) ORDER BY run, seq LIMIT $3)";
         let values = params![from.as_microsecond(), until.as_microsecond(), limit];
-        let written = self.writers.write("upkeep", move |conn| Box::pin(async move { conn.run(sql, values).await }));
+        let written = self.writers.write("upkeep", Reach::All, move |conn| Box::pin(async move { conn.run(sql, values).await }));
         written.await.map_err(failed)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::keys::Keyring;
 use crate::sql::{Conn, params};
-use crate::{maintenance_keys, postgres, schema, sqlite};
+use crate::{maintenance_keys, postgres, reach, schema, sqlite};
 use engine::EngineError;
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,15 @@ pub struct Checked {
     pub secrets: u64,
     /// Secrets that cannot be opened with the keys in the data directory.
     pub unreadable: u64,
+    /// Tables of PostgreSQL in which tenants are not kept apart by the database.
+    pub without_walls: Vec<String>,
+    /// Whether our role on PostgreSQL may pass those walls; works, and is worth a warning.
+    pub passes_walls: bool,
 }
 
 impl Checked {
     pub fn is_good(&self) -> bool {
-        self.schema == self.needs && self.damage.is_empty() && self.dangling == 0 && self.unreadable == 0
+        self.schema == self.needs && self.damage.is_empty() && self.dangling == 0 && self.unreadable == 0 && self.without_walls.is_empty()
     }
 }
 
@@ -40,7 +44,13 @@ pub async fn check(url: &str, data_dir: &Path) -> Result<Checked, EngineError> {
     };
     let schema = schema::version(&mut conn).await.map_err(|e| EngineError::Invalid(format!("this is no database of this program: {e}")))?;
     let mut found = Checked { schema, needs: schema::CURRENT, ..Checked::default() };
-    if !conn.is_postgres() {
+    if conn.is_postgres() {
+        reach::everything(&mut conn).await?;
+        found.passes_walls = postgres::passes_walls(&mut conn).await?;
+        if schema == schema::CURRENT {
+            found.without_walls = postgres::without_walls(&mut conn).await?;
+        }
+    } else {
         damage(&mut conn, &mut found).await?;
     }
     if (2..=schema::CURRENT).contains(&schema) {

@@ -4,6 +4,7 @@
 //! changes them, who seals with the newest key too.
 
 use crate::keys::{self, Keyring};
+use crate::reach::Reach;
 use crate::sql::{Conn, Param, Row, params};
 use crate::{Store, records};
 use engine::EngineError;
@@ -123,7 +124,7 @@ impl Store {
 
     async fn sealed(&self, but: Option<String>) -> Result<(u64, u64), EngineError> {
         let keys = self.keys.clone();
-        self.read_much(move |conn| Box::pin(async move { count(conn, &keys, but.as_deref()).await })).await
+        self.read_much(Reach::All, move |conn| Box::pin(async move { count(conn, &keys, but.as_deref()).await })).await
     }
 
     async fn reseal(&self, place: &'static Place) -> Result<u64, EngineError> {
@@ -132,7 +133,7 @@ impl Store {
             let (keys, from) = (self.keys.clone(), after.clone());
             let (done, last) = self
                 .writers
-                .write("rotate", move |conn| {
+                .write("rotate", Reach::All, move |conn| {
                     Box::pin(async move {
                         let page = place.page(conn, &from, Some(&keys.newest())).await?;
                         let mut done = 0;

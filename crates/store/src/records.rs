@@ -2,6 +2,7 @@
 
 use crate::Store;
 use crate::keys::Keyring;
+use crate::reach::{self, Reach};
 use crate::sql::{Conn, Param, Row, marks, params};
 use engine::EngineError;
 use jiff::Timestamp;
@@ -16,11 +17,11 @@ const COLUMNS: &str = "tenant, kind, id, version, key, parent, state, due_at, bo
 #[async_trait::async_trait]
 impl Records for Store {
     async fn get(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Record>, RecordsError> {
-        self.one("id = $3", params![tenant, kind, id]).await
+        self.one(tenant, "id = $3", params![tenant, kind, id]).await
     }
 
     async fn find(&self, tenant: &str, kind: &str, key: &str) -> Result<Option<Record>, RecordsError> {
-        self.one("key = $3", params![tenant, kind, key]).await
+        self.one(tenant, "key = $3", params![tenant, kind, key]).await
     }
 
     async fn list(&self, tenant: &str, kind: &str, filter: &RecordFilter) -> Result<Vec<Record>, RecordsError> {
@@ -34,22 +35,22 @@ impl Records for Store {
         let at = values.len();
         values.extend(params![limit, filter.offset]);
         let sql = format!("SELECT {COLUMNS} FROM record WHERE {wheres} ORDER BY id {order} LIMIT ${} OFFSET ${}", at + 1, at + 2);
-        let read = self.read(move |conn| Box::pin(async move { conn.rows(&sql, values).await?.iter().map(record_of).collect() }));
+        let read = self.read(Reach::of(tenant), move |conn| Box::pin(async move { conn.rows(&sql, values).await?.iter().map(record_of).collect() }));
         read.await.map_err(failed)
     }
 
     async fn count(&self, tenant: &str, kind: &str, filter: &RecordFilter) -> Result<u64, RecordsError> {
         let (wheres, values) = filtered(tenant, kind, filter);
         let sql = format!("SELECT count(*) FROM record WHERE {wheres}");
-        let read = self.read_much(move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) }));
+        let read = self.read_much(Reach::of(tenant), move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) }));
         read.await.map_err(failed)
     }
 
     async fn secret(&self, tenant: &str, kind: &str, id: &str) -> Result<Option<Value>, RecordsError> {
         let values = params![tenant, kind, id];
         let sql = "SELECT secret FROM record WHERE tenant = $1 AND kind = $2 AND id = $3";
-        let sealed = self.read(move |conn| Box::pin(async move { conn.row(sql, values).await?.map(|r| r.maybe_blob(0)).transpose() })).await.map_err(failed)?;
-        let Some(Some(sealed)) = sealed else { return Ok(None) };
+        let sealed = self.read(Reach::of(tenant), move |conn| Box::pin(async move { conn.row(sql, values).await?.map(|r| r.maybe_blob(0)).transpose() }));
+        let Some(Some(sealed)) = sealed.await.map_err(failed)? else { return Ok(None) };
         let text = self.keys.unseal(tenant, &place(kind, id), &sealed).map_err(failed)?;
         serde_json::from_slice(&text).map(Some).map_err(|e| RecordsError::Internal(format!("the secret of {kind} {id} cannot be read: {e}")))
     }
@@ -60,10 +61,10 @@ impl Records for Store {
             Write::Insert { id, .. } | Write::Update { id, .. } | Write::Delete { id, .. } => id,
             Write::Told { .. } => "outbox",
         });
-        let queue = queue.to_owned();
+        let (queue, first) = (queue.to_owned(), writes.first().map_or(Reach::All, reach_of));
         // The caller's own word for a refusal; the engine's errors know no records.
         let (tell, told) = tokio::sync::oneshot::channel();
-        let done = self.commit(&queue, move |conn| {
+        let done = self.commit(&queue, first, move |conn| {
             Box::pin(async move {
                 match apply(conn, &keys, writes).await {
                     Ok(records) => Ok(records),
@@ -88,13 +89,13 @@ impl Records for Store {
         // Looked for first: most of the time nothing is due, and a write would sync the disk for nothing.
         let (due, at) = (kind.clone(), now.map(Timestamp::as_microsecond));
         let sql = "SELECT 1 FROM record WHERE kind = $1 AND due_at <= COALESCE($2, {now}) LIMIT 1";
-        let some = self.read(move |conn| Box::pin(async move { Ok(conn.row(sql, params![due, at]).await?.is_some()) })).await.map_err(failed)?;
+        let some = self.read(Reach::All, move |conn| Box::pin(async move { Ok(conn.row(sql, params![due, at]).await?.is_some()) })).await.map_err(failed)?;
         if !some {
             return Ok(Vec::new());
         }
         let key = kind.clone();
         let hold = i64::try_from(hold.as_micros()).unwrap_or(i64::MAX);
-        let taken = self.writers.write(&key, move |conn| Box::pin(async move { take_due(conn, &kind, limit, hold, at).await }));
+        let taken = self.writers.write(&key, Reach::All, move |conn| Box::pin(async move { take_due(conn, &kind, limit, hold, at).await }));
         taken.await.map_err(failed)
     }
 
@@ -103,7 +104,7 @@ impl Records for Store {
     }
 
     async fn untold(&self, limit: u32) -> Result<Vec<Untold>, RecordsError> {
-        let read = self.read(move |conn| {
+        let read = self.read(Reach::All, move |conn| {
             Box::pin(async move {
                 let rows = conn.rows("SELECT id, tenant, run, seq, kind FROM outbox ORDER BY id LIMIT $1", params![limit]).await?;
                 rows.iter().map(|r| Ok(Untold { id: r.count(0)?, tenant: r.text(1)?, run: r.text(2)?, seq: r.count(3)?, kind: r.text(4)? })).collect()
@@ -114,10 +115,18 @@ impl Records for Store {
 }
 
 impl Store {
-    async fn one(&self, condition: &str, values: Vec<Param>) -> Result<Option<Record>, RecordsError> {
+    async fn one(&self, tenant: &str, condition: &str, values: Vec<Param>) -> Result<Option<Record>, RecordsError> {
         let sql = format!("SELECT {COLUMNS} FROM record WHERE tenant = $1 AND kind = $2 AND {condition}");
-        let read = self.read(move |conn| Box::pin(async move { conn.row(&sql, values).await?.as_ref().map(record_of).transpose() }));
+        let read = self.read(Reach::of(tenant), move |conn| Box::pin(async move { conn.row(&sql, values).await?.as_ref().map(record_of).transpose() }));
         read.await.map_err(failed)
+    }
+}
+
+/// Whose rows a write may touch.
+fn reach_of(write: &Write) -> Reach {
+    match write {
+        Write::Insert { tenant, .. } | Write::Update { tenant, .. } | Write::Delete { tenant, .. } => Reach::of(tenant),
+        Write::Told { .. } => Reach::All,
     }
 }
 
@@ -154,6 +163,7 @@ fn filtered(tenant: &str, kind: &str, filter: &RecordFilter) -> (String, Vec<Par
 async fn apply(conn: &mut Conn, keys: &Arc<Keyring>, writes: Vec<Write>) -> Result<Vec<Record>, Refused> {
     let mut records = Vec::with_capacity(writes.len());
     for write in writes {
+        reach::move_on(conn, &reach_of(&write)).await?;
         match write {
             Write::Insert { tenant, kind, id, fields } => records.push(insert(conn, keys, &tenant, &kind, &id, fields).await?),
             Write::Update { tenant, kind, id, version, fields } => records.push(update(conn, keys, &tenant, &kind, &id, version, fields).await?),

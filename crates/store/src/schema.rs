@@ -1,11 +1,12 @@
 //! The schema, step by step. A database remembers how many steps it has seen; one that has seen more than we know is refused.
 
+use crate::reach::Reach;
 use crate::sql::{Conn, params};
 use crate::writer::Doing;
 use engine::EngineError;
 
 /// In order; never changed once released, only added to.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step { both: include_str!("schema/0001.sql"), sqlite: "", postgres: "" },
     Step {
         both: include_str!("schema/0002.sql"),
@@ -15,6 +16,7 @@ const STEPS: [Step; 5] = [
     Step { both: include_str!("schema/0003.sql"), sqlite: "", postgres: "" },
     Step { both: include_str!("schema/0004.sql"), sqlite: "", postgres: "" },
     Step { both: include_str!("schema/0005.sql"), sqlite: "", postgres: "ALTER TABLE bucket SET UNLOGGED;" },
+    Step { both: "", sqlite: "", postgres: include_str!("schema/0006_walls_postgres.sql") },
 ];
 
 /// The version that this program makes and needs.
@@ -32,7 +34,7 @@ const STARTER: &str = "SELECT pg_advisory_xact_lock(7214051386)";
 
 /// Brings the schema up to date, in one transaction.
 pub async fn upgrade(conn: &mut Conn) -> Result<(), EngineError> {
-    conn.script(if conn.is_postgres() { "BEGIN" } else { "BEGIN IMMEDIATE" }).await?;
+    conn.begin(if conn.is_postgres() { "BEGIN" } else { "BEGIN IMMEDIATE" }, &Reach::All).await?;
     match steps(conn).await {
         Ok(()) => conn.script("COMMIT").await,
         Err(error) => {
@@ -50,6 +52,8 @@ pub fn version(conn: &mut Conn) -> Doing<'_, u64> {
 async fn steps(conn: &mut Conn) -> Result<(), EngineError> {
     if conn.is_postgres() {
         conn.script(STARTER).await?;
+        // A step may go over every row.
+        conn.script("SET LOCAL statement_timeout = 0").await?;
     }
     conn.script("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)").await?;
     let seen = match conn.row("SELECT version FROM schema_version", params![]).await? {
@@ -66,10 +70,9 @@ async fn steps(conn: &mut Conn) -> Result<(), EngineError> {
         )));
     }
     for step in &STEPS[seen..] {
-        conn.script(step.both).await?;
         let own = if conn.is_postgres() { step.postgres } else { step.sqlite };
-        if !own.is_empty() {
-            conn.script(own).await?;
+        for script in [step.both, own].into_iter().filter(|s| !s.is_empty()) {
+            conn.script(script).await?;
         }
     }
     conn.run("UPDATE schema_version SET version = $1", params![STEPS.len() as u64]).await?;

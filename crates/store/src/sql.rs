@@ -4,6 +4,7 @@
 //! passes over locked rows, `{blob}` and `{identity}` column types. No value ever enters a text.
 
 use crate::embedded;
+use crate::reach::Reach;
 use engine::EngineError;
 use rusqlite::types::{FromSql, Value, ValueRef};
 use sqlx::pool::PoolConnection;
@@ -46,6 +47,8 @@ pub struct Conn {
     link: Link,
     /// An event was written: readers are woken after the commit.
     pub told: bool,
+    /// What the transaction reaches, as far as it is known.
+    pub reach: Option<Reach>,
 }
 
 enum Link {
@@ -55,13 +58,13 @@ enum Link {
 
 impl From<embedded::Link> for Conn {
     fn from(link: embedded::Link) -> Self {
-        Self { link: Link::Sqlite(link), told: false }
+        Self { link: Link::Sqlite(link), told: false, reach: None }
     }
 }
 
 impl From<PoolConnection<Postgres>> for Conn {
     fn from(connection: PoolConnection<Postgres>) -> Self {
-        Self { link: Link::Postgres(connection), told: false }
+        Self { link: Link::Postgres(connection), told: false, reach: None }
     }
 }
 
@@ -134,6 +137,19 @@ impl Conn {
     /// The first row, if there is one.
     pub async fn row(&mut self, sql: &str, params: Vec<Param>) -> Result<Option<Row>, EngineError> {
         Ok(self.rows(sql, params).await?.into_iter().next())
+    }
+
+    /// Begins a transaction that reaches `reach`, in one round trip.
+    pub async fn begin(&mut self, begin: &str, reach: &Reach) -> Result<(), EngineError> {
+        match &mut self.link {
+            Link::Sqlite(link) => link.script(begin),
+            Link::Postgres(c) => {
+                let text = format!("{begin}; {}", reach.setting()?);
+                sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut **c).await.map_err(failed)?;
+                self.reach = Some(reach.clone());
+                Ok(())
+            }
+        }
     }
 
     /// Statements without values, separated by semicolons: schema and transactions.

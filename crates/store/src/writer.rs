@@ -4,6 +4,7 @@
 //! PostgreSQL has several, and every run always meets the same one, so that the writes of a run never wait for each other's row locks.
 
 use crate::embedded;
+use crate::reach::{self, Reach};
 use crate::sql::Conn;
 use engine::EngineError;
 use sqlx::PgPool;
@@ -29,6 +30,7 @@ pub type Doing<'c, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Se
 trait Job: Send {
     /// Which run it writes; jobs of several runs share a transaction only on SQLite.
     fn key(&self) -> &str;
+    fn reach(&self) -> &Reach;
     /// True when its changes are to stay.
     async fn apply(&mut self, conn: &mut Conn) -> bool;
     /// Tells the caller, after the end of the transaction.
@@ -37,6 +39,7 @@ trait Job: Send {
 
 struct Work<T, F> {
     key: String,
+    reach: Reach,
     act: Option<F>,
     result: Option<Result<T, EngineError>>,
     reply: oneshot::Sender<Result<T, EngineError>>,
@@ -46,6 +49,10 @@ struct Work<T, F> {
 impl<T: Send, F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send> Job for Work<T, F> {
     fn key(&self) -> &str {
         &self.key
+    }
+
+    fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     async fn apply(&mut self, conn: &mut Conn) -> bool {
@@ -124,14 +131,14 @@ impl Writers {
         Self { queues, tasks: std::sync::Mutex::new(tasks) }
     }
 
-    /// Does `act` in a transaction and waits for its commit. `key` is the run.
-    pub async fn write<T, F>(&self, key: &str, act: F) -> Result<T, EngineError>
+    /// Does `act` in a transaction that reaches `reach`, and waits for its commit. `key` is the run.
+    pub async fn write<T, F>(&self, key: &str, reach: Reach, act: F) -> Result<T, EngineError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> Doing<'c, T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Work { key: key.to_owned(), act: Some(act), result: None, reply };
+        let job = Work { key: key.to_owned(), reach, act: Some(act), result: None, reply };
         let hash = blake3::hash(key.as_bytes());
         let queue = &self.queues[usize::from(hash.as_bytes()[0]) % self.queues.len()];
         let closed = || EngineError::Unavailable("the store is closed".to_owned());
@@ -215,18 +222,24 @@ async fn commit_here(pool: &Pool, batch: &mut [Box<dyn Job>], changed: &watch::S
 }
 
 async fn transaction(conn: &mut Conn, begin: &str, batch: &mut [Box<dyn Job>]) -> Result<(), EngineError> {
-    conn.script(begin).await?;
+    let Some(first) = batch.first() else { return Ok(()) };
+    conn.begin(begin, first.reach()).await?;
     let shared = batch.len() > 1;
     let mut kept = 0;
     for job in batch.iter_mut() {
         if shared {
             conn.script("SAVEPOINT job").await?;
         }
+        reach::move_on(conn, job.reach()).await?;
         let keep = job.apply(conn).await;
         kept += usize::from(keep);
         match (shared, keep) {
             (true, true) => conn.script("RELEASE SAVEPOINT job").await?,
-            (true, false) => conn.script("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job").await?,
+            (true, false) => {
+                conn.script("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job").await?;
+                // The setting went back, too.
+                conn.reach = None;
+            }
             (false, _) => {}
         }
     }

@@ -6,6 +6,7 @@ pub mod memory_files;
 pub mod memory_ledger;
 pub mod memory_observer;
 pub mod plan_suite;
+pub mod product_database;
 pub mod records_suite;
 pub mod rig;
 pub mod scripted;

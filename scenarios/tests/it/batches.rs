@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use testkit::product_database::ProductDatabase;
 use testkit::rig;
 
 /// Migrations of the source to `to-{round}-{n}`, in two waves, the last one after the first.
@@ -109,44 +110,13 @@ async fn a_batch_is_stored_whole_or_not_at_all() {
     assert_whole(&product, dir.path(), &rounds).await;
 }
 
-/// A database of the rig's PostgreSQL, dropped at the end.
-struct Database {
-    name: String,
-    url: String,
-}
-
-impl Database {
-    fn make() -> Self {
-        let server = rig::postgres18();
-        let name = format!("batches_{}", std::process::id());
-        psql(&format!("CREATE DATABASE {name}"));
-        let url = format!("postgres://{}:{}@{}:{}/{name}", server.user, server.password, server.host, server.port);
-        Self { name, url }
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        psql(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
-    }
-}
-
-fn psql(sql: &str) {
-    let server = rig::postgres18();
-    let output = Command::new("psql")
-        .args(["-h127.0.0.1", "-p", &server.port.to_string(), "-U", &server.user, "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql, "postgres"])
-        .env("PGPASSWORD", &server.password)
-        .output()
-        .expect("psql");
-    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_share_the_batches_of_one_database() {
-    let database = Database::make();
+    let database = ProductDatabase::make(rig::postgres18(), "batches");
+    let url = database.url();
     let dir = tempfile::tempdir().expect("a directory");
     tree::make(&dir.path().join("source"), 40);
-    let (data, more) = (dir.path().join("data"), ["--database-url", database.url.as_str()]);
+    let (data, more) = (dir.path().join("data"), ["--database-url", url.as_str()]);
     let first = Product::start_with(&data, &[dir.path()], &more).await;
     let mut second = Product::start_with(&data, &[dir.path()], &more).await;
     let asked = join_all((0..4).map(|round| {

@@ -9,8 +9,8 @@ use ports::Connectors;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
+use testkit::product_database::ProductDatabase;
 use testkit::rig;
 use tokio_util::sync::CancellationToken;
 
@@ -85,36 +85,11 @@ async fn server(url: &str, dir: &Path) -> Control {
     Control::new(Engine::new(store.clone(), plans::registry(settings.clone())), store, settings, options)
 }
 
-fn sql(text: &str) {
-    let server = rig::postgres18();
-    let port = server.port.to_string();
-    let done =
-        Command::new("psql").args(["-h", &server.host, "-p", &port, "-U", &server.user, "-qc", text, "postgres"]).env("PGPASSWORD", &server.password).status();
-    assert!(done.expect("psql").success(), "{text}");
-}
-
-/// A database that goes with the test.
-struct Dropped(String);
-
-impl Dropped {
-    fn create(name: &str) -> Self {
-        sql(&format!("CREATE DATABASE {name}"));
-        Self(name.to_owned())
-    }
-}
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        sql(&format!("DROP DATABASE {} WITH (FORCE)", self.0));
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_on_one_postgresql_tell_each_event_once() {
-    let (at, name, dir, receiver) =
-        (rig::postgres18(), format!("telling_{}", std::process::id()), tempfile::tempdir().expect("a directory"), Receiver::start().await);
-    let _dropped = Dropped::create(&name);
-    let url = format!("postgres://{}:{}@{}:{}/{name}", at.user, at.password, at.host, at.port);
+    let (database, dir, receiver) =
+        (ProductDatabase::make(rig::postgres18(), "telling"), tempfile::tempdir().expect("a directory"), Receiver::start().await);
+    let url = database.url();
     let (stop, mut servers) = (CancellationToken::new(), Vec::new());
     for _ in 0..3 {
         servers.push(server(&url, dir.path()).await);

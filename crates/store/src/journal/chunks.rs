@@ -2,6 +2,7 @@
 
 use super::{ROWS, TOTALS, fence, totals_of};
 use crate::Store;
+use crate::reach::Reach;
 use crate::sql::{Conn, Param, Row, marks, params, values};
 use engine::journal::{Chunk, ChunkDone, Chunks, NewChunk, Token};
 use engine::{EngineError, LedgerTotals};
@@ -14,12 +15,12 @@ impl Chunks for Store {
             return Ok(());
         }
         let (held, name) = (token.clone(), ledger.to_owned());
-        self.commit(&token.run, move |conn| Box::pin(plan(conn, held, name, chunks))).await
+        self.commit(&token.run, Reach::of(&token.tenant), move |conn| Box::pin(plan(conn, held, name, chunks))).await
     }
 
     async fn seal(&self, token: &Token, ledger: &str) -> Result<(), EngineError> {
         let (held, name) = (token.clone(), ledger.to_owned());
-        self.commit(&token.run, move |conn| {
+        self.commit(&token.run, Reach::of(&token.tenant), move |conn| {
             Box::pin(async move {
                 fence(conn, &held).await?;
                 let id = made(conn, &held.run, &name).await?;
@@ -32,7 +33,7 @@ impl Chunks for Store {
 
     async fn pending(&self, token: &Token, ledger: &str, after: Option<u64>, limit: usize) -> Result<Vec<Chunk>, EngineError> {
         let (held, name) = (token.clone(), ledger.to_owned());
-        self.commit(&token.run, move |conn| Box::pin(pending(conn, held, name, after, limit))).await
+        self.commit(&token.run, Reach::of(&token.tenant), move |conn| Box::pin(pending(conn, held, name, after, limit))).await
     }
 
     async fn done(&self, token: &Token, ledger: &str, chunks: Vec<ChunkDone>) -> Result<(), EngineError> {
@@ -40,12 +41,12 @@ impl Chunks for Store {
             return Ok(());
         }
         let (held, name) = (token.clone(), ledger.to_owned());
-        self.commit(&token.run, move |conn| Box::pin(done(conn, held, name, chunks))).await
+        self.commit(&token.run, Reach::of(&token.tenant), move |conn| Box::pin(done(conn, held, name, chunks))).await
     }
 
     async fn all(&self, tenant: &str, run: &str, ledger: &str, after: Option<u64>, limit: usize) -> Result<Vec<Chunk>, EngineError> {
         let values = params![tenant, run, ledger, from(after), limit as u64];
-        self.read(move |conn| {
+        self.read(Reach::of(tenant), move |conn| {
             Box::pin(async move {
                 let sql = "SELECT c.seq, c.spec, c.items, c.bytes, c.attempts, c.result FROM chunk c WHERE c.ledger = \
                            (SELECT l.id FROM ledger l JOIN run r ON r.id = l.run WHERE r.tenant = $1 AND r.id = $2 AND l.name = $3) \
@@ -59,8 +60,10 @@ impl Chunks for Store {
     async fn totals(&self, tenant: &str, run: &str, ledger: &str) -> Result<LedgerTotals, EngineError> {
         let values = params![tenant, run, ledger];
         let sql = format!("SELECT {TOTALS} FROM ledger WHERE run = (SELECT id FROM run WHERE tenant = $1 AND id = $2) AND name = $3");
-        self.read(move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or_else(|| Ok(LedgerTotals::default()), |row| totals_of(&row, 0)) }))
-            .await
+        self.read(Reach::of(tenant), move |conn| {
+            Box::pin(async move { conn.row(&sql, values).await?.map_or_else(|| Ok(LedgerTotals::default()), |row| totals_of(&row, 0)) })
+        })
+        .await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{json, time};
 use crate::Store;
+use crate::reach::Reach;
 use crate::sql::{Conn, Param, Row, params};
 use engine::journal::{EventFilter, Events, Level};
 use engine::{EngineError, Event};
@@ -20,8 +21,8 @@ impl Events for Store {
             at + 1,
             at + 2
         );
-        let (tenant, id) = (tenant.to_owned(), id.to_owned());
-        self.read(move |conn| {
+        let (reach, tenant, id) = (Reach::of(tenant), tenant.to_owned(), id.to_owned());
+        self.read(reach, move |conn| {
             Box::pin(async move {
                 exists(conn, &tenant, &id).await?;
                 conn.rows(&sql, values).await?.iter().map(event_of).collect()
@@ -33,8 +34,8 @@ impl Events for Store {
     async fn count_events(&self, tenant: &str, id: &str, filter: &EventFilter) -> Result<u64, EngineError> {
         let (wheres, values) = filtered(id, filter);
         let sql = format!("SELECT count(*) FROM event WHERE {wheres}");
-        let (tenant, id) = (tenant.to_owned(), id.to_owned());
-        self.read(move |conn| {
+        let (reach, tenant, id) = (Reach::of(tenant), tenant.to_owned(), id.to_owned());
+        self.read(reach, move |conn| {
             Box::pin(async move {
                 exists(conn, &tenant, &id).await?;
                 conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0))

@@ -2,6 +2,7 @@
 
 use super::{append, enter, fence, holder, json, view};
 use crate::Store;
+use crate::reach::{self, Reach};
 use crate::sql::{Conn, Param, marks, params};
 use engine::EngineError;
 use engine::journal::{Claim, ClaimRequest, Leases, Token, Wanted, words};
@@ -18,14 +19,13 @@ impl Leases for Store {
         }
         // Most looks find nothing: they must not cost a write.
         let looked = request.clone();
-        let found = self.read(move |conn| Box::pin(async move { Ok(find(conn, &looked, "").await?.is_some()) })).await?;
+        let found = self.read(Reach::All, move |conn| Box::pin(async move { Ok(find(conn, &looked, "").await?.is_some()) })).await?;
         if !found {
             return Ok(None);
         }
         let request = request.clone();
-        let Some((view, input, options, wanted)) = self.commit(&request.owner.clone(), move |conn| Box::pin(take(conn, request))).await? else {
-            return Ok(None);
-        };
+        let taken = self.commit(&request.owner.clone(), Reach::All, move |conn| Box::pin(take(conn, request))).await?;
+        let Some((view, input, options, wanted)) = taken else { return Ok(None) };
         let token = Token { run: view.id.clone(), tenant: view.tenant.clone(), owner: view.owner.clone().unwrap_or_default(), epoch: view.epoch };
         let text = self.keys.unseal(&view.tenant, &view.id, &input);
         let parsed =
@@ -40,8 +40,8 @@ impl Leases for Store {
     }
 
     async fn renew(&self, token: &Token, lease: Duration) -> Result<(), EngineError> {
-        let (token, run) = (token.clone(), token.run.clone());
-        self.commit(&run, move |conn| {
+        let (token, run, reach) = (token.clone(), token.run.clone(), Reach::of(&token.tenant));
+        self.commit(&run, reach, move |conn| {
             Box::pin(async move {
                 let mut values = holder(&token);
                 values.push(micros(lease));
@@ -56,7 +56,7 @@ impl Leases for Store {
 
     async fn wanted(&self, token: &Token) -> Result<Option<Wanted>, EngineError> {
         let token = token.clone();
-        self.read(move |conn| {
+        self.read(Reach::of(&token.tenant), move |conn| {
             Box::pin(async move {
                 let row = conn.row("SELECT wanted FROM run WHERE id = $1 AND owner = $2 AND epoch = $3", holder(&token)).await?;
                 let wanted = row.ok_or(EngineError::Fenced(token.run))?.maybe_text(0)?;
@@ -67,8 +67,8 @@ impl Leases for Store {
     }
 
     async fn release(&self, token: &Token) -> Result<(), EngineError> {
-        let (token, run) = (token.clone(), token.run.clone());
-        self.commit(&run, move |conn| {
+        let (token, run, reach) = (token.clone(), token.run.clone(), Reach::of(&token.tenant));
+        self.commit(&run, reach, move |conn| {
             Box::pin(async move {
                 fence(conn, &token).await?;
                 conn.run("UPDATE run SET owner = NULL, lease_until = NULL WHERE id = $1", params![&token.run]).await?;
@@ -87,8 +87,8 @@ fn micros(lease: Duration) -> Param {
     Param::from(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 4))
 }
 
-/// The oldest run that is free, active or due, and fits the worker: id and state.
-async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Option<(String, RunState)>, EngineError> {
+/// The oldest run that is free, active or due, and fits the worker: id, state and tenant.
+async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Option<(String, RunState, String)>, EngineError> {
     let kinds = marks(1, request.kinds.len());
     let mut values: Vec<Param> = request.kinds.iter().map(Param::from).collect();
     let mut except = String::new();
@@ -97,11 +97,11 @@ async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Opt
         values.extend(request.except.iter().map(Param::from));
     }
     let sql = format!(
-        "SELECT id, state FROM run WHERE state IN ('running', 'rolling_back', 'scheduled') AND (state <> 'scheduled' OR start_at <= {{now}}) \
+        "SELECT id, state, tenant FROM run WHERE state IN ('running', 'rolling_back', 'scheduled') AND (state <> 'scheduled' OR start_at <= {{now}}) \
          AND (owner IS NULL OR lease_until <= {{now}}) AND kind IN ({kinds}) {except} ORDER BY created_at, id LIMIT 1 {lock}"
     );
     match conn.row(&sql, values).await? {
-        Some(row) => Ok(Some((row.text(0)?, super::state_of(&row.text(1)?)?))),
+        Some(row) => Ok(Some((row.text(0)?, super::state_of(&row.text(1)?)?, row.text(2)?))),
         None => Ok(None),
     }
 }
@@ -109,16 +109,17 @@ async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Opt
 type Taken = (RunView, Vec<u8>, Value, Option<Wanted>);
 
 async fn take(conn: &mut Conn, request: ClaimRequest) -> Result<Option<Taken>, EngineError> {
-    let Some((id, state)) = find(conn, &request, "{skip}").await? else { return Ok(None) };
+    let Some((id, state, tenant)) = find(conn, &request, "{skip}").await? else { return Ok(None) };
+    reach::move_on(conn, &Reach::of(&tenant)).await?;
     if state == RunState::Scheduled {
         enter(conn, &id, RunState::Running).await?;
         append(conn, &id, vec![words::due()]).await?;
     }
-    let sql = "UPDATE run SET owner = $2, epoch = epoch + 1, lease_until = {now} + $3 WHERE id = $1 RETURNING tenant, input, options, wanted";
+    let sql = "UPDATE run SET owner = $2, epoch = epoch + 1, lease_until = {now} + $3 WHERE id = $1 RETURNING input, options, wanted";
     let row = conn.row(sql, vec![(&id).into(), (&request.owner).into(), micros(request.lease)]).await?;
     let row = row.ok_or_else(|| EngineError::NotFound(id.clone()))?;
-    let (input, options) = (row.blob(1)?, json(&row.text(2)?)?);
-    let wanted = row.maybe_text(3)?.as_deref().and_then(Wanted::parse);
-    let view = view(conn, &row.text(0)?, &id).await?;
+    let (input, options) = (row.blob(0)?, json(&row.text(1)?)?);
+    let wanted = row.maybe_text(2)?.as_deref().and_then(Wanted::parse);
+    let view = view(conn, &tenant, &id).await?;
     Ok(Some((view, input, options, wanted)))
 }

@@ -3,6 +3,7 @@
 use super::{append, enter, error_text, fence, runs, view};
 use crate::Store;
 use crate::keys::Keyring;
+use crate::reach::Reach;
 use crate::sql::{Conn, params};
 use engine::journal::{Change, NewEvent, Record, Token};
 use engine::{EngineError, RunState, RunView};
@@ -13,12 +14,12 @@ use std::sync::Arc;
 impl Record for Store {
     async fn write(&self, token: &Token, changes: Vec<Change>, events: Vec<NewEvent>) -> Result<(), EngineError> {
         let (held, keys) = (token.clone(), self.keys.clone());
-        self.commit(&token.run, move |conn| Box::pin(write(conn, keys, held, changes, events))).await
+        self.commit(&token.run, Reach::of(&token.tenant), move |conn| Box::pin(write(conn, keys, held, changes, events))).await
     }
 
     async fn recall(&self, token: &Token, scope: &str, key: &str) -> Result<Option<Value>, EngineError> {
         let values = params![&token.run, scope, key];
-        let sealed = self.read(move |conn| {
+        let sealed = self.read(Reach::of(&token.tenant), move |conn| {
             Box::pin(async move {
                 let row = conn.row("SELECT value FROM memo WHERE run = $1 AND scope = $2 AND key = $3", values).await?;
                 row.map(|r| r.blob(0)).transpose()
@@ -31,7 +32,7 @@ impl Record for Store {
 
     async fn own_view(&self, token: &Token) -> Result<RunView, EngineError> {
         let token = token.clone();
-        self.read(move |conn| Box::pin(async move { view(conn, &token.tenant, &token.run).await })).await
+        self.read(Reach::of(&token.tenant), move |conn| Box::pin(async move { view(conn, &token.tenant, &token.run).await })).await
     }
 }
 

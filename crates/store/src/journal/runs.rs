@@ -2,6 +2,7 @@
 
 use super::{ROWS, RUN, append, complete, enter, run_of, state_of, view};
 use crate::Store;
+use crate::reach::Reach;
 use crate::sql::{Conn, Param, params, values};
 use engine::journal::{Runs, StepPin, Wanted, words};
 use engine::state::{self, Next, Request};
@@ -13,17 +14,17 @@ impl Runs for Store {
     async fn create(&self, run: &NewRun, steps: &[StepPin]) -> Result<(), EngineError> {
         let input = self.keys.seal(&run.tenant, &run.id, run.input.to_string().as_bytes())?;
         let (new, steps) = (run.clone(), steps.to_vec());
-        self.commit(&run.id, move |conn| Box::pin(create(conn, new, input, steps))).await
+        self.commit(&run.id, Reach::of(&run.tenant), move |conn| Box::pin(create(conn, new, input, steps))).await
     }
 
     async fn view(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
-        let (tenant, id) = (tenant.to_owned(), id.to_owned());
-        self.read(move |conn| Box::pin(async move { view(conn, &tenant, &id).await })).await
+        let (reach, tenant, id) = (Reach::of(tenant), tenant.to_owned(), id.to_owned());
+        self.read(reach, move |conn| Box::pin(async move { view(conn, &tenant, &id).await })).await
     }
 
     async fn input(&self, tenant: &str, id: &str) -> Result<Value, EngineError> {
         let (of, run) = (tenant.to_owned(), id.to_owned());
-        let sealed = self.read(move |conn| {
+        let sealed = self.read(Reach::of(tenant), move |conn| {
             Box::pin(async move {
                 let row = conn.row("SELECT input FROM run WHERE id = $1 AND tenant = $2", params![&run, of]).await?;
                 row.ok_or(EngineError::NotFound(run))?.blob(0)
@@ -43,7 +44,7 @@ impl Runs for Store {
         let at = values.len();
         values.extend(params![limit, filter.offset]);
         let sql = format!("SELECT {RUN} FROM run WHERE {wheres} ORDER BY created_at DESC, id DESC LIMIT ${} OFFSET ${}", at + 1, at + 2);
-        self.read(move |conn| {
+        self.read(Reach::of(tenant), move |conn| {
             Box::pin(async move {
                 let mut views = conn.rows(&sql, values).await?.iter().map(run_of).collect::<Result<Vec<_>, _>>()?;
                 complete(conn, &mut views, false).await?;
@@ -56,17 +57,17 @@ impl Runs for Store {
     async fn count(&self, tenant: &str, filter: &RunFilter) -> Result<u64, EngineError> {
         let (wheres, values) = filtered(tenant, filter);
         let sql = format!("SELECT count(*) FROM run WHERE {wheres}");
-        self.read_much(move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) })).await
+        self.read_much(Reach::of(tenant), move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) })).await
     }
 
     async fn request(&self, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {
-        let (tenant, run, request) = (tenant.to_owned(), id.to_owned(), request.clone());
-        self.commit(id, move |conn| Box::pin(async move { apply(conn, &tenant, &run, &request).await })).await
+        let (reach, tenant, run, request) = (Reach::of(tenant), tenant.to_owned(), id.to_owned(), request.clone());
+        self.commit(id, reach, move |conn| Box::pin(async move { apply(conn, &tenant, &run, &request).await })).await
     }
 
     async fn delete(&self, tenant: &str, id: &str) -> Result<(), EngineError> {
-        let (tenant, run) = (tenant.to_owned(), id.to_owned());
-        self.commit(id, move |conn| Box::pin(async move { delete(conn, &tenant, &run).await })).await
+        let (reach, tenant, run) = (Reach::of(tenant), tenant.to_owned(), id.to_owned());
+        self.commit(id, reach, move |conn| Box::pin(async move { delete(conn, &tenant, &run).await })).await
     }
 }
 

@@ -3,3 +3,4 @@
 mod maintenance;
 mod postgres;
 mod sqlite;
+mod walls;

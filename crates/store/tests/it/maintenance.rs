@@ -1,6 +1,6 @@
 //! Looking after a store: checks, copies, and a new key, on both databases.
 
-use crate::postgres::Database;
+use crate::postgres::database;
 use engine::journal::StepPin;
 use engine::{Journal, NewRun};
 use ports::records::{Fields, Records, Write};
@@ -69,9 +69,8 @@ async fn rotated(url: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_seals_everything_and_the_old_one_goes() {
     rotated("sqlite:").await;
-    let database = Database::make().await;
-    rotated(&database.url).await;
-    database.remove().await;
+    let database = database();
+    rotated(&database.url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

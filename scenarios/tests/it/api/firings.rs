@@ -9,45 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use ports::records::{RecordFilter, Records};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use testkit::product_database::ProductDatabase;
 use testkit::rig;
 
 const TENANT: &str = "default";
-
-/// A database of the rig's PostgreSQL, dropped at the end.
-pub struct Database(String);
-
-impl Database {
-    pub fn make(name: &str) -> Self {
-        let made = Self(format!("{name}_{}", std::process::id()));
-        psql(&format!("CREATE DATABASE {}", made.0));
-        made
-    }
-
-    pub fn url(&self) -> String {
-        let server = rig::postgres18();
-        format!("postgres://{}:{}@{}:{}/{}", server.user, server.password, server.host, server.port, self.0)
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        psql(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.0));
-    }
-}
-
-fn psql(sql: &str) {
-    let server = rig::postgres18();
-    let output = Command::new("psql")
-        .args(["-h", &server.host, "-p", &server.port.to_string(), "-U", &server.user, "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql, "postgres"])
-        .env("PGPASSWORD", &server.password)
-        .output()
-        .expect("psql");
-    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 async fn server(url: &str, dir: &std::path::Path) -> (Control, Arc<store::Store>) {
     let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.join("backups"), work_dir: dir.join("work") };
@@ -93,7 +61,7 @@ async fn times_of(store: &dyn Records, id: &str) -> (Vec<Timestamp>, BTreeSet<St
 async fn ten_thousand_firings_by_three_servers() {
     const SCHEDULES: usize = 20;
     const EACH: i64 = 500;
-    let (database, dir) = (Database::make("firings"), tempfile::tempdir().expect("a directory"));
+    let (database, dir) = (ProductDatabase::make(rig::postgres18(), "firings"), tempfile::tempdir().expect("a directory"));
     let url = database.url();
     let servers = join_all((0..3).map(|_| server(&url, dir.path()))).await;
     let schedules = scheduled(&servers[0].0, SCHEDULES, &json!({})).await;
@@ -125,7 +93,7 @@ async fn ten_thousand_firings_by_three_servers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_firing_makes_one_migration() {
-    let (database, dir) = (Database::make("firings_made"), tempfile::tempdir().expect("a directory"));
+    let (database, dir) = (ProductDatabase::make(rig::postgres18(), "firings_made"), tempfile::tempdir().expect("a directory"));
     let url = database.url();
     let servers = join_all((0..3).map(|_| server(&url, dir.path()))).await;
     let schedules = scheduled(&servers[0].0, 4, &json!({"overlap": "allow"})).await;

@@ -3,6 +3,8 @@
 use super::bench::{Answer, Bench};
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
+use testkit::product_database::ProductDatabase;
+use testkit::rig;
 
 async fn set(bench: &Bench, quotas: &Value) -> Answer {
     let set = bench.call(Method::PUT, "/tenants/default/quotas", Some(quotas)).await;
@@ -53,7 +55,7 @@ async fn quotas_of_migrations_hold_at_the_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_on_one_database_count_together() {
-    let (database, dir) = (super::firings::Database::make("permits"), tempfile::tempdir().expect("a directory"));
+    let (database, dir) = (ProductDatabase::make(rig::postgres18(), "permits"), tempfile::tempdir().expect("a directory"));
     let url = database.url();
     let (one, two) = (store::open(&url, dir.path()).await.expect("a store"), store::open(&url, dir.path()).await.expect("a store"));
     let stores: [std::sync::Arc<dyn ports::records::Records>; 2] = [one, two];

@@ -59,17 +59,23 @@ impl Session<'_> {
         say(&format!("damage    {}", if found.damage.is_empty() { "none".to_owned() } else { found.damage.join("; ") }));
         say(&format!("dangling  {} rows refer to rows that are gone", found.dangling));
         say(&format!("secrets   {}, of which {} cannot be opened with the keys here", found.secrets, found.unreadable));
+        if !found.without_walls.is_empty() {
+            say(&format!("walls     missing on {}: the database does not keep tenants apart there", found.without_walls.join(", ")));
+        }
+        if found.passes_walls {
+            self.output.note("warning: the database role is a superuser or has BYPASSRLS: PostgreSQL does not keep tenants apart for it");
+        }
         let exit = if found.is_good() { Exit::Ok } else { Exit::Failed };
         self.output.result(
             exit,
             json!({"schema": found.schema, "needs": found.needs, "damage": found.damage, "dangling": found.dangling, "secrets": found.secrets,
-                "unreadable": found.unreadable}),
+                "unreadable": found.unreadable, "without_walls": found.without_walls, "passes_walls": found.passes_walls}),
         );
         exit
     }
 
     async fn backup(&self, to: &Path, with_keys: bool) -> Result<Exit, Failure> {
-        let from = self.file(|| "pg_dump --format=custom --file=COPY \"$MIGRATION_ASSISTANT_DATABASE_URL\"")?;
+        let from = self.file(|| "PGOPTIONS='-c migration_assistant.tenant=*' pg_dump --enable-row-security --format=custom --file=COPY \"$MIGRATION_ASSISTANT_DATABASE_URL\"")?;
         let bytes = store::backup(&from, to, with_keys.then_some(self.data_dir.as_path())).await.map_err(failed)?;
         self.output.say(&format!("Copied {} bytes to {}", bytes, to.display()));
         if with_keys {
