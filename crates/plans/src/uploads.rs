@@ -43,7 +43,7 @@ impl WithUploads {
     }
 
     fn root(&self) -> Entry {
-        Entry { path: self.at.clone(), kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None }
+        Entry { path: self.at.clone(), kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None }
     }
 
     /// The uploads come in one piece, before the first entry that sorts behind them.

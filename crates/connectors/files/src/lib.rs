@@ -8,6 +8,8 @@ pub mod local;
 pub mod s3;
 pub mod sftp;
 mod staging;
+#[allow(dead_code)]
+mod tar;
 mod tree;
 mod uploads;
 

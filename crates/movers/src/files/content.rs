@@ -183,7 +183,7 @@ async fn remove(lane: Arc<Lane>, gone: Gone) -> Result<(), Fault> {
 
 /// Makes a directory, without the mode that might forbid filling it.
 async fn bare(lane: Arc<Lane>, folder: Folder) -> Result<(), Fault> {
-    make(lane, Entry { path: folder.path, kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None }).await
+    make(lane, Entry { path: folder.path, kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None }).await
 }
 
 /// Gives a directory its mode and time.

@@ -246,7 +246,7 @@ impl Planner<'_> {
                 (item.stat, ours)
             }
             Word::Folder { folder } => {
-                let directory = Stat { kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None };
+                let directory = Stat { kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None };
                 (folder.stat.unwrap_or(directory), record.original.is_none())
             }
         };

@@ -3,7 +3,7 @@
 //! A sequence number is round (0 for the bulk pass, then one per final pass), phase, and place within the phase, so that the
 //! ascending order of the ledger is the order of doing.
 
-use ports::files::{Digest, Entry, EntryKind, FilePath, Part};
+use ports::files::{Digest, Entry, EntryKind, FilePath, Part, Posix};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,9 @@ pub(super) struct Stat {
     pub(super) version: Option<String>,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub(super) content_type: Option<String>,
+    /// Of a whole tree: owner, names, attributes.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub(super) posix: Option<Box<Posix>>,
 }
 
 impl Stat {
@@ -63,13 +66,13 @@ impl Stat {
     }
 
     pub(super) fn of(entry: &Entry) -> Self {
-        let Entry { kind, modified_ns, mode, version, content_type, .. } = entry.clone();
-        Self { kind, modified_ns, mode, version, content_type }
+        let Entry { kind, modified_ns, mode, version, content_type, posix, .. } = entry.clone();
+        Self { kind, modified_ns, mode, version, content_type, posix }
     }
 
     pub(super) fn entry(&self, path: &FilePath) -> Entry {
-        let Self { kind, modified_ns, mode, version, content_type } = self.clone();
-        Entry { path: path.clone(), kind, modified_ns, mode, version, content_type }
+        let Self { kind, modified_ns, mode, version, content_type, posix } = self.clone();
+        Entry { path: path.clone(), kind, modified_ns, mode, version, content_type, posix }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -205,12 +208,12 @@ pub(super) enum What {
     Unreadable,
     #[serde(rename = "r")]
     Refused,
-}
-
-/// What became of an item.
     /// Something stands at the destination that the plan did not see: left alone, for the final pass to settle.
     #[serde(rename = "o")]
     Spared,
+}
+
+/// What became of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     #[serde(rename = "w")]
@@ -297,7 +300,7 @@ mod tests {
 
     #[test]
     fn manifests_survive_the_ledger() {
-        let stat = Stat { kind: EntryKind::File { size: 7 }, modified_ns: Some(-1), mode: Some(0o644), version: None, content_type: None };
+        let stat = Stat { kind: EntryKind::File { size: 7 }, modified_ns: Some(-1), mode: Some(0o644), version: None, content_type: None, posix: None };
         let item = |n: u32| Item {
             path: FilePath::new(vec![b'a', 0xff, n as u8]),
             stat: stat.clone(),

@@ -136,6 +136,7 @@ impl UpdateConfiguration {
             mode: Some(mode(wordpress.config_entry.mode, there.filter(|_| existed).and_then(|e| e.mode))),
             version: None,
             content_type: None,
+            posix: None,
         };
         put(files.as_ref(), &entry, cx.run_id(), new.text.clone()).await.map_err(step_error)?;
         prove(files.as_ref(), &new.text).await?;

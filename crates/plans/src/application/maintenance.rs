@@ -77,7 +77,7 @@ pub async fn enter(cx: &StepContext, files: &dyn FileTarget, observer: &RunObser
 pub async fn write(cx: &StepContext, files: &dyn FileTarget) -> ports::Result<()> {
     let text = maintenance::content(cx.run_id(), Timestamp::now().as_second() + maintenance::AHEAD);
     let kind = EntryKind::File { size: text.len() as u64 };
-    let entry = Entry { path: FilePath::from(maintenance::FILE), kind, modified_ns: None, mode: Some(0o644), version: None, content_type: None };
+    let entry = Entry { path: FilePath::from(maintenance::FILE), kind, modified_ns: None, mode: Some(0o644), version: None, content_type: None, posix: None };
     put(files, &entry, cx.run_id(), text.into_bytes()).await
 }
 

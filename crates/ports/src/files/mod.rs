@@ -5,9 +5,11 @@
 
 mod digest;
 mod path;
+pub mod posix;
 
 pub use digest::part_digest;
 pub use path::FilePath;
+pub use posix::{Posix, PosixTree};
 
 use crate::check::Examine;
 use crate::{ConnectorError, ErrorKind, Result};
@@ -47,6 +49,9 @@ pub struct Entry {
     pub version: Option<String>,
     /// MIME type, where the system stores one.
     pub content_type: Option<String>,
+    /// Owner, links, attributes: only in the entries of a [`PosixTree`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posix: Option<Box<Posix>>,
 }
 
 impl Entry {
@@ -131,11 +136,6 @@ pub trait FileTarget: FileSource {
     /// Gives the hash of the bytes it took, where [`FileTraits::stored_digest`] names a kind: then nobody else need compute it.
     async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>>;
 
-    /// Makes a directory (with parents) or a symlink, or sets mode and time of a file or directory that exists, so that it equals `entry`. Repeatable.
-    async fn make(&self, entry: &Entry) -> Result<()>;
-
-    /// Removes a file, a link or an EMPTY directory. Absent is fine. A directory that is not empty is `AlreadyExists`.
-    async fn remove(&self, path: &FilePath) -> Result<()>;
     /// [`Self::put`] for a path where nothing may stand: whatever does (an empty directory excepted) is left alone, and the answer is `AlreadyExists`.
     /// Where the system can, there is no gap between looking and putting in place.
     async fn put_new(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>> {
@@ -146,6 +146,11 @@ pub trait FileTarget: FileSource {
         self.put(entry, staging, body).await
     }
 
+    /// Makes a directory (with parents) or a symlink, or sets mode and time of a file or directory that exists, so that it equals `entry`. Repeatable.
+    async fn make(&self, entry: &Entry) -> Result<()>;
+
+    /// Removes a file, a link or an EMPTY directory. Absent is fine. A directory that is not empty is `AlreadyExists`.
+    async fn remove(&self, path: &FilePath) -> Result<()>;
 
     /// Removes all that `put` and [`PartTarget`] left unfinished under `staging` (also unfinished uploads). Repeatable.
     async fn sweep(&self, staging: &str) -> Result<()>;
@@ -165,6 +170,11 @@ pub trait FileTarget: FileSource {
 
     /// Writing large files in parts that survive a crash. Every target of this house can.
     fn parts(&self) -> Arc<dyn PartTarget>;
+
+    /// The same place with everything that a POSIX file system knows, where this user's rights and the programs there allow it.
+    async fn posix(&self) -> Result<Option<Arc<dyn PosixTree>>> {
+        Ok(None)
+    }
 
     /// Serving a site from the store itself; `None` for anything but an object store.
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>>;

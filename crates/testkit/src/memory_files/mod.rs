@@ -236,7 +236,7 @@ impl MemoryFiles {
         };
         let version = if self.tree { Some(item.version.to_string()) } else { etag.cloned() };
         let (modified_ns, mode) = if self.tree { (Some(item.modified_ns), Some(item.mode)) } else { (None, None) };
-        Entry { path, kind, modified_ns, mode, version, content_type }
+        Entry { path, kind, modified_ns, mode, version, content_type, posix: None }
     }
 
     fn error(&self, kind: ErrorKind, operation: &str, path: &FilePath, reason: &str) -> ConnectorError {

@@ -86,7 +86,7 @@ async fn furnish(source: &Place) {
 }
 
 async fn mark(source: &Place, path: &str) {
-    let marker = Entry { path: path.into(), kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None };
+    let marker = Entry { path: path.into(), kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None };
     source.files.make(&marker).await.expect("a directory");
 }
 
@@ -145,6 +145,7 @@ async fn a_directorys_names_survive_the_way_through_a_store() {
                 mode: Some(0o640),
                 version: None,
                 content_type: None,
+                posix: None,
             };
             let body = futures::StreamExt::boxed(futures::stream::once(async move { Ok(noise("raw", n as u64).into()) }));
             source.files.put(&entry, "preparing", body).await.expect("put");

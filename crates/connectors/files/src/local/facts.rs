@@ -64,6 +64,6 @@ impl Facts {
             FileType::Unknown => EntryKind::Other("unknown".to_owned()),
         };
         let version = matches!(kind, EntryKind::File { .. }).then(|| format!("{:x}-{:x}", self.inode, self.changed_ns));
-        Entry { path, kind, modified_ns: Some(self.modified_ns), mode: Some(self.raw_mode & 0o7777), version, content_type: None }
+        Entry { path, kind, modified_ns: Some(self.modified_ns), mode: Some(self.raw_mode & 0o7777), version, content_type: None, posix: None }
     }
 }

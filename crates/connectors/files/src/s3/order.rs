@@ -105,8 +105,15 @@ mod tests {
         let mut paths: Vec<FilePath> = names.iter().map(|n| FilePath::new(*n)).collect();
         let kind = EntryKind::File { size: 0 };
         paths.sort_by_key(encode);
-        let entries =
-            paths.iter().map(|path| Entry { path: path.clone(), kind: kind.clone(), modified_ns: None, mode: None, version: None, content_type: None });
+        let entries = paths.iter().map(|path| Entry {
+            path: path.clone(),
+            kind: kind.clone(),
+            modified_ns: None,
+            mode: None,
+            version: None,
+            content_type: None,
+            posix: None,
+        });
         let listing = stream::iter(entries.map(Ok).collect::<Vec<_>>()).boxed();
         let listed: Vec<Vec<u8>> = by_path(listing).map(|e| e.unwrap().path.as_bytes().to_vec()).collect().await;
         let mut expected: Vec<Vec<u8>> = names.iter().map(|n| n.to_vec()).collect();

@@ -66,6 +66,7 @@ impl Facts<'_> {
             mode: meta("mode").and_then(|m| u32::from_str_radix(m, 8).ok()).map(|m| m & 0o7777),
             version: self.etag.map(bare_etag),
             content_type: self.content_type.map(str::to_owned),
+            posix: None,
         }
     }
 }

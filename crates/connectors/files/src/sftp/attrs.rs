@@ -30,7 +30,15 @@ impl Attrs {
             0o060_000 => EntryKind::Other("block device".to_owned()),
             _ => EntryKind::Other("unknown".to_owned()),
         };
-        Entry { path, kind, modified_ns: self.modified.map(|s| i64::from(s) * SECOND), mode: self.mode.map(|m| m & 0o7777), version: None, content_type: None }
+        Entry {
+            path,
+            kind,
+            modified_ns: self.modified.map(|s| i64::from(s) * SECOND),
+            mode: self.mode.map(|m| m & 0o7777),
+            version: None,
+            content_type: None,
+            posix: None,
+        }
     }
 
     /// Mode and time of an entry; `mode` where it has none.

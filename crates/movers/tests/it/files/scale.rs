@@ -45,6 +45,7 @@ impl FileSource for Endless {
                 mode: Some(0o644),
                 version: Some(n.to_string()),
                 content_type: None,
+                posix: None,
             })
         };
         futures::stream::iter((0..FILES).map(entry)).boxed()

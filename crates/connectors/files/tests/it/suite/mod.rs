@@ -103,7 +103,7 @@ pub(crate) use suite;
 pub const TAG: &str = "suite-run-1";
 
 pub fn file(path: impl Into<FilePath>, size: usize) -> Entry {
-    Entry { path: path.into(), kind: EntryKind::File { size: size as u64 }, modified_ns: None, mode: None, version: None, content_type: None }
+    Entry { path: path.into(), kind: EntryKind::File { size: size as u64 }, modified_ns: None, mode: None, version: None, content_type: None, posix: None }
 }
 
 pub fn directory(path: impl Into<FilePath>) -> Entry {
