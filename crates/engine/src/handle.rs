@@ -1,6 +1,7 @@
 //! The engine as its users hold it: create runs, say what they should do, look at them. Workers do the work ([`crate::Worker`]).
 
 use crate::journal::{Chunk, EventFilter, Journal, StepPin};
+use crate::line::RunLine;
 use crate::state::Request;
 use crate::view::{Event, LedgerTotals, NewRun, RunFilter, RunView};
 use crate::{EngineError, Plan, PlanRegistry};
@@ -99,6 +100,11 @@ impl Engine {
     /// Newest first, without the outputs of steps.
     pub async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError> {
         self.journal.list(tenant, filter).await
+    }
+
+    /// Newest first, as lines of a list.
+    pub async fn lines(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunLine>, EngineError> {
+        self.journal.lines(tenant, filter).await
     }
 
     /// How many runs match, `limit` and `offset` aside.

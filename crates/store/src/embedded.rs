@@ -117,7 +117,11 @@ impl Link {
         let columns = statement.column_count();
         let (mut rows, mut found) = (statement.raw_query(), Vec::new());
         while let Some(row) = rows.next()? {
-            found.push((0..columns).map(|i| row.get(i)).collect::<Result<_, _>>()?);
+            let mut values = Vec::with_capacity(columns);
+            for i in 0..columns {
+                values.push(row.get(i)?);
+            }
+            found.push(values);
         }
         Ok(found)
     }

@@ -202,6 +202,16 @@ impl Row {
     column!(blob, Vec<u8>);
     column!(maybe_blob, Option<Vec<u8>>);
 
+    /// A text that nobody reads again: it is not copied where that can be spared.
+    pub fn take_text(&mut self, index: usize) -> Result<String, EngineError> {
+        if let Self::Sqlite(row) = self
+            && let Some(Value::Text(text)) = row.get_mut(index)
+        {
+            return Ok(std::mem::take(text));
+        }
+        self.text(index)
+    }
+
     /// A number that is 0 or 1, whatever size the database gives it.
     pub fn flag(&self, index: usize) -> Result<bool, EngineError> {
         match self {
@@ -229,12 +239,27 @@ pub fn failed(error: sqlx::Error) -> EngineError {
 
 /// `$from, $from+1, …`, so many.
 pub fn marks(from: usize, count: usize) -> String {
-    (from..from + count).map(|i| format!("${i}")).collect::<Vec<_>>().join(", ")
+    let mut text = String::with_capacity(count * 5);
+    write_marks(&mut text, from, count);
+    text
 }
 
 /// `($1, $2), ($3, $4), …`: so many rows of so many columns.
 pub fn values(rows: usize, columns: usize) -> String {
-    (0..rows).map(|row| format!("({})", marks(row * columns + 1, columns))).collect::<Vec<_>>().join(", ")
+    let mut text = String::with_capacity(rows * (columns * 5 + 4));
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        write_marks(&mut text, row * columns + 1, columns);
+        text.push(')');
+    }
+    text
+}
+
+fn write_marks(text: &mut String, from: usize, count: usize) {
+    for number in from..from + count {
+        text.push_str(if number == from { "$" } else { ", $" });
+        text.push_str(&number.to_string());
+    }
 }
 
 #[cfg(test)]
@@ -249,5 +274,6 @@ mod tests {
         assert!(of_sqlite.ends_with("WHERE a = ?1 AND b = ?12 "), "{of_sqlite}");
         assert!(translated(sql, &POSTGRES).ends_with("'$.a') FROM t WHERE a = $1 AND b = $12 FOR NO KEY UPDATE"));
         assert!(matches!(translated("SELECT 1", &SQLITE), Cow::Borrowed("SELECT 1")));
+        assert_eq!((marks(3, 2).as_str(), values(2, 2).as_str()), ("$3, $4", "($1, $2), ($3, $4)"));
     }
 }

@@ -11,8 +11,10 @@ pub mod words;
 pub use records::{Change, Chunk, ChunkDone, Claim, ClaimRequest, EventFilter, Level, NewChunk, NewEvent, StepPin, Token, Wanted};
 
 use crate::EngineError;
+use crate::line::RunLine;
 use crate::state::Request;
 use crate::view::{Event, LedgerTotals, NewRun, RunFilter, RunView};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,8 +22,8 @@ use tokio::sync::watch;
 /// Runs as users see them. Every call names the tenant; a run of another tenant is [`EngineError::NotFound`].
 #[async_trait::async_trait]
 pub trait Runs: Send + Sync {
-    /// Adds a run in state `created` with its steps, and the event `run.created`. An id that exists is [`EngineError::Invalid`].
-    async fn create(&self, run: &NewRun, steps: &[StepPin]) -> Result<(), EngineError>;
+    /// Adds a run in state `created` with its steps, and the event `run.created`; gives its moment. An id that exists is [`EngineError::Invalid`].
+    async fn create(&self, run: &NewRun, steps: &[StepPin]) -> Result<Timestamp, EngineError>;
 
     async fn view(&self, tenant: &str, id: &str) -> Result<RunView, EngineError>;
 
@@ -30,6 +32,9 @@ pub trait Runs: Send + Sync {
 
     /// Newest first, without the outputs of steps. Costs nothing per chunk: ledger totals are kept, not counted.
     async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError>;
+
+    /// Newest first. Costs nothing per step or chunk: what a line shows of them is kept, not counted.
+    async fn lines(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunLine>, EngineError>;
 
     /// How many runs match, `limit` and `offset` aside.
     async fn count(&self, tenant: &str, filter: &RunFilter) -> Result<u64, EngineError>;

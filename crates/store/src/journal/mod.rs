@@ -3,6 +3,7 @@
 mod chunks;
 mod events;
 mod leases;
+mod lines;
 mod record;
 mod runs;
 
@@ -35,14 +36,19 @@ async fn append(conn: &mut Conn, run: &str, events: Vec<NewEvent>) -> Result<(),
     let raised =
         conn.row("UPDATE run SET last_event = last_event + $2 WHERE id = $1 RETURNING last_event, {now}, tenant", params![run, events.len() as u64]).await?;
     let raised = raised.ok_or_else(|| EngineError::NotFound(run.to_owned()))?;
-    let (mut seq, now, tenant) = (raised.count(0)? - events.len() as u64, raised.int(1)?, raised.text(2)?);
+    let (seq, now, tenant) = (raised.count(0)? - events.len() as u64, raised.int(1)?, raised.text(2)?);
+    tell(conn, run, &tenant, seq, now, events).await
+}
+
+/// Writes events down behind number `seq`, and what goes out of them.
+async fn tell(conn: &mut Conn, run: &str, tenant: &str, mut seq: u64, now: i64, events: Vec<NewEvent>) -> Result<(), EngineError> {
     let mut outgoing = Vec::new();
     for batch in events.chunks(ROWS) {
         let mut row = Vec::with_capacity(batch.len() * 8);
         for event in batch {
             seq += 1;
             if goes_out(&event.kind) {
-                outgoing.extend(params![&tenant, run, seq, &event.kind]);
+                outgoing.extend(params![tenant, run, seq, &event.kind]);
             }
             row.extend(params![run, seq, now, &event.kind, event.level as u32, &event.component, clean(&event.message), event.details.to_string()]);
         }
@@ -95,6 +101,16 @@ async fn view(conn: &mut Conn, tenant: &str, id: &str) -> Result<RunView, Engine
     views.pop().ok_or_else(|| EngineError::NotFound(id.to_owned()))
 }
 
+/// The ledgers of some runs, by run.
+async fn ledgers_of(conn: &mut Conn, runs: Vec<Param>) -> Result<BTreeMap<String, Vec<(String, LedgerTotals)>>, EngineError> {
+    let sql = format!("SELECT run, name, {TOTALS} FROM ledger WHERE run IN ({}) ORDER BY run, name", marks(1, runs.len()));
+    let mut ledgers: BTreeMap<String, Vec<(String, LedgerTotals)>> = BTreeMap::new();
+    for row in conn.rows(&sql, runs).await? {
+        ledgers.entry(row.text(0)?).or_default().push((row.text(1)?, totals_of(&row, 2)?));
+    }
+    Ok(ledgers)
+}
+
 /// Adds steps (with their outputs or without) and ledgers, two statements for all runs.
 async fn complete(conn: &mut Conn, views: &mut [RunView], outputs: bool) -> Result<(), EngineError> {
     for page in views.chunks_mut(ROWS) {
@@ -108,11 +124,7 @@ async fn complete(conn: &mut Conn, views: &mut [RunView], outputs: bool) -> Resu
         for row in conn.rows(&sql, ids.clone()).await? {
             steps.entry(row.text(0)?).or_default().push(step_of(&row)?);
         }
-        let sql = format!("SELECT run, name, {TOTALS} FROM ledger WHERE run IN ({marks}) ORDER BY run, name");
-        let mut ledgers: BTreeMap<String, Vec<(String, LedgerTotals)>> = BTreeMap::new();
-        for row in conn.rows(&sql, ids).await? {
-            ledgers.entry(row.text(0)?).or_default().push((row.text(1)?, totals_of(&row, 2)?));
-        }
+        let mut ledgers = ledgers_of(conn, ids).await?;
         for view in page {
             view.steps = steps.remove(&view.id).unwrap_or_default();
             view.ledgers = ledgers.remove(&view.id).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! What a worker writes down while it drives a run.
 
-use super::{append, enter, error_text, fence, runs, view};
+use super::{append, enter, error_text, fence, lines, runs, view};
 use crate::Store;
 use crate::keys::Keyring;
 use crate::reach::Reach;
@@ -38,8 +38,13 @@ impl Record for Store {
 
 async fn write(conn: &mut Conn, keys: Arc<Keyring>, token: Token, changes: Vec<Change>, events: Vec<NewEvent>) -> Result<(), EngineError> {
     fence(conn, &token).await?;
+    let counts =
+        changes.iter().any(|c| matches!(c, Change::Pin(_) | Change::Begun { .. } | Change::Done { .. } | Change::Failed { .. } | Change::Undone { .. }));
     for change in changes {
         apply(conn, &keys, &token, change).await?;
+    }
+    if counts {
+        lines::tally(conn, &token.run).await?;
     }
     append(conn, &token.run, events).await
 }

@@ -1,20 +1,33 @@
 //! Runs as users see them.
 
-use super::{ROWS, RUN, append, complete, enter, run_of, state_of, view};
+use super::{ROWS, RUN, append, complete, enter, lines, run_of, state_of, tell, view};
 use crate::Store;
 use crate::reach::Reach;
-use crate::sql::{Conn, Param, params, values};
+use crate::records::time;
+use crate::sql::{Conn, params, values};
 use engine::journal::{Runs, StepPin, Wanted, words};
 use engine::state::{self, Next, Request};
-use engine::{EngineError, NewRun, RunFilter, RunState, RunView};
+use engine::{EngineError, NewRun, RunFilter, RunLine, RunState, RunView};
+use jiff::Timestamp;
 use serde_json::Value;
 
 #[async_trait::async_trait]
 impl Runs for Store {
-    async fn create(&self, run: &NewRun, steps: &[StepPin]) -> Result<(), EngineError> {
+    async fn create(&self, run: &NewRun, steps: &[StepPin]) -> Result<Timestamp, EngineError> {
         let input = self.keys.seal(&run.tenant, &run.id, run.input.to_string().as_bytes())?;
-        let (new, steps) = (run.clone(), steps.to_vec());
-        self.commit(&run.id, Reach::of(&run.tenant), move |conn| Box::pin(create(conn, new, input, steps))).await
+        let [id, tenant, kind] = [&run.id, &run.tenant, &run.kind].map(String::clone);
+        let (row, steps) = (params![&id, &tenant, &kind, run.labels.to_string(), input, steps.len() as u64], steps.to_vec());
+        self.commit(&run.id, Reach::of(&run.tenant), move |conn| {
+            Box::pin(async move {
+                let sql = "INSERT INTO run (id, tenant, kind, state, labels, input, options, created_at, last_event, steps) \
+                           VALUES ($1, $2, $3, 'created', $4, $5, 'null', {now}, 1, $6) ON CONFLICT (id) DO NOTHING RETURNING created_at";
+                let added = conn.row(sql, row).await?.ok_or_else(|| EngineError::Invalid(format!("a run with id {id} exists already")))?;
+                insert_steps(conn, &id, &steps).await?;
+                tell(conn, &id, &tenant, 0, added.int(0)?, vec![words::created(&kind)]).await?;
+                time(added.int(0)?)
+            })
+        })
+        .await
     }
 
     async fn view(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
@@ -35,15 +48,7 @@ impl Runs for Store {
     }
 
     async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError> {
-        let (mut wheres, mut values) = filtered(tenant, filter);
-        if let Some((created, id)) = &filter.after {
-            wheres.push_str(&format!(" AND (created_at, id) < (${}, ${})", values.len() + 1, values.len() + 2));
-            values.extend(params![created.as_microsecond(), id]);
-        }
-        let limit = if filter.limit == 0 { i64::MAX } else { filter.limit.into() };
-        let at = values.len();
-        values.extend(params![limit, filter.offset]);
-        let sql = format!("SELECT {RUN} FROM run WHERE {wheres} ORDER BY created_at DESC, id DESC LIMIT ${} OFFSET ${}", at + 1, at + 2);
+        let (sql, values) = lines::page(RUN, tenant, filter);
         self.read(Reach::of(tenant), move |conn| {
             Box::pin(async move {
                 let mut views = conn.rows(&sql, values).await?.iter().map(run_of).collect::<Result<Vec<_>, _>>()?;
@@ -54,8 +59,13 @@ impl Runs for Store {
         .await
     }
 
+    async fn lines(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunLine>, EngineError> {
+        let page = lines::page(lines::LINE, tenant, filter);
+        self.read(Reach::of(tenant), move |conn| Box::pin(lines::read(conn, page))).await
+    }
+
     async fn count(&self, tenant: &str, filter: &RunFilter) -> Result<u64, EngineError> {
-        let (wheres, values) = filtered(tenant, filter);
+        let (wheres, values) = lines::filtered(tenant, filter);
         let sql = format!("SELECT count(*) FROM run WHERE {wheres}");
         self.read_much(Reach::of(tenant), move |conn| Box::pin(async move { conn.row(&sql, values).await?.map_or(Ok(0), |row| row.count(0)) })).await
     }
@@ -71,39 +81,13 @@ impl Runs for Store {
     }
 }
 
-/// The condition of a filter, and its values.
-fn filtered(tenant: &str, filter: &RunFilter) -> (String, Vec<Param>) {
-    let mut wheres = "tenant = $1".to_owned();
-    let mut values = params![tenant];
-    if !filter.states.is_empty() {
-        let marks = crate::sql::marks(values.len() + 1, filter.states.len());
-        wheres.push_str(&format!(" AND state IN ({marks})"));
-        values.extend(filter.states.iter().map(|s| Param::from(s.word())));
-    }
-    if let Some(by_itself) = filter.rolled_back_by_itself {
-        wheres.push_str(&format!(" AND (state <> 'rolled_back' OR by_itself = ${})", values.len() + 1));
-        values.push(by_itself.into());
-    }
-    if let Some(kind) = &filter.kind {
-        wheres.push_str(&format!(" AND kind = ${}", values.len() + 1));
-        values.push(kind.into());
-    }
-    (wheres, values)
-}
-
-async fn create(conn: &mut Conn, run: NewRun, input: Vec<u8>, steps: Vec<StepPin>) -> Result<(), EngineError> {
-    let sql = "INSERT INTO run (id, tenant, kind, state, labels, input, options, created_at) VALUES ($1, $2, $3, 'created', $4, $5, 'null', {now}) ON CONFLICT (id) DO NOTHING";
-    let added = conn.run(sql, params![&run.id, &run.tenant, &run.kind, run.labels.to_string(), input]).await?;
-    if added == 0 {
-        return Err(EngineError::Invalid(format!("a run with id {} exists already", run.id)));
-    }
-    pin(conn, &run.id, &steps).await?;
-    append(conn, &run.id, vec![words::created(&run.kind)]).await
-}
-
 /// Replaces the pinned steps.
 pub(super) async fn pin(conn: &mut Conn, run: &str, steps: &[StepPin]) -> Result<(), EngineError> {
     conn.run("DELETE FROM step WHERE run = $1", params![run]).await?;
+    insert_steps(conn, run, steps).await
+}
+
+async fn insert_steps(conn: &mut Conn, run: &str, steps: &[StepPin]) -> Result<(), EngineError> {
     let indexed: Vec<_> = steps.iter().enumerate().collect();
     for batch in indexed.chunks(ROWS) {
         let row: Vec<_> = batch.iter().flat_map(|(i, s)| params![run, *i as u64, &s.name, &s.title, s.version]).collect();

@@ -3,7 +3,7 @@
 use crate::postgres::database;
 use engine::journal::{Change, Chunks, ClaimRequest, Leases, NewChunk, Record, Runs, StepPin};
 use engine::state::Request;
-use engine::{Journal, NewRun};
+use engine::{Journal, NewRun, RunFilter, RunLine};
 use ports::records::{Audit, AuditEntry, Fields, Records, Write};
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
@@ -153,7 +153,9 @@ async fn a_database_from_before_the_walls_gets_them() {
         sqlx::raw_sql(AssertSqlSafe(of_postgres(step))).execute(&mut raw.0).await.expect("an old schema");
     }
     let store = Store::open(&database.url(), dir.path()).await.unwrap();
-    assert_eq!(store.view("b", "r2").await.unwrap().steps.len(), 1);
+    let view = store.view("b", "r2").await.unwrap();
+    assert_eq!(view.steps.len(), 1);
+    assert_eq!(store.lines("b", &RunFilter::default()).await.unwrap(), [RunLine::from(&view)], "steps of old runs are counted");
     assert_eq!(store.all("b", "r2", "files", None, 9).await.unwrap().len(), 1);
     raw.reach("*").await;
     for (table, tenants) in [("step", vec!["a", "b"]), ("event", vec!["b"]), ("chunk", vec!["a", "b"]), ("audit", vec!["a"])] {

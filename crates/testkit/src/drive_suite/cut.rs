@@ -2,7 +2,8 @@
 
 use engine::journal::{Change, ChunkDone, Chunks, Claim, ClaimRequest, EventFilter, Events, Leases, NewEvent, Record, Runs, StepPin, Token, Wanted};
 use engine::state::Request;
-use engine::{Chunk, EngineError, Event, Journal, LedgerTotals, NewChunk, NewRun, RunFilter, RunView};
+use engine::{Chunk, EngineError, Event, Journal, LedgerTotals, NewChunk, NewRun, RunFilter, RunLine, RunView};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,10 +47,11 @@ macro_rules! through {
 }
 
 through!(Runs {
-    fn create(run: &NewRun, steps: &[StepPin]) -> ();
+    fn create(run: &NewRun, steps: &[StepPin]) -> Timestamp;
     fn view(tenant: &str, id: &str) -> RunView;
     fn input(tenant: &str, id: &str) -> Value;
     fn list(tenant: &str, filter: &RunFilter) -> Vec<RunView>;
+    fn lines(tenant: &str, filter: &RunFilter) -> Vec<RunLine>;
     fn count(tenant: &str, filter: &RunFilter) -> u64;
     fn request(tenant: &str, id: &str, request: &Request) -> RunView;
     fn delete(tenant: &str, id: &str) -> ();

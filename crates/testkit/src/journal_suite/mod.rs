@@ -6,6 +6,7 @@
 mod events;
 mod leases;
 mod ledgers;
+mod lines;
 mod runs;
 
 use engine::journal::{Claim, ClaimRequest, StepPin};
@@ -21,6 +22,7 @@ pub async fn run(journal: Arc<dyn Journal>) {
     runs::create_and_read(bench("create")).await;
     runs::tenants_are_apart(bench("tenants")).await;
     runs::lists(bench("lists")).await;
+    lines::tell_what_the_views_tell(bench("lines")).await;
     runs::requests_and_their_refusals(bench("requests")).await;
     runs::who_wanted_the_rollback(bench("by_itself")).await;
     runs::deletes(bench("deletes")).await;

@@ -2,6 +2,7 @@
 
 use super::{MemoryJournal, Run, matches, pinned};
 use crate::journal::{EventFilter, Events, Runs, StepPin, words};
+use crate::line::RunLine;
 use crate::state::{self, Next, Request};
 use crate::view::{Event, NewRun, RunFilter, RunView, StepState};
 use crate::{EngineError, RunState};
@@ -12,11 +13,12 @@ use tokio::sync::watch;
 
 #[async_trait::async_trait]
 impl Runs for MemoryJournal {
-    async fn create(&self, new: &NewRun, steps: &[StepPin]) -> Result<(), EngineError> {
+    async fn create(&self, new: &NewRun, steps: &[StepPin]) -> Result<Timestamp, EngineError> {
         let mut runs = self.lock();
         if runs.contains_key(&new.id) {
             return Err(EngineError::Invalid(format!("a run with id {} exists already", new.id)));
         }
+        let created_at = Timestamp::now();
         let mut run = Run {
             new: new.clone(),
             options: Value::Null,
@@ -26,7 +28,7 @@ impl Runs for MemoryJournal {
             epoch: 0,
             until: None,
             start_at: None,
-            created_at: Timestamp::now(),
+            created_at,
             started_at: None,
             ended_at: None,
             error: None,
@@ -40,7 +42,7 @@ impl Runs for MemoryJournal {
         run.append(words::created(&new.kind));
         runs.insert(new.id.clone(), run);
         self.tell();
-        Ok(())
+        Ok(created_at)
     }
 
     async fn view(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
@@ -61,6 +63,10 @@ impl Runs for MemoryJournal {
         found.iter_mut().flat_map(|view| &mut view.steps).for_each(|step| step.output = None);
         let limit = if filter.limit == 0 { usize::MAX } else { filter.limit as usize };
         Ok(found.into_iter().skip(filter.offset as usize).take(limit).collect())
+    }
+
+    async fn lines(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunLine>, EngineError> {
+        Ok(self.list(tenant, filter).await?.iter().map(RunLine::from).collect())
     }
 
     async fn count(&self, tenant: &str, filter: &RunFilter) -> Result<u64, EngineError> {
