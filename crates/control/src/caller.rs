@@ -103,12 +103,24 @@ impl Control {
                 Some(other) => Err(Error::tenant_not_found(other)),
             };
         }
+        self.proved(credentials, "Authentication credentials required").await
+    }
+
+    /// Who asks for resources of its own (`/api/v1`): a log-in is needed there whatever the server asks for elsewhere.
+    pub async fn authenticate_owner(&self, credentials: &Credentials) -> Result<Caller, Error> {
+        self.offer_identity().await?;
+        self.proved(credentials, "Register at /api/v1/auth/, get a token at /api/v1/token/, and send it as 'Authorization: Bearer <access>'").await
+    }
+
+    /// `otherwise`: what whoever proves nothing is told.
+    async fn proved(&self, credentials: &Credentials, otherwise: &str) -> Result<Caller, Error> {
+        let tenant = credentials.tenant.as_deref();
         match (credentials.bearer.as_deref(), credentials.api_key.as_deref()) {
             // Clients that know one header only send a key as a token.
             (Some(key), _) if api_keys::is_one(key) => self.caller_by_key(key, tenant).await,
             (Some(token), _) => self.caller_by_token(token, tenant).await,
             (None, Some(key)) => self.caller_by_key(key, tenant).await,
-            (None, None) => Err(refused("Authentication credentials required")),
+            (None, None) => Err(refused(otherwise)),
         }
     }
 

@@ -74,10 +74,14 @@ codes! {
     NotFound = "NOT_FOUND", NotFound;
     /// A name or id that is in use.
     Taken = "ALREADY_EXISTS", Conflict;
+    /// Something else refers to it: `details.used_by`.
+    InUse = "IN_USE", Conflict;
     /// A built-in preset cannot be changed or deleted.
     PresetReadOnly = "PRESET_READ_ONLY", Conflict;
     /// It was changed by somebody else since it was read: `If-Match` does not match, or two wrote at once.
     Changed = "CHANGED_MEANWHILE", PreconditionFailed;
+    /// An operation on a virtual machine was tried and failed: `details.task_id` names it.
+    VmOperationFailed = "VM_OPERATION_FAILED", Unavailable;
     /// A system of the migration, or our own journal, does not answer now.
     Unavailable = "SERVICE_UNAVAILABLE", Unavailable;
     Internal = "INTERNAL_ERROR", Internal;

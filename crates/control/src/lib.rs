@@ -27,13 +27,16 @@ pub mod paging;
 pub mod presets;
 mod process;
 mod query;
+pub mod resources;
 pub mod schedules;
 pub mod system;
 pub mod templates;
 pub mod tenants;
 pub mod time;
 pub mod validation;
+pub mod vms;
 pub mod webhooks;
+pub mod workloads;
 
 /// Attempts and their entries in the audit log.
 pub mod audit {
@@ -75,10 +78,14 @@ pub struct Options {
     pub sampling: operations::Sampling,
     /// How long the body of a request may take to arrive.
     pub body_time: Duration,
+    /// Whether anybody may register as a user with a tenant of its own (`/api/v1/auth/`).
+    pub registration: bool,
     /// Requests of one caller; `None`: as many as it likes.
     pub request_rate: Option<limits::Rate>,
     /// Who carries webhooks, chat messages and e-mail to the outside.
     pub courier: Arc<dyn ports::Courier>,
+    /// What runs virtual machines here.
+    pub vms: vms::Setup,
 }
 
 impl Options {
@@ -91,8 +98,10 @@ impl Options {
             worker_alive: Arc::new(|| true),
             sampling: operations::Sampling::OFF,
             body_time: BODY_TIME,
+            registration: true,
             request_rate: None,
             courier: Arc::new(ports::courier::NoCourier),
+            vms: vms::Setup::default(),
         }
     }
 }
@@ -112,6 +121,7 @@ struct Inner {
     identity: identity::Identity,
     limits: limits::Limits,
     operations: operations::Operations,
+    vms: vms::Vms,
 }
 
 impl Control {
@@ -135,6 +145,7 @@ impl Control {
                 limits: limits::Limits::default(),
                 identity: identity::Identity::default(),
                 operations: operations::Operations::default(),
+                vms: vms::Vms::default(),
             }),
         }
     }

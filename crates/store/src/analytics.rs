@@ -3,7 +3,7 @@
 use crate::Store;
 use crate::reach::Reach;
 use crate::records::failed;
-use crate::sql::{Param, Row, marks, params};
+use crate::sql::{Param, Row, params};
 use engine::EngineError;
 use jiff::{ToSpan, civil};
 use ports::records::analytics::{DayTotals, Period};
@@ -16,8 +16,9 @@ const DAY: i64 = 86_400_000_000;
 impl Analytics for Store {
     async fn days(&self, period: &Period) -> Result<Vec<DayTotals>, RecordsError> {
         let mut values = params![&period.tenant, period.from.as_microsecond(), period.until.as_microsecond(), period.label];
-        let ledgers = marks(values.len() + 1, period.ledgers.len());
-        values.extend(period.ledgers.iter().map(|l| Param::from(*l)));
+        let ledgers: Vec<String> = (1..=period.ledgers.len()).map(|i| format!("name LIKE ${}", values.len() + i)).collect();
+        let ledgers = ledgers.join(" OR ");
+        values.extend(period.ledgers.iter().map(|l| Param::from(format!("{l}%"))));
         let read = self.read_much(Reach::of(&period.tenant), move |conn| {
             Box::pin(async move {
                 let label = if conn.is_postgres() { "labels::json ->> CAST($4 AS TEXT)" } else { "json_extract(labels, '$.' || $4)" };
@@ -42,7 +43,7 @@ fn statement(label: &str, ledgers: &str) -> String {
          CASE WHEN state IN ('failed', 'stuck') OR (state = 'rolled_back' AND by_itself = 1) THEN 1 ELSE 0 END AS failed, \
          CASE WHEN state = 'cancelled' THEN 1 ELSE 0 END AS cancelled, \
          CASE WHEN state = 'rolled_back' AND by_itself = 0 THEN 1 ELSE 0 END AS taken_back, \
-         (SELECT COALESCE(SUM(bytes_done), 0) FROM ledger WHERE ledger.run = run.id AND name IN ({ledgers})) AS bytes \
+         (SELECT COALESCE(SUM(bytes_done), 0) FROM ledger WHERE ledger.run = run.id AND ({ledgers})) AS bytes \
          FROM run WHERE tenant = $1 AND started_at >= $2 AND started_at <= $3) AS each_run GROUP BY day, label ORDER BY day, label"
     )
 }

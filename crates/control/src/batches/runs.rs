@@ -4,6 +4,7 @@ use super::state::{Member, Outcome, Reason, Seen, Stored};
 use super::{Batch, KIND, opened};
 use crate::caller::Caller;
 use crate::error::Code;
+use crate::migrations::Spec;
 use crate::{Control, Error};
 use engine::{EngineError, RunState, RunView};
 use jiff::Timestamp;
@@ -39,7 +40,7 @@ impl Control {
 
     async fn make_run(&self, tenant: &str, member: &mut Member, document: &Value) -> Result<(), Error> {
         let made = match self.read(document) {
-            Ok(spec) => self.create_as(tenant, &member.id, document, &spec).await.map(drop),
+            Ok(spec) => self.create_as(tenant, &member.id, document, &Spec::Application(Box::new(spec))).await.map(drop),
             Err(_) => Err(EngineError::Invalid("This server no longer accepts the configuration".to_owned())),
         };
         match made {

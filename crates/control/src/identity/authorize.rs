@@ -108,7 +108,7 @@ struct StoredCode {
 impl Control {
     /// The page for a request. An error here is shown to the user: without a known client and address there is no way back.
     pub async fn authorization(&self, asked: Asked) -> Result<Next, Error> {
-        self.open_identity()?;
+        self.required_identity()?;
         let (client, redirect) = self.client_and_address(&asked).await?;
         let named = asked.redirect_uri.is_some();
         let ticket = match checked(&asked, &client) {
@@ -120,7 +120,7 @@ impl Control {
 
     /// What the user decided. A wrong password shows the page again.
     pub async fn answer_authorization(&self, answer: Answer, origin: &Origin) -> Result<Next, Error> {
-        let open = self.open_identity()?;
+        let open = self.required_identity()?;
         let stale = || {
             Error::new(
                 Kind::Invalid,

@@ -133,7 +133,12 @@ impl Grant {
 impl Control {
     /// Tokens for what is offered. Every attempt is in the audit log, under the name that was given.
     pub async fn token(&self, grant: Grant, origin: &Origin) -> Result<Tokens, Refusal> {
-        self.open_identity()?;
+        self.required_identity()?;
+        self.token_for(grant, origin).await
+    }
+
+    /// As [`Control::token`], also where nobody has to log in.
+    pub(super) async fn token_for(&self, grant: Grant, origin: &Origin) -> Result<Tokens, Refusal> {
         let client = self.proved_client(&grant).await?;
         match grant.kind() {
             "password" => self.password_grant(&grant, client.as_ref(), origin).await,

@@ -14,6 +14,7 @@ pub mod clients;
 pub mod grants;
 pub mod openid;
 mod passwords;
+mod registration;
 pub mod scopes;
 mod sessions;
 pub mod setup;
@@ -22,6 +23,7 @@ mod standing;
 mod users;
 
 pub use grants::{Grant, Origin, Refusal};
+pub use registration::{Registered, TokenPair};
 pub use sessions::Tokens;
 pub use signing::GOOD_LENGTH;
 pub(crate) use standing::refused;
@@ -37,6 +39,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use signing::Keys;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -66,6 +69,8 @@ struct Open {
 #[derive(Default)]
 pub(crate) struct Identity {
     open: OnceLock<Open>,
+    /// Whether everybody has to log in, and not only the users of `/api/v1`.
+    required: AtomicBool,
     passwords: passwords::Passwords,
     attempts: attempts::Attempts,
     standings: standing::Standings,
@@ -88,12 +93,26 @@ impl Control {
         let unusable = || Error::new(Kind::Invalid, Code::InvalidRequest, "The secret that signs tokens is empty; give one, or none to have one made");
         let keys = Keys::new(&secrets).ok_or_else(unusable)?;
         let open = Open { keys, token_life: settings.token_life, openid: settings.openid.map(openid::Provider::new) };
-        self.inner.identity.open.set(open).map_err(|_| Error::internal("identity was begun twice"))
+        self.inner.identity.open.set(open).map_err(|_| Error::internal("identity was begun twice"))?;
+        self.inner.identity.required.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes tokens possible for those who log in by themselves, where nobody has to.
+    pub(crate) async fn offer_identity(&self) -> Result<(), Error> {
+        if self.inner.identity.open.get().is_some() {
+            return Ok(());
+        }
+        let keys = Keys::new(&[self.own_secret().await?]).ok_or_else(|| Error::internal("the stored signing secret is empty"))?;
+        let open = Open { keys, token_life: Settings::default().token_life, openid: None };
+        // Another request was faster, with the same secret.
+        let _first_or_not = self.inner.identity.open.set(open);
+        Ok(())
     }
 
     /// Whether callers have to log in.
     pub fn has_identity(&self) -> bool {
-        self.inner.identity.open.get().is_some()
+        self.inner.identity.required.load(Ordering::Acquire)
     }
 
     fn identity(&self) -> &Identity {
@@ -101,13 +120,12 @@ impl Control {
     }
 
     fn open_identity(&self) -> Result<&Open, Error> {
-        self.inner.identity.open.get().ok_or_else(|| {
-            Error::new(
-                Kind::Conflict,
-                Code::AuthenticationDisabled,
-                "Nobody has to log in here, and so there are no tokens; the server was started without --auth-enabled",
-            )
-        })
+        self.inner.identity.open.get().ok_or_else(disabled)
+    }
+
+    /// The same where everybody has to log in.
+    fn required_identity(&self) -> Result<&Open, Error> {
+        if self.has_identity() { self.open_identity() } else { Err(disabled()) }
     }
 
     /// The secret that this installation made for itself; two servers that start together end with one.
@@ -146,6 +164,14 @@ impl Control {
 }
 
 /// So many random bytes as text that may stand in an address.
+fn disabled() -> Error {
+    Error::new(
+        Kind::Conflict,
+        Code::AuthenticationDisabled,
+        "Nobody has to log in here, and so there are no tokens; the server was started without --auth-enabled",
+    )
+}
+
 fn random(bytes: usize) -> String {
     let mut buffer = Zeroizing::new(vec![0_u8; bytes]);
     rand::rng().fill_bytes(&mut buffer);

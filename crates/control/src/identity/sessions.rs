@@ -120,7 +120,7 @@ impl Control {
         let session = if token.starts_with(PREFIX) {
             self.records().find(SYSTEM, REFRESH, &digest(token)).await?.and_then(|r| r.parent)
         } else {
-            self.open_identity()?.keys.verify::<AccessClaims>(ACCESS, ISSUER, token).map(|claims| claims.sid)
+            self.required_identity()?.keys.verify::<AccessClaims>(ACCESS, ISSUER, token).map(|claims| claims.sid)
         };
         match session {
             Some(id) => self.revoke_session(&id).await,

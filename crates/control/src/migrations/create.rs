@@ -1,11 +1,10 @@
 //! A new migration from a document.
 
-use super::KIND;
+use super::Spec;
 use crate::{Control, Error};
-use domain::spec::MigrationSpec;
 use engine::{EngineError, NewRun, RunView};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// Answer of `POST /migrations/`.
@@ -33,30 +32,13 @@ impl Control {
     pub(crate) async fn create_saying(&self, tenant: &str, body: &Value, message: String) -> Result<Created, Error> {
         let spec = self.decode(body)?;
         let id = uuid::Uuid::now_v7().simple().to_string();
-        let view = self.create_as(tenant, &id, body, &spec).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
+        let view = self.create_as(tenant, &id, body, &Spec::Application(Box::new(spec))).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
         Ok(Created { session_id: id.clone(), id, status: "created", message, created_at: crate::time::text(view.created_at) })
     }
 
     /// Stores a decoded document under an id that was chosen before. An id that exists is [`EngineError::Invalid`].
-    pub(crate) async fn create_as(&self, tenant: &str, id: &str, body: &Value, spec: &MigrationSpec) -> Result<RunView, EngineError> {
-        let run = NewRun { id: id.to_owned(), tenant: tenant.to_owned(), kind: KIND.to_owned(), input: body.clone(), labels: labels(spec) };
+    pub(crate) async fn create_as(&self, tenant: &str, id: &str, body: &Value, spec: &Spec) -> Result<RunView, EngineError> {
+        let run = NewRun { id: id.to_owned(), tenant: tenant.to_owned(), kind: spec.kind().to_owned(), input: body.clone(), labels: spec.labels(body) };
         self.engine().create(run).await
     }
-}
-
-/// What lists and status show without unsealing the document. No secrets.
-fn labels(spec: &MigrationSpec) -> Value {
-    let place = |system: &domain::spec::System| {
-        let files = system.files.as_ref().map(domain::spec::FilesAt::describe);
-        let database = system.database.as_ref().map(domain::spec::DatabaseAt::describe);
-        [files, database].into_iter().flatten().collect::<Vec<_>>().join(" + ")
-    };
-    json!({
-        "name": spec.name,
-        "description": spec.description,
-        "source_type": spec.source.kind.word(),
-        "destination_type": spec.destination.kind.word(),
-        "source": place(&spec.source),
-        "destination": place(&spec.destination),
-    })
 }

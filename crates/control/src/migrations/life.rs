@@ -1,5 +1,6 @@
 //! Steering a migration: start, pause, resume, cancel, roll back, resolve, delete.
 
+use super::Spec;
 use crate::error::{Code, Kind};
 use crate::{Control, Error};
 use domain::decode::{Fields, Problems};
@@ -112,11 +113,12 @@ impl Control {
         if matches!(view.state, RunState::Created | RunState::Scheduled) {
             let document = self.document(tenant, id).await?;
             // The disk may have changed since the migration was created: the wall is asked again.
-            let spec = self.decode(&document)?;
-            self.room_to_start(tenant, spec.safety.backup_before).await?;
-            auto_rollback = asked.auto_rollback.unwrap_or(spec.safety.rollback_on_failure);
-            if !skip_validation {
-                self.check_before_start(&spec).await?;
+            let spec = self.decode_any(&document)?;
+            self.room_to_start(tenant, spec.safety().backup_before).await?;
+            auto_rollback = asked.auto_rollback.unwrap_or(spec.safety().rollback_on_failure);
+            // A workload's servers are looked at by its first step: document 0 hears of them through the migration's state.
+            if let (Spec::Application(spec), false) = (&spec, skip_validation) {
+                self.check_before_start(spec).await?;
             }
         }
         let options = json!({"auto_rollback": auto_rollback, "send_notifications": asked.send_notifications.unwrap_or(true)});

@@ -3,6 +3,7 @@
 use super::status::Problem;
 use super::steps::{self, Step};
 use super::{label, status, totals};
+use crate::workloads::{self, WorkloadMigration};
 use crate::{Control, Error, Filter, time};
 use engine::{RunFilter, RunState, RunView};
 use serde::Serialize;
@@ -35,6 +36,9 @@ pub struct Summary {
     pub destination_type: String,
     #[schema(example = 65.5)]
     pub progress: f64,
+    /// What document 0 shows beside; only of a workload's migration.
+    #[serde(flatten)]
+    pub workload: Option<WorkloadMigration>,
 }
 
 /// Answer of `GET /migrations/{id}`.
@@ -44,7 +48,9 @@ pub struct Detail {
     pub summary: Summary,
     pub description: Option<String>,
     /// Where from, for people: `sftp://user@host:22/var/www + mysql://…`.
-    pub source: String,
+    /// A workload's is among document 0's fields, as an object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     pub destination: String,
     pub error: Option<Problem>,
     pub steps: Vec<Step>,
@@ -88,7 +94,7 @@ impl Control {
         let shown = status::of(&view);
         Ok(Detail {
             description: view.labels.get("description").and_then(Value::as_str).map(str::to_owned),
-            source: label(&view, "source").to_owned(),
+            source: (!workloads::is_workload(&view)).then(|| label(&view, "source").to_owned()),
             destination: label(&view, "destination").to_owned(),
             error: shown.error,
             steps: steps::of(&view),
@@ -124,5 +130,6 @@ fn summary(view: &RunView) -> Summary {
         source_type: label(view, "source_type").to_owned(),
         destination_type: label(view, "destination_type").to_owned(),
         progress: totals::progress(view),
+        workload: workloads::shown(view),
     }
 }

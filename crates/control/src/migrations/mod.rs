@@ -10,6 +10,7 @@ mod listing;
 mod logs;
 mod metrics;
 mod report;
+mod spec;
 mod status;
 mod steps;
 mod totals;
@@ -20,6 +21,7 @@ pub use listing::{Detail, Summary};
 pub use logs::{Events, LogEntry, Logs, StreamEvent};
 pub use metrics::{DatabaseMetrics, ErrorCounts, Metrics, MetricsBody, Overall, SystemMetrics, TransferMetrics};
 pub use report::{Format, Report};
+pub(crate) use spec::Spec;
 pub use status::{Operation, Performance, Problem, Status};
 pub use steps::Step;
 pub(crate) use totals::MOVING_LEDGERS;
@@ -53,7 +55,7 @@ impl Control {
         let spec = MigrationSpec::decode(body)?;
         let mut problems = Problems::default();
         crate::local_roots::check(&spec, self.options().local_roots.as_deref(), &mut problems);
-        crate::notifications::check(&spec, self.courier(), &mut problems);
+        crate::notifications::check(&spec.notifications, self.courier(), &mut problems);
         if problems.is_empty() { Ok(spec) } else { Err(problems) }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::steps::{self, Step};
 use super::totals::{self, Totals};
+use crate::workloads::{self, WorkloadStatus};
 use crate::{Control, Error, time};
 use domain::units;
 use engine::{RunState, RunView, Sample, StepError, StepState};
@@ -53,6 +54,9 @@ pub struct Status {
     pub backup_id: Option<String>,
     /// Number of the newest event that this status takes account of.
     pub last_event: u64,
+    /// What document 0 shows beside; only of a workload's migration.
+    #[serde(flatten)]
+    pub workload: Option<WorkloadStatus>,
 }
 
 /// Why a migration failed, paused by itself or is stuck.
@@ -138,6 +142,7 @@ pub(super) fn of(view: &RunView) -> Status {
         partial: view.steps.iter().any(|s| flag(s.output.as_ref(), "partial")),
         backup_id: view.steps.iter().find_map(|s| s.output.as_ref()?.pointer("/backup/id")?.as_str().map(str::to_owned)),
         last_event: view.last_event,
+        workload: workloads::status(view),
     }
 }
 

@@ -3,14 +3,14 @@
 use engine::{LedgerTotals, RunView, StepState};
 use serde_json::Value;
 
-/// Ledgers whose items are files of the site. The final pass plans only what changed since the bulk pass.
+/// Ledgers whose items are files: `files` and `files-final` of a site, `files.0`, `files-final.0`, … of a workload's mount points. The final
+/// pass plans only what changed since the bulk pass.
 const FILES: &str = "files";
-const FILES_FINAL: &str = "files-final";
 /// The ledger whose items are rows.
 const TABLES: &str = "tables";
 
-/// The ledgers whose bytes are what a migration moves.
-pub(crate) const MOVING_LEDGERS: &[&str] = &[FILES, FILES_FINAL, TABLES];
+/// What the names of the ledgers begin with whose bytes are what a migration moves.
+pub(crate) const MOVING_LEDGERS: &[&str] = &[FILES, TABLES];
 
 /// What was moved and what there is to move.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -30,7 +30,7 @@ impl Totals {
         let mut out = Self::default();
         for (name, ledger) in &view.ledgers {
             match name.as_str() {
-                FILES | FILES_FINAL => {
+                name if name.starts_with(FILES) => {
                     out.files += ledger.items;
                     out.files_done += ledger.items_done;
                     out.file_bytes += ledger.bytes;
@@ -70,7 +70,7 @@ pub(super) fn progress(view: &RunView) -> f64 {
 
 /// From 0 to 1, and never quite 1 while it runs.
 fn step_fraction(view: &RunView, step: &str) -> f64 {
-    let of_ledger = view.ledgers.iter().find(|(name, _)| ledger_of(step) == Some(name.as_str())).and_then(|(_, totals)| ledger_fraction(totals));
+    let of_ledger = ledger_fraction(view.ledgers.iter().filter(|(name, _)| is_ledger_of(step, name)).map(|(_, totals)| totals));
     let told = || {
         let sample = view.sample.as_ref().filter(|s| s.step == step)?;
         sample.operation.get("progress").and_then(Value::as_f64).map(|p| p / 100.0)
@@ -78,17 +78,22 @@ fn step_fraction(view: &RunView, step: &str) -> f64 {
     of_ledger.or_else(told).unwrap_or(0.0).clamp(0.0, 0.99)
 }
 
-fn ledger_of(step: &str) -> Option<&'static str> {
+/// Whether the ledger tells how far a step is.
+fn is_ledger_of(step: &str, ledger: &str) -> bool {
     match step {
-        "files" => Some(FILES),
-        "database" => Some(TABLES),
-        _ => None,
+        "files" => ledger == FILES,
+        "database" => ledger == TABLES,
+        "replicate" => ledger.strip_prefix(FILES).is_some_and(|rest| rest.starts_with('.')),
+        _ => false,
     }
 }
 
-fn ledger_fraction(totals: &LedgerTotals) -> Option<f64> {
-    if totals.bytes > 0 {
-        return Some(totals.bytes_done as f64 / totals.bytes as f64);
+fn ledger_fraction<'a>(ledgers: impl Iterator<Item = &'a LedgerTotals>) -> Option<f64> {
+    let (mut bytes, mut items) = ((0, 0), (0, 0));
+    for totals in ledgers {
+        bytes = (bytes.0 + totals.bytes_done, bytes.1 + totals.bytes);
+        items = (items.0 + totals.items_done, items.1 + totals.items);
     }
-    (totals.items > 0).then(|| totals.items_done as f64 / totals.items as f64)
+    let (done, all) = if bytes.1 > 0 { bytes } else { items };
+    (all > 0).then(|| done as f64 / all as f64)
 }

@@ -9,9 +9,10 @@ mod notice;
 pub(crate) use notice::Notice;
 
 use crate::deliveries::{Batch, Channel, To, Told, data};
+use crate::migrations::Spec;
 use crate::{Control, Error, time};
 use domain::decode::Problems;
-use domain::spec::{MigrationSpec, Notifications};
+use domain::spec::Notifications;
 use engine::EngineError;
 use engine::journal::EventFilter;
 use jiff::Timestamp;
@@ -24,8 +25,7 @@ pub(crate) const SOON: &str = "migration.starting_soon";
 const TRIES: usize = 8;
 
 /// Refuses receivers that will never be spoken to.
-pub(crate) fn check(spec: &MigrationSpec, courier: &dyn Courier, problems: &mut Problems) {
-    let told = &spec.notifications;
+pub(crate) fn check(told: &Notifications, courier: &dyn Courier, problems: &mut Problems) {
     let addresses = [
         ("notifications.webhook.url", told.webhook.as_ref().map(|w| w.url.as_str())),
         ("notifications.slack.webhook_url", told.slack.as_ref().map(|s| s.expose())),
@@ -84,7 +84,7 @@ impl Control {
     /// The configuration's own; `None` for a migration that is gone or of a kind that has none.
     async fn receivers(&self, tenant: &str, id: &str) -> Result<Option<Notifications>, Error> {
         match self.engine().input(tenant, id).await {
-            Ok(document) => Ok(MigrationSpec::decode(&document).ok().map(|spec| spec.notifications)),
+            Ok(document) => Ok(Spec::decode(&document).ok().map(|spec| spec.notifications().clone())),
             Err(EngineError::NotFound(_)) => Ok(None),
             Err(error) => Err(Error::of_engine(error, id, "notify of")),
         }

@@ -150,9 +150,9 @@ impl Control {
     async fn carry_out(&self, record: &Record, model: &str, firing: &Firing, schedule: &Stored) -> Result<&'static str, Error> {
         let tenant = &record.tenant;
         let mut document = self.engine().input(tenant, model).await.map_err(|e| Error::of_engine(e, model, "read"))?;
-        let name = self.decode(&document)?.name;
+        let name = self.decode_any(&document)?.name().to_owned();
         document["name"] = json!(format!("{name} {}", schedule.zone()?.to_datetime(firing.at).strftime("%Y-%m-%d %H:%M")));
-        let spec = self.decode(&document)?;
+        let spec = self.decode_any(&document)?;
         let made = async {
             match self.create_as(tenant, &firing.run, &document, &spec).await {
                 // Before a crash, or by a server that was thought dead.
@@ -164,7 +164,7 @@ impl Control {
         if !schedule.auto_start {
             return Ok(CREATED);
         }
-        self.room_to_start(tenant, spec.safety.backup_before).await?;
+        self.room_to_start(tenant, spec.safety().backup_before).await?;
         let start = async {
             match self.engine().start(tenant, &firing.run, self.traced(life::options(&spec, schedule))).await {
                 Ok(_) | Err(EngineError::Conflict { state: RunState::Running | RunState::Completed | RunState::Failed, .. }) => Ok(()),

@@ -2,9 +2,9 @@
 
 use super::stored::{self, ACTIVE, Rule, Schedule, Stored};
 use super::{FIRING, FiringView, KIND, ScheduleDeleted, firings, request};
+use crate::migrations::Spec;
 use crate::templates::unchanged;
 use crate::{Control, Error, Filter};
-use domain::spec::MigrationSpec;
 use engine::RunState;
 use ports::records::{Record, RecordFilter, RecordsError, Write};
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ impl Control {
     /// What a scheduled start hands to the steps.
     pub(super) async fn options_of(&self, tenant: &str, id: &str, wanted: &Stored) -> Result<Value, Error> {
         let document = self.engine().input(tenant, id).await.map_err(|e| Error::of_engine(e, id, "read"))?;
-        Ok(self.traced(options(&self.decode(&document)?, wanted)))
+        Ok(self.traced(options(&self.decode_any(&document)?, wanted)))
     }
 
     async fn schedule_record(&self, tenant: &str, id: &str) -> Result<Record, Error> {
@@ -103,6 +103,6 @@ impl Control {
     }
 }
 
-pub(super) fn options(spec: &MigrationSpec, wanted: &Stored) -> Value {
-    json!({"auto_rollback": spec.safety.rollback_on_failure, "send_notifications": true, "notify_on_completion": wanted.on_completion})
+pub(super) fn options(spec: &Spec, wanted: &Stored) -> Value {
+    json!({"auto_rollback": spec.safety().rollback_on_failure, "send_notifications": true, "notify_on_completion": wanted.on_completion})
 }

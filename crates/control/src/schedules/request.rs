@@ -134,7 +134,7 @@ fn notifications(fields: &mut Fields<'_>, problems: &mut Problems) -> (Option<u6
         }
         seconds
     });
-    let on_completion = told.has("on_completion").then(|| told.flag("on_completion", true, problems));
+    let on_completion = told.maybe_flag("on_completion", problems);
     told.done(problems);
     (seconds, on_completion)
 }

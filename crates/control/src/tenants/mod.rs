@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-const TENANT: &str = "tenant";
+pub(crate) const TENANT: &str = "tenant";
 
 /// Kinds of records that a tenant may own; as long as there is one, it is not empty.
-const OWNED: &[&str] = &["preset", "template", "webhook", "schedule", "batch"];
+const OWNED: &[&str] = &["preset", "template", "webhook", "schedule", "batch", "workload", "credentials", "mount_point", "migration_target"];
 
 /// A tenant.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -93,7 +93,7 @@ fn decode(given: &Value) -> Result<(String, String), Error> {
     let mut problems = Problems::default();
     let decoded = Fields::of("", given, &mut problems).map(|mut fields| {
         let name = fields.required_text("name", &mut problems);
-        if name.len() > 200 {
+        if name.chars().count() > 200 {
             problems.note("name", "may have up to 200 characters");
         }
         let id = match fields.text("id", &mut problems) {

@@ -14,7 +14,7 @@ pub struct Period {
     pub until: Timestamp,
     /// The label whose values are told apart, such as `source_type`.
     pub label: &'static str,
-    /// The ledgers whose bytes count as moved.
+    /// What the names of the ledgers begin with whose bytes count as moved.
     pub ledgers: &'static [&'static str],
 }
 

@@ -1,0 +1,208 @@
+//! Migrations of workloads: made and looked at in document 0's words, steered like every other migration.
+
+use super::{CredentialsView, MountPointView, StorageView};
+use crate::migrations::{Acknowledged, Created, Detail};
+use crate::{Control, Error};
+use domain::spec::redact;
+use domain::workloads::{WorkloadSpec, is_workload_migration};
+use engine::{NewRun, RunState, RunView};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+/// Where a label keeps what document 0 shows, and the ids that `/api/v1` knows the parts by.
+const SHOWN: &str = "workload";
+const RESOURCES: &str = "resources";
+
+/// Document 0's word for where a migration stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum WorkloadState {
+    NotStarted,
+    Running,
+    Success,
+    Error,
+}
+
+impl WorkloadState {
+    pub(crate) fn of(view: &RunView) -> Self {
+        match view.state {
+            RunState::Created | RunState::Scheduled => Self::NotStarted,
+            RunState::Running | RunState::Paused | RunState::RollingBack => Self::Running,
+            RunState::Completed => Self::Success,
+            RunState::Failed | RunState::Cancelled | RunState::RolledBack | RunState::Stuck => Self::Error,
+        }
+    }
+
+    /// The same in lower case.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::NotStarted => "not_started",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A server in a migration. Secrets read `********`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MigratedWorkload {
+    #[schema(example = "192.168.1.1")]
+    pub ip: String,
+    pub credentials: CredentialsView,
+    pub storage: StorageView,
+}
+
+/// Where a workload shall live.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MigrationTarget {
+    /// `aws`, `azure`, `vsphere` or `vcloud`.
+    #[schema(example = "aws")]
+    pub cloud_type: String,
+    pub cloud_credentials: CredentialsView,
+    /// After success its `storage` lists exactly the mount points that were copied.
+    pub target_vm: MigratedWorkload,
+}
+
+/// What document 0 shows of a migration.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct WorkloadMigration {
+    #[schema(value_type = Vec<MountPointView>)]
+    pub selected_mount_points: Value,
+    #[schema(value_type = MigratedWorkload)]
+    pub source: Value,
+    #[schema(value_type = MigrationTarget)]
+    pub migration_target: Value,
+    pub state: WorkloadState,
+    /// The same in lower case.
+    #[schema(example = "running")]
+    pub migration_state: &'static str,
+}
+
+/// What document 0 shows of a migration's status.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct WorkloadStatus {
+    /// The same as `session_id`.
+    pub migration_id: String,
+    pub state: WorkloadState,
+    /// Nothing happens any more unless somebody asks for it.
+    pub finished: bool,
+}
+
+/// A new migration: document 3's answer, or for a workload document 0's whole object.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Made {
+    Application(Created),
+    Workload(Box<Detail>),
+}
+
+impl Made {
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Application(made) => &made.id,
+            Self::Workload(made) => &made.summary.id,
+        }
+    }
+}
+
+/// A migration that was started: document 3's answer, or for a workload document 0's whole object.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Started {
+    Application(Acknowledged),
+    Workload(Box<Detail>),
+}
+
+impl Control {
+    /// A new migration of either kind, as the fields of the body say. Nothing moves before it is started. Each call makes a new one.
+    pub async fn create_any(&self, tenant: &str, body: &Value) -> Result<Made, Error> {
+        if !is_workload_migration(body) {
+            return self.create(tenant, body).await.map(Made::Application);
+        }
+        let (document, spec) = self.resolved(tenant, body).await?;
+        let id = self.create_workload_migration(tenant, document, &spec, None).await?;
+        Ok(Made::Workload(Box::new(self.get(tenant, &id).await?)))
+    }
+
+    /// Stores a migration whose document is complete; its id. `resources`: what `/api/v1` calls its parts.
+    pub(crate) async fn create_workload_migration(
+        &self,
+        tenant: &str,
+        document: Value,
+        spec: &WorkloadSpec,
+        resources: Option<Value>,
+    ) -> Result<String, Error> {
+        let mut problems = domain::decode::Problems::default();
+        crate::notifications::check(&spec.notifications, self.courier(), &mut problems);
+        if !problems.is_empty() {
+            return Err(Error::configuration(problems));
+        }
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let mut labels = labels(spec, &document);
+        labels[RESOURCES] = resources.unwrap_or_default();
+        let run = NewRun { id: id.clone(), tenant: tenant.to_owned(), kind: super::KIND.to_owned(), input: document, labels };
+        self.engine().create(run).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
+        Ok(id)
+    }
+
+    /// Starts a migration of either kind. See [`Control::start`].
+    pub async fn start_any(&self, tenant: &str, id: &str, body: Option<&Value>, skip_validation: bool) -> Result<Started, Error> {
+        let acknowledged = self.start(tenant, id, body, skip_validation).await?;
+        let detail = self.get(tenant, id).await?;
+        Ok(if detail.summary.workload.is_some() { Started::Workload(Box::new(detail)) } else { Started::Application(acknowledged) })
+    }
+}
+
+/// Whether a run moves a workload.
+pub(crate) fn is_workload(view: &RunView) -> bool {
+    view.kind == super::KIND
+}
+
+/// What lists and status show without unsealing the document. No secrets.
+pub(crate) fn labels(spec: &WorkloadSpec, document: &Value) -> Value {
+    let names: Vec<&str> = spec.selected.iter().map(|m| m.mount_point_name.as_str()).collect();
+    let vm = &spec.target.vm;
+    json!({
+        "name": spec.name,
+        "description": spec.description,
+        "source_type": "workload",
+        "destination_type": spec.target.cloud_type.word(),
+        "source": format!("{} ({})", spec.source.ip, names.join(", ")),
+        "destination": vm.ip.as_str(),
+        SHOWN: {
+            "selected_mount_points": document["selected_mount_points"],
+            "source": redact(&document["source"]),
+            "migration_target": redact(&document["migration_target"]),
+        },
+    })
+}
+
+/// Document 0's part of an answer; `None` for another kind of migration.
+pub(crate) fn shown(view: &RunView) -> Option<WorkloadMigration> {
+    let shown = view.labels.get(SHOWN).filter(|_| is_workload(view))?;
+    let state = WorkloadState::of(view);
+    let mut migration_target = shown["migration_target"].clone();
+    if state == WorkloadState::Success {
+        migration_target["target_vm"]["storage"] = json!({"mount_points": shown["selected_mount_points"]});
+    }
+    Some(WorkloadMigration {
+        selected_mount_points: shown["selected_mount_points"].clone(),
+        source: shown["source"].clone(),
+        migration_target,
+        state,
+        migration_state: state.word(),
+    })
+}
+
+/// Document 0's part of a status.
+pub(crate) fn status(view: &RunView) -> Option<WorkloadStatus> {
+    is_workload(view).then(|| WorkloadStatus { migration_id: view.id.clone(), state: WorkloadState::of(view), finished: view.state.is_end() })
+}
+
+/// What `/api/v1` calls the parts of a migration: ids of the selected mount points, of the source and of the target; `null` where a
+/// migration was made of parts given in full.
+pub(crate) fn resources_of(view: &RunView) -> Value {
+    view.labels.get(RESOURCES).cloned().unwrap_or(Value::Null)
+}
