@@ -4,9 +4,10 @@
 //! secrets.
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use control::operations::Sampling;
 use control::{Caller, Trace};
+use std::fmt;
 use std::time::Duration;
 use tracing::field::Empty;
 use tracing::{Span, error_span};
@@ -17,14 +18,14 @@ const PROBES: [&str; 4] = ["/livez", "/readyz", "/health", "/metrics"];
 /// The place of a request among traces, below that of its caller, and its span.
 pub(crate) fn begun(sampling: Sampling, request: &Request, id: &str) -> (Trace, Span) {
     let caller = request.headers().get("traceparent").and_then(|v| Trace::parse(v.to_str().ok()?));
-    let route = request.extensions().get::<MatchedPath>().map_or("other", |p| plain(p.as_str()));
+    let route = request.extensions().get::<MatchedPath>().map(|p| plain(p.as_str()));
     let mut own = sampling.place(caller);
     if caller.is_none() && is_probe(request) {
         own = own.sampled(false);
     }
     let span = error_span!(
         "request",
-        otel.name = %format_args!("{} {route}", request.method()),
+        otel.name = %Named { method: request.method(), route },
         otel.kind = "server",
         traceparent = %own,
         parent_id = caller.map(|t| tracing::field::display(t.span_id())),
@@ -38,6 +39,21 @@ pub(crate) fn begun(sampling: Sampling, request: &Request, id: &str) -> (Trace, 
         error.type = Empty,
     );
     (own, span)
+}
+
+/// `GET /migrations/{session_id}`, or the method alone where nothing is.
+struct Named<'a> {
+    method: &'a Method,
+    route: Option<&'a str>,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.route {
+            Some(route) => write!(f, "{} {route}", self.method),
+            None => write!(f, "{}", self.method),
+        }
+    }
 }
 
 /// Every path is there with and without a trailing slash.

@@ -7,9 +7,11 @@ pub use db::{Db, DbCommand, RotateKey};
 pub use presets::{ExportPresets, ImportPresets, PresetMigration, Presets};
 
 use crate::auth::Auth;
+use crate::telemetry::Tracing;
 use crate::telling::Telling;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Moves web applications and databases from one place to another: verified, resumable, undoable.
 #[derive(Debug, Parser)]
@@ -101,6 +103,12 @@ pub struct Serve {
     /// Connections at once; more wait until one ends
     #[arg(long, default_value_t = 4096, value_name = "N", value_parser = connections)]
     pub max_connections: usize,
+    /// Seconds that a client may take for the headers of a request, and that its connection may be idle
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    pub header_timeout: Duration,
+    /// Seconds that the body of a request may take to arrive
+    #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = seconds)]
+    pub body_timeout: Duration,
     /// Local directory that migrations may read and write (repeatable; none by default)
     #[arg(long, value_name = "DIR")]
     pub local_root: Vec<PathBuf>,
@@ -117,6 +125,8 @@ pub struct Serve {
     pub auth: Auth,
     #[command(flatten)]
     pub telling: Telling,
+    #[command(flatten)]
+    pub tracing: Tracing,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -281,4 +291,9 @@ fn rate(text: &str) -> Result<control::limits::Rate, String> {
 
 fn connections(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| (1..=1_000_000).contains(n)).ok_or_else(|| "must be from 1 to 1000000".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let given = text.parse::<f64>().ok().filter(|s| (0.1..=3600.0).contains(s));
+    given.map(Duration::from_secs_f64).ok_or_else(|| "must be from 0.1 to 3600".to_owned())
 }

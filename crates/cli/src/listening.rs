@@ -19,8 +19,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// How long a client may take for the headers of a request, and how long a connection may be idle.
-const HEADERS: Duration = Duration::from_secs(30);
 /// Headers of one request.
 const MOST_HEADERS: usize = 100;
 /// Room for the headers of one request, in bytes.
@@ -28,10 +26,18 @@ const HEADER_ROOM: usize = 64 * 1024;
 /// When the system has no room for another connection, it is asked again after a while.
 const NO_ROOM: Duration = Duration::from_millis(200);
 
-/// Answers connections until `stop`, then lets open requests end. At most `most` connections at once.
-pub async fn answer(listener: TcpListener, router: Router, most: usize, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(most));
-    let (open, builder) = (GracefulShutdown::new(), patience());
+/// What clients may take of the server.
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// How long a client may take for the headers of a request, and how long a connection may be idle.
+    pub headers: Duration,
+}
+
+/// Answers connections until `stop`, then lets open requests end.
+pub async fn answer(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let (open, builder) = (GracefulShutdown::new(), patience(limits.headers));
     loop {
         let next = async {
             let place = room.clone().acquire_owned().await;
@@ -71,8 +77,8 @@ pub async fn answer(listener: TcpListener, router: Router, most: usize, stop: Ca
 }
 
 /// HTTP/1, as browsers and scripts speak it without TLS.
-fn patience() -> Builder<TokioExecutor> {
+fn patience(headers: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_headers(MOST_HEADERS).max_buf_size(HEADER_ROOM);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(headers).max_headers(MOST_HEADERS).max_buf_size(HEADER_ROOM);
     builder
 }

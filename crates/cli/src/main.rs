@@ -20,9 +20,10 @@ mod oidc;
 mod output;
 mod plane;
 mod serve;
+mod telemetry;
 mod telling;
 
-use args::{Args, Command, LogFormat};
+use args::Args;
 use clap::Parser;
 use failure::{Exit, Failure};
 use output::Output;
@@ -41,7 +42,6 @@ fn main() -> ExitCode {
     };
     // One TLS provider for the whole process; a second installation is impossible here, at the start.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    watch_log(&args);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -50,7 +50,13 @@ fn main() -> ExitCode {
         }
     };
     let output = Output::new(args.json);
-    match runtime.block_on(commands::run(args, &output)) {
+    let ended = runtime.block_on(async {
+        let telemetry = telemetry::begin(&args)?;
+        let ended = commands::run(args, &output, telemetry.sampling()).await;
+        telemetry.close().await;
+        ended
+    });
+    match ended {
         Ok(exit) => exit.into(),
         Err(failure) => output.fail(&failure),
     }
@@ -68,15 +74,4 @@ fn refuse(error: &clap::Error, json: bool) -> ExitCode {
         Output::new(true).result(Exit::Usage, serde_json::json!({"error": {"code": "USAGE", "message": first}}));
     }
     Exit::Usage.into()
-}
-
-/// `RUST_LOG` decides what is logged to stderr; `serve` tells what it does, the other commands only what is wrong.
-fn watch_log(args: &Args) {
-    let default = if matches!(args.command, Command::Serve(_)) { "info" } else { "error" };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    match args.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).with_current_span(true).with_span_list(false).init(),
-    }
 }

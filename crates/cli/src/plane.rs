@@ -23,13 +23,16 @@ pub struct Setup {
     pub telling: Telling,
     /// Requests of one caller. `None`: as many as it likes.
     pub request_rate: Option<control::limits::Rate>,
+    /// How long the body of a request may take to arrive.
+    pub body_time: Duration,
+    /// Which requests are recorded as traces.
+    pub sampling: control::operations::Sampling,
 }
 
 /// An open control plane. Its workers, if any, stop with [`Plane::close`].
 pub struct Plane {
     pub router: axum::Router,
-    journal: Arc<dyn engine::Journal>,
-    plans: engine::PlanRegistry,
+    engine: engine::Engine,
     stop: CancellationToken,
     alive: Arc<AtomicBool>,
     control: control::Control,
@@ -66,16 +69,19 @@ impl Plane {
             worker_alive: Arc::new(move || asked.load(Ordering::Relaxed)),
             courier: setup.telling.courier()?,
             request_rate: setup.request_rate,
+            body_time: setup.body_time,
+            sampling: setup.sampling,
             ..control::Options::new(setup.data_dir)
         };
-        let control = control::Control::new(engine::Engine::new(store.clone(), plans.clone()), store.clone(), settings, options);
-        Ok(Self { router: api::router(control.clone()), journal: store, plans, stop: CancellationToken::new(), alive, control, tasks: Vec::new() })
+        let engine = engine::Engine::new(store.clone(), plans);
+        let control = control::Control::new(engine.clone(), store, settings, options);
+        Ok(Self { router: api::router(control.clone()), engine, stop: CancellationToken::new(), alive, control, tasks: Vec::new() })
     }
 
     /// Starts a worker that drives up to `concurrency` migrations side by side.
     pub fn work(&mut self, concurrency: usize) {
         let options = engine::WorkerOptions { concurrency, ..engine::WorkerOptions::default() };
-        let worker = engine::Worker::new(self.journal.clone(), self.plans.clone(), options);
+        let worker = engine::Worker::new(self.engine.journal().clone(), self.engine.plans().clone(), options);
         let (stop, alive) = (self.stop.clone(), self.alive.clone());
         alive.store(true, Ordering::Relaxed);
         self.tasks.push(tokio::spawn(async move {

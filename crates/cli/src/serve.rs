@@ -5,8 +5,10 @@
 
 use crate::args::{Args, Serve};
 use crate::failure::{Exit, Failure};
+use crate::listening::Limits;
 use crate::output::Output;
 use crate::plane::{self, Plane, Setup};
+use control::operations::Sampling;
 use serde_json::json;
 use std::future::IntoFuture;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// How long open requests (long polls, live progress) may go on after the workers have stopped.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Failure> {
+pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling) -> Result<Exit, Failure> {
     if args.server.is_some() {
         return Err(Failure::usage("serve is the server itself; it takes no --server"));
     }
@@ -31,6 +33,8 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
         local_roots: Some(local_roots(serve)?),
         telling: serve.telling.clone(),
         request_rate: Some(serve.rate_limit),
+        body_time: serve.body_timeout,
+        sampling,
     };
     let shown = setup.data_dir.clone();
     let mut plane = Plane::open(setup).await?;
@@ -46,7 +50,8 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output) -> Result<Exit, Fa
     greet(output, serve, address, &shown, setup_token.as_deref());
 
     let stop = CancellationToken::new();
-    let server = tokio::spawn(crate::listening::answer(listener, plane.router.clone(), serve.max_connections, stop.clone()));
+    let limits = Limits { connections: serve.max_connections, headers: serve.header_timeout };
+    let server = tokio::spawn(crate::listening::answer(listener, plane.router.clone(), limits, stop.clone()));
     let mut signals = Signals::new()?;
     signals.next().await;
     output.note("Stopping: migrations in progress will go on with the next start. Press Ctrl-C again to leave at once.");

@@ -71,6 +71,13 @@ impl Product {
         self.child.wait().expect("reap the server");
     }
 
+    /// SIGTERM, and waits until it has tidied up and gone.
+    pub fn end(&mut self) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill");
+        assert!(told.success(), "the server was there");
+        self.child.wait().expect("reap the server");
+    }
+
     /// Starts it again on the same data and waits until it answers.
     pub async fn restart(&mut self) -> Duration {
         let begun = Instant::now();

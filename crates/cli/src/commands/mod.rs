@@ -14,6 +14,7 @@ use crate::door::{self, Door, Needs};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::serve;
+use control::operations::Sampling;
 
 /// A command at work: where it talks to, and where its words go.
 struct Session<'a> {
@@ -30,9 +31,9 @@ impl Session<'_> {
     }
 }
 
-pub async fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
+pub async fn run(args: Args, output: &Output, sampling: Sampling) -> Result<Exit, Failure> {
     if let Command::Serve(options) = &args.command {
-        return serve::run(&args, options, output).await;
+        return serve::run(&args, options, output, sampling).await;
     }
     if let Command::Db(options) = &args.command {
         return db::run(&args, options, output).await;

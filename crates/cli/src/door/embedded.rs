@@ -5,9 +5,11 @@ use crate::failure::{Exit, Failure};
 use crate::plane::{Plane, Setup};
 use crate::telling::Telling;
 use axum::body::Body;
+use control::operations::Sampling;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::path::PathBuf;
+use std::time::Duration;
 use tower::ServiceExt;
 
 /// Migrations that an embedded control plane drives side by side: its own, and one that an earlier process left.
@@ -21,8 +23,17 @@ pub struct Embedded {
 
 impl Embedded {
     pub async fn open(data_dir: PathBuf, needs: Needs) -> Result<Self, Failure> {
-        let mut plane =
-            Plane::open(Setup { data_dir, database_url: None, local_roots: None, telling: Telling::from_environment()?, request_rate: None }).await?;
+        let mut plane = Plane::open(Setup {
+            data_dir,
+            database_url: None,
+            local_roots: None,
+            telling: Telling::from_environment()?,
+            request_rate: None,
+            // Nobody is slow in here.
+            body_time: Duration::from_mins(1),
+            sampling: Sampling::OFF,
+        })
+        .await?;
         let works = needs == Needs::Working;
         if works {
             plane.work(SIDE_BY_SIDE);
