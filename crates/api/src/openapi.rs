@@ -51,6 +51,7 @@ fn build() -> Value {
             {"name": "Monitoring", "description": "Looking at a migration"},
             {"name": "Identity", "description": "Who may do what: tokens, users, keys, applications, tenants"},
             {"name": "Webhooks", "description": "Telling others what happens"},
+            {"name": "Virtual machines", "description": "Machines on this service's nodes, and their lives"},
             {"name": "Backups", "description": "What migrations replaced"},
             {"name": "Analytics", "description": "What the migrations add up to"},
             {"name": "Audit", "description": "Who did what"},
@@ -277,6 +278,14 @@ fn schemas() -> Map<String, Value> {
     add::<tenants::TenantView>(&mut found);
     add::<limits::Quotas>(&mut found);
     add::<limits::QuotasView>(&mut found);
+    add::<control::vms::Vm>(&mut found);
+    add::<control::vms::VmBody>(&mut found);
+    add::<control::vms::VmDeleted>(&mut found);
+    add::<control::vms::VmTask>(&mut found);
+    add::<control::vms::VmSnapshot>(&mut found);
+    add::<control::vms::SnapshotBody>(&mut found);
+    add::<control::vms::StopBody>(&mut found);
+    add::<control::vms::Console>(&mut found);
     add::<control::analytics::MigrationAnalytics>(&mut found);
     add::<control::audit_log::AuditEntryView>(&mut found);
     add::<control::operations::Readiness>(&mut found);

@@ -14,6 +14,7 @@ pub mod hosts;
 pub mod ledger;
 pub mod observe;
 pub mod records;
+pub mod vms;
 
 pub use check::{Check, CheckOutcome, Examine, Finding, Role};
 pub use connect::Connectors;

@@ -26,6 +26,8 @@ mod schedules;
 mod system;
 mod templates;
 mod tenants;
+mod vms;
+mod vms_tasks;
 mod webhooks;
 
 pub(crate) use call::{Call, Reply};
@@ -61,6 +63,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
     all.extend(presets::endpoints());
     all.extend(templates::endpoints());
     all.extend(webhooks::endpoints());
+    all.extend(vms::endpoints());
     all.extend(analytics::endpoints());
     all.extend(audit::endpoints());
     all

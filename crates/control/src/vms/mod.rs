@@ -1,0 +1,84 @@
+//! Virtual machines: definitions of a tenant, and what their nodes make of them.
+//!
+//! ```text
+//! request ─► the machine's new status, a task, and a mark that its node has work: one transaction
+//!                                              │ the server on that node takes what is marked
+//!                                              ▼
+//!           task ─► the host does it ─► what is seen then settles the status: one transaction
+//! ```
+//! One operation at a time is at work on a machine; only pulling the plug takes the place of another. A server that starts looks at every machine of
+//! its node: tasks that were begun go on, machines that still run are watched again, those that died meanwhile say so.
+
+mod asking;
+mod console;
+mod driver;
+mod life;
+mod request;
+mod settle;
+mod shown;
+mod snapshots;
+mod stored;
+mod tasks;
+mod work;
+
+pub use asking::{Outcome, Patience};
+pub use console::Console;
+pub use request::{SnapshotBody, StopBody, VmBody};
+pub use shown::{Vm, VmDeleted, VmImage, VmSnapshot, VmTask, VmTaskError};
+
+use ports::vms::VmHost;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// What runs machines in this process.
+#[derive(Clone, Default)]
+pub struct Setup {
+    /// `None`: this process runs none.
+    pub host: Option<Arc<dyn VmHost>>,
+    /// This node's name; empty: the machine's own.
+    pub node: String,
+    /// Directories below which images, kernels and initial ramdisks may lie.
+    pub image_roots: Vec<PathBuf>,
+}
+
+/// What this process knows beside the records.
+#[derive(Default)]
+pub(crate) struct Vms {
+    /// Rung when there is work for this node.
+    bell: Notify,
+    /// Rung when a task has ended.
+    ended: Notify,
+    /// Tasks that this process is at.
+    begun: Mutex<HashSet<String>>,
+    /// Who waits for the end of which machine's process.
+    watches: Mutex<HashMap<String, AbortHandle>>,
+}
+
+impl Vms {
+    /// Whether nobody was at this task; then the caller is.
+    fn begin(&self, task: &str) -> bool {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(task.to_owned())
+    }
+
+    fn end(&self, task: &str) {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(task);
+        self.ended.notify_waiters();
+    }
+
+    /// A new watch takes the place of the one before.
+    fn watch(&self, id: &str, watch: AbortHandle) {
+        let before = self.watches.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), watch);
+        if let Some(before) = before {
+            before.abort();
+        }
+    }
+
+    fn unwatch(&self, id: &str) {
+        if let Some(watch) = self.watches.lock().unwrap_or_else(PoisonError::into_inner).remove(id) {
+            watch.abort();
+        }
+    }
+}
