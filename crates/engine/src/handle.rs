@@ -35,11 +35,10 @@ impl Engine {
     }
 
     /// Adds a run in state `created`. Its plan is built at once, so that an input without a plan is refused here
-    /// ([`EngineError::Invalid`]) and the steps are known from the beginning.
-    pub async fn create(&self, run: NewRun) -> Result<RunView, EngineError> {
+    /// ([`EngineError::Invalid`]) and the steps are known from the beginning. Gives the moment of its creation.
+    pub async fn create(&self, run: NewRun) -> Result<Timestamp, EngineError> {
         let plan = self.plans.build(&run.kind, &run.input)?;
-        self.journal.create(&run, &pins(&plan)).await?;
-        self.journal.view(&run.tenant, &run.id).await
+        self.journal.create(&run, &pins(&plan)).await
     }
 
     /// `created` or `scheduled` → `running`. `options` reach every step as `cx.options()`; `auto_rollback: true` among them (or

@@ -2,7 +2,8 @@
 
 use super::Spec;
 use crate::{Control, Error};
-use engine::{EngineError, NewRun, RunView};
+use engine::{EngineError, NewRun};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -32,12 +33,12 @@ impl Control {
     pub(crate) async fn create_saying(&self, tenant: &str, body: &Value, message: String) -> Result<Created, Error> {
         let spec = self.decode(body)?;
         let id = uuid::Uuid::now_v7().simple().to_string();
-        let view = self.create_as(tenant, &id, body, &Spec::Application(Box::new(spec))).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
-        Ok(Created { session_id: id.clone(), id, status: "created", message, created_at: crate::time::text(view.created_at) })
+        let created_at = self.create_as(tenant, &id, body, &Spec::Application(Box::new(spec))).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
+        Ok(Created { session_id: id.clone(), id, status: "created", message, created_at: crate::time::text(created_at) })
     }
 
-    /// Stores a decoded document under an id that was chosen before. An id that exists is [`EngineError::Invalid`].
-    pub(crate) async fn create_as(&self, tenant: &str, id: &str, body: &Value, spec: &Spec) -> Result<RunView, EngineError> {
+    /// Stores a decoded document under an id that was chosen before; gives the moment. An id that exists is [`EngineError::Invalid`].
+    pub(crate) async fn create_as(&self, tenant: &str, id: &str, body: &Value, spec: &Spec) -> Result<Timestamp, EngineError> {
         let run = NewRun { id: id.to_owned(), tenant: tenant.to_owned(), kind: spec.kind().to_owned(), input: body.clone(), labels: spec.labels(body) };
         self.engine().create(run).await
     }

@@ -5,9 +5,10 @@ use super::steps::{self, Step};
 use super::{label, status, totals};
 use crate::workloads::{self, WorkloadMigration};
 use crate::{Control, Error, Filter, time};
-use engine::{RunFilter, RunState, RunView};
-use serde::Serialize;
+use engine::{RunFilter, RunLine, RunState, RunView};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use utoipa::ToSchema;
 
 /// One line of `GET /migrations/`.
@@ -84,8 +85,8 @@ impl Control {
         }
         query.done()?;
         let filter = RunFilter { limit: page.limit, offset: page.offset, after, ..chosen };
-        let views = self.engine().list(tenant, &filter).await.map_err(|e| Error::of_engine(e, "", "list"))?;
-        Ok(views.iter().map(summary).collect())
+        let lines = self.engine().lines(tenant, &filter).await.map_err(|e| Error::of_engine(e, "", "list"))?;
+        lines.into_iter().map(summary_of_line).collect()
     }
 
     pub async fn get(&self, tenant: &str, id: &str) -> Result<Detail, Error> {
@@ -116,6 +117,43 @@ fn place_of(text: &str) -> Option<(jiff::Timestamp, String)> {
     Some((time::parse(created)?, id.to_owned()))
 }
 
+/// The labels that a line of the list shows.
+#[derive(Deserialize)]
+struct Shown<'a> {
+    #[serde(borrow, default)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    source_type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    destination_type: Cow<'a, str>,
+}
+
+fn summary_of_line(line: RunLine) -> Result<Summary, Error> {
+    let unreadable = |e| Error::internal(format!("the labels of run {} cannot be read: {e}", line.id));
+    let shown: Shown<'_> = serde_json::from_str(&line.labels).map_err(unreadable)?;
+    let workload = if line.kind == workloads::KIND {
+        let labels: Value = serde_json::from_str(&line.labels).map_err(unreadable)?;
+        workloads::shown(&line.kind, line.state, &labels)
+    } else {
+        None
+    };
+    Ok(Summary {
+        session_id: line.id.clone(),
+        name: shown.name.into_owned(),
+        status: status::word_of(line.state, line.rolls_back_by_itself),
+        rolled_back: line.state == RunState::RolledBack,
+        created_at: time::text(line.created_at),
+        start_time: time::maybe(line.started_at),
+        end_time: time::maybe(line.ended_at),
+        source_type: shown.source_type.into_owned(),
+        destination_type: shown.destination_type.into_owned(),
+        progress: totals::progress_of_line(&line),
+        id: line.id,
+        kind: line.kind,
+        workload,
+    })
+}
+
 fn summary(view: &RunView) -> Summary {
     Summary {
         session_id: view.id.clone(),
@@ -130,6 +168,6 @@ fn summary(view: &RunView) -> Summary {
         source_type: label(view, "source_type").to_owned(),
         destination_type: label(view, "destination_type").to_owned(),
         progress: totals::progress(view),
-        workload: workloads::shown(view),
+        workload: workloads::shown(&view.kind, view.state, &view.labels),
     }
 }

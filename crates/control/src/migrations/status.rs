@@ -149,8 +149,11 @@ pub(super) fn of(view: &RunView) -> Status {
 /// The word that callers see. Document 3's clients wait for `completed`, `failed` or `cancelled`: a failure that took itself back has
 /// ended as one.
 pub(crate) fn word(view: &RunView) -> &'static str {
-    let state = if view.state == RunState::RolledBack && view.rolls_back_by_itself { RunState::Failed } else { view.state };
-    state.word()
+    word_of(view.state, view.rolls_back_by_itself)
+}
+
+pub(super) fn word_of(state: RunState, rolls_back_by_itself: bool) -> &'static str {
+    if state == RunState::RolledBack && rolls_back_by_itself { RunState::Failed.word() } else { state.word() }
 }
 
 fn flag(output: Option<&Value>, name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Adding up a run's ledgers: which ledger counts files, which counts rows, and how far the current step is.
 
-use engine::{LedgerTotals, RunView, StepState};
+use engine::{LedgerTotals, RunLine, RunState, RunView, Sample, StepState};
 use serde_json::Value;
 
 /// Ledgers whose items are files: `files` and `files-final` of a site, `files.0`, `files-final.0`, … of a workload's mount points. The final
@@ -59,20 +59,30 @@ impl Totals {
 
 /// Percent of the whole plan: steps done, and the part of the current step that its ledger (or, without one, its own account) shows.
 pub(super) fn progress(view: &RunView) -> f64 {
-    let total = view.steps.len();
-    if total == 0 {
-        return if view.state == engine::RunState::Completed { 100.0 } else { 0.0 };
+    let begun = view.steps.iter().find(|s| s.state == StepState::Begun);
+    let current = begun.map(|s| step_fraction(&s.name, &view.ledgers, view.sample.as_ref()));
+    percent(view.state, view.steps.len(), view.steps_completed(), current)
+}
+
+/// The same for a line of a list.
+pub(super) fn progress_of_line(line: &RunLine) -> f64 {
+    let current = line.at_work.as_ref().map(|w| step_fraction(&w.step, &w.ledgers, w.sample.as_ref()));
+    percent(line.state, line.steps, line.steps_completed, current)
+}
+
+fn percent(state: RunState, steps: usize, completed: usize, current: Option<f64>) -> f64 {
+    if steps == 0 {
+        return if state == RunState::Completed { 100.0 } else { 0.0 };
     }
-    let current = view.steps.iter().find(|s| s.state == StepState::Begun).map_or(0.0, |s| step_fraction(view, &s.name));
-    let percent = (view.steps_completed() as f64 + current) / total as f64 * 100.0;
+    let percent = (completed as f64 + current.unwrap_or(0.0)) / steps as f64 * 100.0;
     (percent * 10.0).floor() / 10.0
 }
 
 /// From 0 to 1, and never quite 1 while it runs.
-fn step_fraction(view: &RunView, step: &str) -> f64 {
-    let of_ledger = ledger_fraction(view.ledgers.iter().filter(|(name, _)| is_ledger_of(step, name)).map(|(_, totals)| totals));
+fn step_fraction(step: &str, ledgers: &[(String, LedgerTotals)], sample: Option<&Sample>) -> f64 {
+    let of_ledger = ledger_fraction(ledgers.iter().filter(|(name, _)| is_ledger_of(step, name)).map(|(_, totals)| totals));
     let told = || {
-        let sample = view.sample.as_ref().filter(|s| s.step == step)?;
+        let sample = sample.filter(|s| s.step == step)?;
         sample.operation.get("progress").and_then(Value::as_f64).map(|p| p / 100.0)
     };
     of_ledger.or_else(told).unwrap_or(0.0).clamp(0.0, 0.99)

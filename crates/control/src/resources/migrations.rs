@@ -118,7 +118,7 @@ fn renamed(problems: Problems) -> Problems {
 
 fn view(of: &RunView) -> MigrationResource {
     let resources = workloads::resources_of(of);
-    let state = WorkloadState::of(of);
+    let state = WorkloadState::of(of.state);
     MigrationResource {
         id: of.id.clone(),
         selected_mount_points: resources["selected_mount_points"].clone(),

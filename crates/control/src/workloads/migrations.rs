@@ -25,8 +25,8 @@ pub enum WorkloadState {
 }
 
 impl WorkloadState {
-    pub(crate) fn of(view: &RunView) -> Self {
-        match view.state {
+    pub(crate) fn of(state: RunState) -> Self {
+        match state {
             RunState::Created | RunState::Scheduled => Self::NotStarted,
             RunState::Running | RunState::Paused | RunState::RollingBack => Self::Running,
             RunState::Completed => Self::Success,
@@ -180,9 +180,9 @@ pub(crate) fn labels(spec: &WorkloadSpec, document: &Value) -> Value {
 }
 
 /// Document 0's part of an answer; `None` for another kind of migration.
-pub(crate) fn shown(view: &RunView) -> Option<WorkloadMigration> {
-    let shown = view.labels.get(SHOWN).filter(|_| is_workload(view))?;
-    let state = WorkloadState::of(view);
+pub(crate) fn shown(kind: &str, state: RunState, labels: &Value) -> Option<WorkloadMigration> {
+    let shown = labels.get(SHOWN).filter(|_| kind == super::KIND)?;
+    let state = WorkloadState::of(state);
     let mut migration_target = shown["migration_target"].clone();
     if state == WorkloadState::Success {
         migration_target["target_vm"]["storage"] = json!({"mount_points": shown["selected_mount_points"]});
@@ -198,7 +198,7 @@ pub(crate) fn shown(view: &RunView) -> Option<WorkloadMigration> {
 
 /// Document 0's part of a status.
 pub(crate) fn status(view: &RunView) -> Option<WorkloadStatus> {
-    is_workload(view).then(|| WorkloadStatus { migration_id: view.id.clone(), state: WorkloadState::of(view), finished: view.state.is_end() })
+    is_workload(view).then(|| WorkloadStatus { migration_id: view.id.clone(), state: WorkloadState::of(view.state), finished: view.state.is_end() })
 }
 
 /// What `/api/v1` calls the parts of a migration: ids of the selected mount points, of the source and of the target; `null` where a
