@@ -56,14 +56,20 @@ async fn done(control: Control, entry: Option<AuditEntry>, work: impl Future<Out
 async fn once(endpoint: &Endpoint, control: Control, entry: Option<AuditEntry>, asked: idempotency::Asked, read: call::Call) -> Response {
     match asked.begin(&read).await {
         Ok(Turn::Ours(ticket, request_id)) => idempotency::finish(control.clone(), ticket, request_id, done(control, entry, (endpoint.call)(read))).await,
-        Ok(Turn::Before(answer)) => {
-            if let Some(entry) = entry {
-                control.note_attempt(AuditEntry { result: "answered_again".to_owned(), ..entry }).await;
-            }
-            answer
-        }
+        Ok(Turn::Before(answer)) => answered_again(&control, entry, answer).await,
+        Ok(Turn::Interrupted(ticket, made)) => match idempotency::recalled(endpoint, &asked, ticket, made, read).await {
+            Ok(answer) => answered_again(&control, entry, answer).await,
+            Err(error) => refused(&control, entry, error.into()).await,
+        },
         Err(error) => refused(&control, entry, error.into()).await,
     }
+}
+
+async fn answered_again(control: &Control, entry: Option<AuditEntry>, answer: Response) -> Response {
+    if let Some(entry) = entry {
+        control.note_attempt(AuditEntry { result: "answered_again".to_owned(), ..entry }).await;
+    }
+    answer
 }
 
 /// The caller, if it may call the endpoint. A refusal of somebody known is audited.
@@ -71,7 +77,9 @@ async fn admitted(endpoint: &Endpoint, control: &Control, parts: &Parts) -> Resu
     if endpoint.access == Access::Public {
         return Ok(Caller::anonymous());
     }
-    let caller = control.authenticate(&credentials(&parts.headers)).await?;
+    let credentials = credentials(&parts.headers);
+    let is_own = endpoint.path.starts_with(super::resources::ROOT);
+    let caller = if is_own { control.authenticate_owner(&credentials).await? } else { control.authenticate(&credentials).await? };
     if let Access::Scope(scope) = &endpoint.access
         && let Err(error) = caller.require(scope)
     {

@@ -19,8 +19,8 @@ fn collection() -> Vec<Endpoint> {
     vec![
         Endpoint::post("/migrations", "create_migration", |call| Box::pin(create(call)))
             .says("Create a migration", "Stores a new migration; nothing moves before it is started. Secrets are sealed and never shown again.")
-            .takes(Body::Required, "MigrationConfiguration", examples::migration())
-            .answers(StatusCode::CREATED, "Created", "Created; the Location header has its address")
+            .takes(Body::Required, "NewMigration", examples::migration())
+            .answers(StatusCode::CREATED, "Made", "Created; the Location header has its address")
             .fails(Code::InvalidConfiguration, "Bad, missing or unknown fields, all named at once"),
         paged(Endpoint::get("/migrations", "list_migrations", |call| Box::pin(list(call))))
             .says("List migrations", "Newest first.")
@@ -60,7 +60,7 @@ fn steering() -> Vec<Endpoint> {
             .says("Start a migration", "Checks both systems (within seconds), then starts the work in the background.")
             .query("skip_validation", json!({"type": "boolean", "default": false}), "Start without the checks; the migration's first step still makes its own")
             .takes(Body::Optional, "StartOptions", json!({"auto_rollback": true, "send_notifications": true}))
-            .answers(StatusCode::OK, "Acknowledged", "Started")
+            .answers(StatusCode::OK, "Started", "Started; a workload's migration is shown whole")
             .fails(Code::QuotaExceeded, "The tenant may not have more migrations at work, or more backups")
             .fails(Code::InvalidRequest, "Bad or unknown fields")
             .fails(Code::MigrationNotFound, "No such migration")
@@ -96,8 +96,8 @@ fn acknowledged(path: &'static str, id: &'static str, call: super::endpoint::Han
 
 async fn create(mut call: Call) -> Result<Reply, Error> {
     call.no_query()?;
-    let created = call.control.create(&call.tenant, call.body()).await?;
-    Reply::created(format!("/migrations/{}", created.session_id), created)
+    let made = call.control.create_any(&call.tenant, call.body()).await?;
+    Reply::created(format!("/migrations/{}", made.id()), made)
 }
 
 async fn list(call: Call) -> Result<Reply, Error> {
@@ -129,7 +129,7 @@ async fn dry_run_of(mut call: Call) -> Result<Reply, Error> {
 async fn start(mut call: Call) -> Result<Reply, Error> {
     let skip = call.query.flag("skip_validation");
     call.no_query()?;
-    Reply::ok(call.control.start(&call.tenant, call.id(), call.optional_body(), skip).await?)
+    Reply::ok(call.control.start_any(&call.tenant, call.id(), call.optional_body(), skip).await?)
 }
 
 async fn pause(mut call: Call) -> Result<Reply, Error> {

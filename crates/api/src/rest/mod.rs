@@ -22,6 +22,8 @@ mod operations;
 mod paging;
 mod presets;
 mod progress;
+mod recall;
+mod resources;
 mod schedules;
 mod system;
 mod templates;
@@ -29,9 +31,10 @@ mod tenants;
 mod vms;
 mod vms_tasks;
 mod webhooks;
+mod workloads;
 
 pub(crate) use call::{Call, Reply};
-pub(crate) use endpoint::{Access, Body, Endpoint};
+pub(crate) use endpoint::{Access, Body, Endpoint, Param, reference};
 pub(crate) use gate::credentials;
 
 use axum::Router;
@@ -64,6 +67,8 @@ pub(crate) fn table() -> Vec<Endpoint> {
     all.extend(templates::endpoints());
     all.extend(webhooks::endpoints());
     all.extend(vms::endpoints());
+    all.extend(workloads::endpoints());
+    all.extend(resources::endpoints());
     all.extend(analytics::endpoints());
     all.extend(audit::endpoints());
     all
