@@ -120,6 +120,7 @@ fn check(selected: &[MountPoint], source: &Workload, target: &Target, p: &mut Pr
     }
     let system = source.mount_points.iter().find(|m| m.is_system_drive());
     if let Some(system) = system
+        && !selected.is_empty()
         && !selected.iter().any(MountPoint::is_system_drive)
     {
         p.note("selected_mount_points", format!("the source has {}, so it must be among them", system.mount_point_name));

@@ -12,7 +12,7 @@ use engine::{Engine, RunState, Sample};
 use http_body_util::BodyExt;
 use ports::databases::Database;
 use ports::files::FileTarget;
-use ports::records::{Audit, AuditEntry, AuditFilter};
+use ports::records::{Audit, AuditEntry, AuditFilter, Records, Write};
 use ports::{ConnectorError, Connectors, ErrorKind};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -23,7 +23,9 @@ use tower::ServiceExt;
 pub struct Bench {
     pub router: Router,
     pub control: Control,
-    journal: Arc<Store>,
+    pub journal: Arc<Store>,
+    /// Where the bench's virtual machines are; nobody keeps them unless a test does (`control.keep_vms`).
+    pub vms: Arc<testkit::memory_vms::MemoryVms>,
     /// Holds the allowed root and the backups until the bench goes.
     dir: tempfile::TempDir,
 }
@@ -81,9 +83,16 @@ impl Bench {
         let root = dir.path().join("sites");
         std::fs::create_dir(&root).expect("the allowed root");
         let courier = Arc::new(Couriers::new(policy, mailer).expect("a courier"));
-        let options = Options { local_roots: Some(vec![root]), courier, ..Options::new(dir.path()) };
+        let vms = Arc::new(testkit::memory_vms::MemoryVms::default());
+        let host = control::vms::Setup { host: Some(vms.clone()), node: "bench".to_owned(), image_roots: vec![root.clone()] };
+        let options = Options { vms: host, local_roots: Some(vec![root]), courier, ..Options::new(dir.path()) };
         let control = Control::new(engine, journal.clone(), settings, options);
-        Self { router: router(control.clone()), control, journal, dir }
+        Self { router: router(control.clone()), control, journal, vms, dir }
+    }
+
+    /// The directory in which local files may lie.
+    pub fn root(&self) -> std::path::PathBuf {
+        self.dir.path().join("sites")
     }
 
     /// Everything in the data directory but the key file.
@@ -96,6 +105,12 @@ impl Bench {
     pub async fn audit(&self, action: &str) -> Vec<AuditEntry> {
         let filter = AuditFilter { action: Some(action.to_owned()), ..AuditFilter::default() };
         self.journal.entries("default", &filter).await.expect("the audit log").into_iter().map(|row| row.entry).collect()
+    }
+
+    /// Puts a record into the default tenant that no version of the product has written.
+    pub async fn spoil(&self, kind: &str, id: &str) {
+        let fields = ports::records::Fields::body(json!("nothing that can be read"));
+        Records::apply(&*self.journal, vec![Write::insert("default", kind, id, fields)]).await.expect("the records");
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -164,7 +179,7 @@ impl Bench {
     }
 
     async fn claim(&self) -> Option<Hands> {
-        let request = ClaimRequest { owner: "test".to_owned(), kinds: vec!["application".to_owned()], except: Vec::new(), lease: Duration::from_mins(5) };
+        let request = ClaimRequest { owner: "test".to_owned(), kinds: vec!["application".to_owned(), "workload".to_owned()], except: Vec::new(), lease: Duration::from_mins(5) };
         let claim = self.journal.claim(&request).await.expect("a journal")?;
         Some(Hands { journal: self.journal.clone(), id: claim.token.run.clone(), token: claim.token })
     }

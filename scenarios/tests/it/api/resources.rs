@@ -1,0 +1,152 @@
+//! Document 1: a user registers, gets a token, and owns what it makes.
+
+use super::bench::{Answer, Bench};
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+struct User<'a> {
+    bench: &'a Bench,
+    access: String,
+}
+
+impl<'a> User<'a> {
+    async fn register(bench: &'a Bench, name: &str) -> Self {
+        let body = json!({"username": name, "password": "a-long-password"});
+        let made = bench.post("/api/v1/auth/", &body).await;
+        assert_eq!((made.status, &made.json["username"]), (StatusCode::CREATED, &json!(name)), "{}", made.text);
+        let pair = bench.post("/api/v1/token/", &body).await;
+        assert_eq!(pair.status, StatusCode::OK, "{}", pair.text);
+        assert!(pair.json["refresh"].is_string());
+        Self { bench, access: pair.json["access"].as_str().expect("a token").to_owned() }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", self.access));
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(Body::from(body.to_string())),
+            None => request.body(Body::empty()),
+        };
+        self.bench.send(request.expect("a request")).await
+    }
+
+    /// Makes one; its id.
+    async fn make(&self, noun: &str, body: Value) -> String {
+        let made = self.call(Method::POST, &format!("/api/v1/{noun}/"), Some(&body)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{noun}: {}", made.text);
+        assert_eq!(made.headers["location"].to_str().expect("text"), format!("/api/v1/{noun}/{}", made.json["id"].as_str().expect("an id")));
+        made.json["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Credentials, a mount point, two workloads and a target, as a migration needs them.
+    async fn parts(&self) -> Parts {
+        let credentials = self.make("credentials", json!({"username": "testuser", "password": "canary-word", "domain": "testdomain.com"})).await;
+        let mount_point = self.make("mount-points", json!({"mount_point_name": "C:\\", "total_size": 1000})).await;
+        let source = self.make("workloads", json!({"ip": "192.168.1.1", "credentials": credentials, "mount_points": [mount_point]})).await;
+        let vm = self.make("workloads", json!({"ip": "192.168.1.2", "credentials": credentials, "mount_points": []})).await;
+        let target = self.make("migration-targets", json!({"cloud_type": "aws", "cloud_credentials": credentials, "target_vm": vm})).await;
+        Parts { credentials, mount_point, source, vm, target }
+    }
+}
+
+struct Parts {
+    credentials: String,
+    mount_point: String,
+    source: String,
+    vm: String,
+    target: String,
+}
+
+#[tokio::test]
+async fn a_user_creates_views_and_deletes_its_objects() {
+    let bench = Bench::new().await;
+    let user = User::register(&bench, "ann").await;
+    let Parts { credentials, mount_point, source, vm, target } = user.parts().await;
+    let migration = user.make("migrations", json!({"selected_mount_points": [mount_point], "source": source, "migration_target": target})).await;
+    let shown = user.call(Method::GET, &format!("/api/v1/migrations/{migration}/"), None).await.json;
+    assert_eq!(
+        shown,
+        json!({"id": migration, "selected_mount_points": [mount_point], "source": source, "migration_target": target, "state": "NOT_STARTED", "migration_state": "not_started"})
+    );
+    let started = user.call(Method::POST, &format!("/api/v1/migrations/{migration}/start/"), None).await;
+    assert_eq!((started.status, &started.json["state"]), (StatusCode::OK, &json!("RUNNING")), "{}", started.text);
+    for (noun, id, used) in [
+        ("migrations", &migration, true),
+        ("credentials", &credentials, true),
+        ("mount-points", &mount_point, true),
+        ("workloads", &vm, true),
+        ("migration-targets", &target, false),
+        ("workloads", &vm, false),
+        ("workloads", &source, false),
+        ("mount-points", &mount_point, false),
+        ("credentials", &credentials, false),
+    ] {
+        let path = format!("/api/v1/{noun}/{id}/");
+        let seen = user.call(Method::GET, &path, None).await;
+        assert_eq!((seen.status, &seen.json["id"]), (StatusCode::OK, &json!(id)), "{}", seen.text);
+        assert!(!seen.text.contains("canary"), "{}", seen.text);
+        let listed = user.call(Method::GET, &format!("/api/v1/{noun}/"), None).await.json;
+        assert!(listed.as_array().expect("a list").contains(&seen.json), "{listed}");
+        let gone = user.call(Method::DELETE, &path, None).await;
+        assert_eq!(gone.status, if used { StatusCode::CONFLICT } else { StatusCode::NO_CONTENT }, "{noun}: {}", gone.text);
+        if !used {
+            assert_eq!(user.call(Method::GET, &path, None).await.status, StatusCode::NOT_FOUND);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_sees_what_is_not_its_own() {
+    let bench = Bench::new().await;
+    let (ann, bob) = (User::register(&bench, "ann").await, User::register(&bench, "bob").await);
+    let parts = ann.parts().await;
+    for (noun, id) in
+        [("credentials", &parts.credentials), ("mount-points", &parts.mount_point), ("workloads", &parts.source), ("migration-targets", &parts.target)]
+    {
+        let path = format!("/api/v1/{noun}/{id}/");
+        for method in [Method::GET, Method::DELETE] {
+            assert_eq!(bob.call(method, &path, None).await.status, StatusCode::NOT_FOUND);
+        }
+        assert_eq!(bob.call(Method::GET, &format!("/api/v1/{noun}/"), None).await.json, json!([]));
+        for method in [Method::GET, Method::DELETE] {
+            assert_eq!(
+                bench.call(method, &path, None).await.status,
+                StatusCode::UNAUTHORIZED,
+                "a log-in is needed here, whatever the server asks for elsewhere"
+            );
+        }
+    }
+    let borrowed = json!({"ip": "10.0.0.1", "credentials": parts.credentials, "mount_points": [parts.mount_point]});
+    let refused = bob.call(Method::POST, "/api/v1/workloads/", Some(&borrowed)).await;
+    assert_eq!((refused.status, refused.fields()), (StatusCode::BAD_REQUEST, vec!["credentials"]), "{}", refused.text);
+    assert_eq!(bench.post("/api/v1/workloads/", &borrowed).await.status, StatusCode::UNAUTHORIZED);
+    bob.parts().await;
+    assert_eq!(bench.get("/workloads").await.json, json!([]), "another tenant's");
+}
+
+#[tokio::test]
+async fn registering_and_tokens() {
+    let bench = Bench::new().await;
+    let body = json!({"username": "ann", "password": "a-long-password"});
+    let first = bench.post("/api/v1/auth/", &body).await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    let again = bench.post("/api/v1/auth/", &body).await;
+    assert_eq!((again.status, again.fields()), (StatusCode::BAD_REQUEST, vec!["username"]), "{}", again.text);
+    for (bad, fields) in [
+        (json!({}), vec!["username", "password"]),
+        (json!({"username": "a b", "password": "short"}), vec!["username", "password"]),
+        (json!({"username": "bob", "password": "a-long-password", "is_admin": true}), vec!["is_admin"]),
+    ] {
+        let answer = bench.post("/api/v1/auth/", &bad).await;
+        assert_eq!((answer.status, answer.fields()), (StatusCode::BAD_REQUEST, fields), "{}", answer.text);
+    }
+    let wrong = bench.post("/api/v1/token/", &json!({"username": "ann", "password": "another"})).await;
+    assert_eq!((wrong.status, wrong.code()), (StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS"));
+    let pair = bench.post("/api/v1/token/", &body).await.json;
+    let next = bench.post("/api/v1/token/refresh/", &json!({"refresh": pair["refresh"]})).await;
+    assert_eq!(next.status, StatusCode::OK, "{}", next.text);
+    assert_ne!(next.json["refresh"], pair["refresh"]);
+    assert_eq!(bench.post("/api/v1/token/refresh/", &json!({"refresh": pair["refresh"]})).await.status, StatusCode::UNAUTHORIZED, "good once");
+    assert_eq!(bench.post("/auth/token", &body).await.code(), "AUTHENTICATION_DISABLED", "nothing else asks for a log-in");
+    assert_eq!(bench.get("/swagger/").await.status, StatusCode::OK);
+}
