@@ -54,6 +54,8 @@ codes! {
     InvalidClient = "INVALID_CLIENT", Unauthenticated;
     /// The request with this `Idempotency-Key` is still at work.
     IdempotencyInFlight = "IDEMPOTENCY_IN_FLIGHT", Conflict;
+    /// The server of the request with this `Idempotency-Key` died at work: `details.written` is there, its answer is not.
+    IdempotencyInterrupted = "IDEMPOTENCY_INTERRUPTED", Conflict;
     /// Another request had this `Idempotency-Key`.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", Unprocessable;
     /// More requests than the server or the tenant's quota allows: `details.retry_after` says how many seconds to wait.

@@ -16,6 +16,7 @@ mod maintenance;
 mod maintenance_check;
 mod maintenance_copy;
 mod maintenance_keys;
+mod once;
 mod postgres;
 mod reach;
 mod records;
@@ -30,6 +31,7 @@ pub use maintenance_keys::Rotated;
 
 use engine::EngineError;
 use keys::Keyring;
+use ports::records::audit::Owed;
 use reach::Reach;
 use sql::Conn;
 use std::os::unix::fs::DirBuilderExt;
@@ -97,7 +99,8 @@ impl Store {
         self.write.close().await;
     }
 
-    /// Writes in a transaction of its own, or of a group; the audit entry of the attempt that it is part of comes along.
+    /// Writes in a transaction of its own, or of a group; the audit entry of the attempt and the mark of the request that it is part of come
+    /// along. `run` is what is written: a run's id, or a record's.
     async fn commit<T, F>(&self, run: &str, reach: Reach, act: F) -> Result<T, EngineError>
     where
         T: Send + 'static,
@@ -105,18 +108,24 @@ impl Store {
     {
         let owed = ports::records::audit::owed();
         let entry = owed.as_ref().map(|o| o.entry().clone());
+        let marking = ports::records::once::owed();
+        let mark = marking.as_ref().map(|m| (m.mark().clone(), run.to_owned()));
         let answer = self.writers.write(run, reach, move |conn| {
             Box::pin(async move {
                 let done = act(&mut *conn).await?;
                 if let Some(entry) = entry {
                     audit::append(conn, &entry).await?;
                 }
+                if let Some((mark, made)) = mark {
+                    once::append(conn, &mark, &made).await?;
+                }
                 Ok(done)
             })
         });
         let answer = answer.await;
-        if let (Some(owed), true) = (owed, answer.is_ok()) {
-            owed.kept();
+        if answer.is_ok() {
+            owed.into_iter().for_each(Owed::kept);
+            marking.into_iter().for_each(ports::records::once::Owed::kept);
         }
         answer
     }

@@ -33,6 +33,7 @@ pub async fn open(path: &Path) -> Result<Opened, EngineError> {
     crate::schema::upgrade(&mut conn).await?;
     // Nobody else can be at work here: whoever holds a run is gone.
     conn.run("UPDATE run SET owner = NULL, lease_until = NULL WHERE owner IS NOT NULL", params![]).await?;
+    crate::once::forsake(&mut conn).await?;
     drop(conn);
     Ok(Opened { write: Pool::Sqlite(write), read: Pool::Sqlite(read), lock })
 }

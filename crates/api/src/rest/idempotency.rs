@@ -1,12 +1,12 @@
 //! `Idempotency-Key` on every POST: the header, what makes a request the same, and how an answer is kept and given again.
 
-use super::Call;
+use super::{Call, Endpoint, recall};
 use crate::http::{Failure, settled};
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use control::idempotency::{Begun, KeptAnswer, Ticket};
+use control::idempotency::{Begun, KeptAnswer, Ticket, not_again};
 use control::{Control, Error};
 use domain::decode::Problems;
 use std::future::Future;
@@ -29,6 +29,8 @@ pub(super) enum Turn {
     Ours(Box<Ticket>, String),
     /// It was done before; this was the answer.
     Before(Response),
+    /// It was begun before, and what has this id was written.
+    Interrupted(Box<Ticket>, String),
 }
 
 /// The key that a POST carries. Other methods may carry one too; they can be repeated as they are.
@@ -50,13 +52,26 @@ pub(super) fn asked(parts: &Parts) -> Result<Option<Asked>, Error> {
 }
 
 impl Asked {
-    pub async fn begin(self, call: &Call) -> Result<Turn, Error> {
+    pub async fn begin(&self, call: &Call) -> Result<Turn, Error> {
         let body = call.optional_body().map(ToString::to_string).unwrap_or_default();
         match call.control.begin_once(&call.caller, &self.key, &format!("{}\n{body}", self.target)).await? {
-            Begun::New(ticket) => Ok(Turn::Ours(ticket, self.request_id)),
+            Begun::New(ticket) => Ok(Turn::Ours(ticket, self.request_id.clone())),
             Begun::Known(answer) => Ok(Turn::Before(again(answer))),
+            Begun::Interrupted(ticket, made) => Ok(Turn::Interrupted(ticket, made)),
         }
     }
+}
+
+/// Answers a request that was interrupted after it had written `made`: from what is there, where somebody knows how to, and that is kept.
+pub(super) async fn recalled(endpoint: &Endpoint, asked: &Asked, ticket: Box<Ticket>, made: String, call: Call) -> Result<Response, Error> {
+    let control = call.control.clone();
+    let found = match recall::of(endpoint.id) {
+        Some(find) => find(call, made.clone()).await,
+        None => return Err(not_again(&asked.key, &made)),
+    };
+    let answer = kept(settled(super::call::answer(Ok(found.map_err(|_| not_again(&asked.key, &made))?)), &asked.request_id)).await;
+    control.keep_found(*ticket, &answer).await?;
+    Ok(again(answer))
 }
 
 /// Does the work to its end even when the caller goes away meanwhile: it will ask again.

@@ -37,6 +37,13 @@ impl Control {
         Ok(Created { session_id: id.clone(), id, status: "created", message, created_at: crate::time::text(created_at) })
     }
 
+    /// What was answered when this migration was made.
+    pub async fn created_before(&self, tenant: &str, id: &str, message: &str) -> Result<Created, Error> {
+        let view = self.view(tenant, id, "look at").await?;
+        let (id, created_at) = (view.id, crate::time::text(view.created_at));
+        Ok(Created { session_id: id.clone(), id, status: "created", message: message.to_owned(), created_at })
+    }
+
     /// Stores a decoded document under an id that was chosen before; gives the moment. An id that exists is [`EngineError::Invalid`].
     pub(crate) async fn create_as(&self, tenant: &str, id: &str, body: &Value, spec: &Spec) -> Result<Timestamp, EngineError> {
         let run = NewRun { id: id.to_owned(), tenant: tenant.to_owned(), kind: spec.kind().to_owned(), input: body.clone(), labels: spec.labels(body) };

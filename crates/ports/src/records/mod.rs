@@ -8,6 +8,7 @@
 pub mod analytics;
 pub mod audit;
 mod error;
+pub mod once;
 pub mod upkeep;
 
 pub use analytics::Analytics;
