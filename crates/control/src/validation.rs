@@ -25,8 +25,13 @@ impl Control {
     }
 }
 
+/// All failed checks, and the first one as document 3 shows a single one: field, issue, suggestion.
 fn refused(failed: &[Value]) -> Error {
-    Error::new(Kind::Unprocessable, Code::ValidationFailed, "Pre-migration validation failed").details(json!({"failed_checks": failed}))
+    let mut details = json!({"failed_checks": failed});
+    if let Some(first) = failed.first() {
+        (details["field"], details["issue"], details["suggestion"]) = (first["field"].clone(), first["error"].clone(), first["suggestion"].clone());
+    }
+    Error::new(Kind::Unprocessable, Code::ValidationFailed, "Pre-migration validation failed").details(details)
 }
 
 fn failed_check(report: &CheckReport) -> Option<Value> {

@@ -179,7 +179,12 @@ impl Bench {
     }
 
     async fn claim(&self) -> Option<Hands> {
-        let request = ClaimRequest { owner: "test".to_owned(), kinds: vec!["application".to_owned(), "workload".to_owned()], except: Vec::new(), lease: Duration::from_mins(5) };
+        let request = ClaimRequest {
+            owner: "test".to_owned(),
+            kinds: vec!["application".to_owned(), "workload".to_owned()],
+            except: Vec::new(),
+            lease: Duration::from_mins(5),
+        };
         let claim = self.journal.claim(&request).await.expect("a journal")?;
         Some(Hands { journal: self.journal.clone(), id: claim.token.run.clone(), token: claim.token })
     }

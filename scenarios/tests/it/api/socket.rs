@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Serves the router on a free port; the task ends with the test's runtime.
-async fn listen(bench: &Bench) -> SocketAddr {
+pub async fn listen(bench: &Bench) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let router = bench.router.clone();
@@ -22,12 +22,12 @@ async fn listen(bench: &Bench) -> SocketAddr {
     address
 }
 
-async fn connect(address: SocketAddr, path: &str) -> Socket {
+pub async fn connect(address: SocketAddr, path: &str) -> Socket {
     connect_async(format!("ws://{address}/ws/migrations/{path}")).await.expect("a WebSocket").0
 }
 
 /// The next status message; `None` when the server has closed.
-async fn next(socket: &mut Socket) -> Option<Value> {
+pub async fn next(socket: &mut Socket) -> Option<Value> {
     loop {
         match tokio::time::timeout(Duration::from_secs(20), socket.next()).await.expect("a message in time") {
             Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).expect("JSON")),

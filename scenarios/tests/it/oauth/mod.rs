@@ -6,10 +6,10 @@ use crate::product::{Product, binary};
 use serde_json::{Value, json};
 use std::process::Command;
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 
 /// A server where everybody has to log in, and its administrator's token. The setup token comes from what the server printed.
-async fn guarded(data: &std::path::Path) -> (Product, String) {
+pub async fn guarded(data: &std::path::Path) -> (Product, String) {
     let product = Product::start_with(data, &[], &["--auth-enabled"]).await;
     let log = std::fs::read_to_string(data.join("server.log")).expect("the server's log");
     let printed = log.split('"').find(|word| word.starts_with("setup_")).expect("a setup token").to_owned();
@@ -20,10 +20,11 @@ async fn guarded(data: &std::path::Path) -> (Product, String) {
     (product, tokens["access_token"].as_str().expect("a token").to_owned())
 }
 
-async fn made(product: &Product, token: &str, path: &str, body: Value) -> Value {
+pub async fn made(product: &Product, token: &str, path: &str, body: Value) -> Value {
     let answer = product.http.post(product.url(path)).bearer_auth(token).json(&body).send().await.expect("an answer");
-    assert_eq!(answer.status().as_u16(), 201);
-    answer.json().await.expect("JSON")
+    let (status, text) = (answer.status().as_u16(), answer.text().await.expect("a body"));
+    assert_eq!(status, 201, "{path}: {text}");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 #[tokio::test]

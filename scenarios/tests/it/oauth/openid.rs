@@ -34,33 +34,19 @@ async fn people_come_in_through_the_provider() {
         assert!(Instant::now() < deadline, "{}", std::fs::read_to_string(data.path().join("server.log")).unwrap_or_default());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let first = log_in(&base, "ann").await;
-    let token = first["access_token"].as_str().unwrap_or_else(|| panic!("no token: {first:#}"));
-    let me: Value = http.get(format!("{base}/auth/me")).bearer_auth(token).send().await.expect("an answer").json().await.expect("JSON");
-    assert_eq!((&me["name"], &me["scopes"]), (&"ann".into(), &serde_json::json!(["migrations:read"])), "{me:#}");
-    let second = log_in(&base, "ann").await;
-    let again: Value = http
-        .get(format!("{base}/auth/me"))
-        .bearer_auth(second["access_token"].as_str().expect("a token"))
-        .send()
-        .await
-        .expect("an answer")
-        .json()
-        .await
-        .expect("JSON");
-    assert_eq!(again["user_id"], me["user_id"], "the same person is the same user");
-    let admin = log_in(&base, "admin").await;
-    let admin: Value = http
-        .get(format!("{base}/auth/me"))
-        .bearer_auth(admin["access_token"].as_str().expect("a token"))
-        .send()
-        .await
-        .expect("an answer")
-        .json()
-        .await
-        .expect("JSON");
+    let first = me(&base, &log_in(&base, "ann").await).await;
+    assert_eq!((&first["name"], &first["scopes"]), (&"ann".into(), &serde_json::json!(["migrations:read"])), "{first:#}");
+    let again = me(&base, &log_in(&base, "ann").await).await;
+    assert_eq!(again["user_id"], first["user_id"], "the same person is the same user");
+    let admin = me(&base, &log_in(&base, "admin").await).await;
     assert!(admin["name"] != "admin" && admin["scopes"] == serde_json::json!(["migrations:read"]), "a name at the provider is no name here: {admin:#}");
     drop(server);
+}
+
+/// Who the product takes the owner of these tokens for.
+async fn me(base: &str, tokens: &Value) -> Value {
+    let token = tokens["access_token"].as_str().unwrap_or_else(|| panic!("no token: {tokens:#}"));
+    http_client().get(format!("{base}/auth/me")).bearer_auth(token).send().await.expect("an answer").json().await.expect("JSON")
 }
 
 /// What the product answers at the end of the way; the same way does not lead there twice.
