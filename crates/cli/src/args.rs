@@ -112,6 +112,12 @@ pub struct Serve {
     /// Local directory that migrations may read and write (repeatable; none by default)
     #[arg(long, value_name = "DIR")]
     pub local_root: Vec<PathBuf>,
+    /// known_hosts file that vouches for SSH servers whose keys no configuration names
+    #[arg(long, value_name = "FILE", env = "MIGRATION_ASSISTANT_KNOWN_HOSTS")]
+    pub known_hosts: Option<PathBuf>,
+    /// Let nobody register as a user of their own at /api/v1/auth/
+    #[arg(long)]
+    pub no_registration: bool,
     /// Listen on an address that others can reach although nobody has to log in
     #[arg(long, conflicts_with = "auth_enabled")]
     pub insecure_no_auth: bool,

@@ -1,9 +1,9 @@
 //! The one place that names connectors: from a description to an open door, within a time limit.
 
-use domain::spec::{DatabaseAt, FilesAt};
+use domain::spec::{DatabaseAt, FilesAt, HostKeyPin, SshAt};
 use ports::databases::Database;
 use ports::files::FileTarget;
-use ports::{ConnectorError, ErrorKind, Result};
+use ports::{ConnectorError, ErrorKind, Host, Result};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ const OPENING: Duration = Duration::from_secs(15);
 pub struct Connectors {
     /// `None`: all of the disk.
     allowed: Option<Vec<PathBuf>>,
+    /// Vouches for servers whose keys no document names.
+    known_hosts: Option<PathBuf>,
 }
 
 impl Connectors {
@@ -24,7 +26,21 @@ impl Connectors {
     pub fn new(local_roots: Option<&[PathBuf]>, own: &Path) -> Self {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let allowed = local_roots.map(|roots| roots.iter().map(|r| real(r)).chain([real(own)]).collect());
-        Self { allowed }
+        Self { allowed, known_hosts: None }
+    }
+
+    /// A `known_hosts` file that vouches for servers whose keys no document names.
+    #[must_use]
+    pub fn knowing(self, known_hosts: Option<PathBuf>) -> Self {
+        Self { known_hosts, ..self }
+    }
+
+    fn vouched(&self, at: &SshAt) -> SshAt {
+        let mut at = at.clone();
+        if let (HostKeyPin::Unknown, Some(file)) = (&at.host_key, &self.known_hosts) {
+            at.host_key = HostKeyPin::KnownHosts(file.to_string_lossy().into_owned());
+        }
+        at
     }
 
     fn check(&self, at: &FilesAt) -> Result<()> {
@@ -42,11 +58,19 @@ impl Connectors {
 impl ports::Connectors for Connectors {
     async fn files(&self, at: &FilesAt, parallel: usize) -> Result<Arc<dyn FileTarget>> {
         self.check(at)?;
+        let at = match at {
+            FilesAt::Sftp { ssh, root } => &FilesAt::Sftp { ssh: self.vouched(ssh), root: root.clone() },
+            other => other,
+        };
         within(at.describe(), connectors_files::open(at, parallel)).await
     }
 
     async fn database(&self, at: &DatabaseAt, parallel: usize) -> Result<Arc<dyn Database>> {
         within(at.describe(), connectors_databases::open(at, parallel)).await
+    }
+
+    async fn host(&self, at: &SshAt) -> Result<Arc<dyn Host>> {
+        Ok(Arc::new(connectors_files::sftp::SshServer::new(&self.vouched(at))))
     }
 }
 

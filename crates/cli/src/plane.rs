@@ -19,6 +19,10 @@ pub struct Setup {
     pub database_url: Option<String>,
     /// Directories that migrations may touch on this machine. `None`: what the user may.
     pub local_roots: Option<Vec<PathBuf>>,
+    /// Vouches for SSH servers whose keys no document names.
+    pub known_hosts: Option<PathBuf>,
+    /// Whether anybody may register as a user.
+    pub registration: bool,
     /// How webhooks and e-mail reach the outside.
     pub telling: Telling,
     /// Requests of one caller. `None`: as many as it likes.
@@ -54,7 +58,7 @@ impl Plane {
         let url = setup.database_url.unwrap_or_else(|| "sqlite:".to_owned());
         let store = store::open(&url, &setup.data_dir).await.map_err(|e| closed(&e.to_string(), &setup.data_dir))?;
         let settings = plans::Settings {
-            connectors: Arc::new(Connectors::new(setup.local_roots.as_deref(), &setup.data_dir)),
+            connectors: Arc::new(Connectors::new(setup.local_roots.as_deref(), &setup.data_dir).knowing(setup.known_hosts)),
             backups_dir: setup.data_dir.join("backups"),
             work_dir: setup.data_dir.join("work"),
         };
@@ -68,6 +72,7 @@ impl Plane {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             worker_alive: Arc::new(move || asked.load(Ordering::Relaxed)),
             courier: setup.telling.courier()?,
+            registration: setup.registration,
             request_rate: setup.request_rate,
             body_time: setup.body_time,
             sampling: setup.sampling,

@@ -31,6 +31,8 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
         data_dir: plane::data_dir(args.data_dir.as_deref())?,
         database_url: serve.database_url.clone(),
         local_roots: Some(local_roots(serve)?),
+        known_hosts: serve.known_hosts.clone(),
+        registration: !serve.no_registration,
         telling: serve.telling.clone(),
         request_rate: Some(serve.rate_limit),
         body_time: serve.body_timeout,

@@ -27,6 +27,8 @@ impl Embedded {
             data_dir,
             database_url: None,
             local_roots: None,
+            known_hosts: None,
+            registration: false,
             telling: Telling::from_environment()?,
             request_rate: None,
             // Nobody is slow in here.

@@ -15,20 +15,24 @@ mod parts;
 mod pool;
 mod read;
 mod root;
+mod server;
 mod session;
 mod verbs;
 mod walk;
+mod whole;
 mod wire;
 mod write;
 
 use crate::tree;
 use domain::spec::SshAt;
 use futures::stream::BoxStream;
-use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, WebsiteTarget};
+use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, PosixTree, WebsiteTarget};
 use ports::{Check, ConnectorError, Examine, Result, Role};
 use root::Host;
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use server::SshServer;
 
 /// A directory behind SSH. Cheap to clone; connects when it is first used.
 #[derive(Clone)]
@@ -119,6 +123,11 @@ impl FileTarget for SftpFiles {
 
     fn parts(&self) -> Arc<dyn PartTarget> {
         Arc::new(parts::SftpParts(self.clone()))
+    }
+
+    async fn posix(&self) -> Result<std::result::Result<Arc<dyn PosixTree>, String>> {
+        let tree = whole::SshTree::open(self).await?;
+        Ok(tree.map(|tree| Arc::new(tree) as Arc<dyn PosixTree>))
     }
 
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>> {
