@@ -8,15 +8,17 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::server::conn::http1::{Builder, UpgradeableConnection};
+use hyper::service::HttpService;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// Headers of one request.
@@ -37,7 +39,7 @@ pub struct Limits {
 /// Answers connections until `stop`, then lets open requests end.
 pub async fn answer(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(limits.connections));
-    let (open, builder) = (GracefulShutdown::new(), patience(limits.headers));
+    let (open, builder) = (TaskTracker::new(), patience(limits.headers));
     loop {
         let next = async {
             let place = room.clone().acquire_owned().await;
@@ -58,9 +60,10 @@ pub async fn answer(listener: TcpListener, router: Router, limits: Limits, stop:
                     request.map(Body::new)
                 };
                 let service = TowerToHyperService::new(router.clone().map_request(known));
-                let connection = open.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
+                let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+                let ended = until_its_end(connection, stop.clone());
+                open.spawn(async move {
+                    if let Err(error) = ended.await {
                         tracing::debug!(%peer, %error, "a connection ended badly");
                     }
                     drop(place);
@@ -73,12 +76,28 @@ pub async fn answer(listener: TcpListener, router: Router, limits: Limits, stop:
         }
     }
     drop(listener);
-    open.shutdown().await;
+    open.close();
+    open.wait().await;
 }
 
-/// HTTP/1, as browsers and scripts speak it without TLS.
-fn patience(headers: Duration) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(headers).max_headers(MOST_HEADERS).max_buf_size(HEADER_ROOM);
+/// After `stop` only the request that is open is answered.
+async fn until_its_end<S>(connection: UpgradeableConnection<TokioIo<TcpStream>, S>, stop: CancellationToken) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+/// HTTP/1, as browsers and scripts speak it without TLS. The one builder that counts the time from the first moment on: one that also looks
+/// for HTTP/2 waits for ever for a client that says nothing.
+fn patience(headers: Duration) -> Builder {
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(headers).max_headers(MOST_HEADERS).max_buf_size(HEADER_ROOM);
     builder
 }

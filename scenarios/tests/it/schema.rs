@@ -86,6 +86,6 @@ async fn an_old_database_comes_up_to_date_and_a_newer_one_is_refused() {
     let (exit, refused) = db(&data, "migrate");
     assert_eq!(exit, 1, "{refused:#}");
     assert!(refused["error"]["message"].as_str().is_some_and(|m| m.contains("schema version 9999") && m.contains("newer program")), "{refused:#}");
-    let version: u64 = database.query_row("SELECT version FROM schema_version", [], |row| row.get(0)).expect("a version");
+    let version: i64 = database.query_row("SELECT version FROM schema_version", [], |row| row.get(0)).expect("a version");
     assert_eq!(version, 9999, "a refusal changes nothing");
 }

@@ -49,7 +49,7 @@ async fn one_trace_from_the_request_to_the_webhook() {
     let (collector, receiver) = (Collector::start().await, Receiver::start().await);
     let more = ["--otlp-endpoint", &collector.url, "--allow-private-webhooks", "--log-format", "json"];
     let mut product = Product::start_with(&dir.path().join("data"), &[dir.path()], &more).await;
-    let (status, _) = product.post("/webhooks", json!({"url": receiver.url, "events": ["migration.completed"]})).await;
+    let (status, _) = product.post("/webhooks", json!({"name": "traced", "url": receiver.url, "events": ["migration.completed"]})).await;
     assert_eq!(status, 201);
     let id = created(&product, dir.path()).await;
     post_as_part_of(&product, CALLER, &format!("/migrations/{id}/start?skip_validation=false"), json!({})).await;
