@@ -1,6 +1,6 @@
 #!/bin/bash
 # up.sh start|stop [family...]   starts the real servers that the tests use and writes their addresses to $RIG/env (read by crates/testkit/src/rig.rs)
-# Ports come from the environment (RIG_…_PORT) or default to fixed ones. Families: postgres mariadb mysql s3 rgw ssh wordpress mail oidc servers.
+# Ports come from the environment (RIG_…_PORT) or default to fixed ones. Families: postgres mariadb mysql s3 rgw ssh wordpress mail oidc servers schemathesis qemu.
 cd "$(dirname "$0")" || exit 1
 export RIG=${RIG:-$(dirname "$PWD")/.rig}
 . ./lib.sh
@@ -10,7 +10,7 @@ export RIG_S3_PORT=${RIG_S3_PORT:-18333} RIG_SSH_PORT=${RIG_SSH_PORT:-12222} RIG
 export PG15_PORT=$RIG_PG15_PORT PG18_PORT=$RIG_PG18_PORT MARIADB_PORTS=$RIG_MARIADB_PORT MYSQL_PORTS=$RIG_MYSQL_PORT S3_PORT=$RIG_S3_PORT RGW_PORT=$RIG_RGW_PORT SMTP_PORT=$RIG_SMTP_PORT OIDC_PORT=$RIG_OIDC_PORT OIDC_REDIRECT=http://127.0.0.1:$RIG_OIDC_RETURN_PORT/auth/oidc/callback SSH_PORT=$RIG_SSH_PORT WP_PORT=$RIG_WP_PORT WP_DB_PORT=$RIG_MARIADB_PORT
 export SERVERS_NET=${RIG_SERVERS_NET:-10.77.0}
 verb=${1:-start}; shift || :
-families=("$@"); [ ${#families[@]} -gt 0 ] || families=(postgres mariadb mysql s3 rgw ssh wordpress mail oidc servers)
+families=("$@"); [ ${#families[@]} -gt 0 ] || families=(postgres mariadb mysql s3 rgw ssh wordpress mail oidc servers schemathesis qemu)
 one() { case $1 in s3) ./s3-seaweedfs.sh "$verb";; rgw) ./ceph-rgw.sh "$verb";; *) "./$1.sh" "$verb";; esac; }
 rc=0
 for f in "${families[@]}"; do
@@ -49,5 +49,6 @@ RIG_SERVER_PASS=${SSH_PASS:-rigpw}
 RIG_SERVER_KEY=$RUN/servers/id_ed25519
 RIG_SERVER_KNOWN_HOSTS=$RUN/servers/known_hosts
 RIG_DIR=$RIG
+RIG_GUEST=${QEMU_GUEST:-$RIG/guest}
 ENV
 exit $rc

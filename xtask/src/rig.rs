@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The families that `rig/up.sh` starts when none is named.
-const ALL: [&str; 10] = ["postgres", "mariadb", "mysql", "s3", "rgw", "ssh", "wordpress", "mail", "oidc", "servers"];
+const ALL: [&str; 12] = ["postgres", "mariadb", "mysql", "s3", "rgw", "ssh", "wordpress", "mail", "oidc", "servers", "schemathesis", "qemu"];
 
 /// Servers that run for us. Dropping it stops them and removes their data.
 pub struct Rig {
@@ -56,7 +56,7 @@ impl Rig {
     fn script(&self, verb: &str) -> Command {
         let mut command = Command::new(workspace::root().join("rig/up.sh"));
         command.arg(verb).args(&self.families).env("RIG", &self.dir);
-        command.env("VENV", venv()).env("NPM", installed().join("npm")).env("MYSQL_ROOT", mysql_root());
+        command.env("VENV", venv()).env("NPM", installed().join("npm")).env("MYSQL_ROOT", mysql_root()).env("QEMU_GUEST", installed().join("guest"));
         command.env("RIG_SERVERS_NET", format!("10.77.{}", std::process::id() % 254 + 1));
         command.envs(self.ports.iter().map(|(name, port)| (*name, port.to_string())));
         command

@@ -18,6 +18,7 @@ mod product;
 mod receiver;
 mod tree;
 mod validation;
+mod vms;
 mod website;
 mod wordpress;
 mod wordpress_network;

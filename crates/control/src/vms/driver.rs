@@ -43,6 +43,7 @@ impl Control {
         }
         // What is cut off here goes on with the next start.
         work.shutdown().await;
+        self.inner.vms.let_go();
     }
 
     /// At the start: says that there is such a node, lets begun tasks go on, and looks what has become of each machine.

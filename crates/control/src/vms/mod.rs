@@ -76,6 +76,13 @@ impl Vms {
         }
     }
 
+    /// Nobody here is at anything any more.
+    fn let_go(&self) {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let all = std::mem::take(&mut *self.watches.lock().unwrap_or_else(PoisonError::into_inner));
+        all.into_values().for_each(|watch| watch.abort());
+    }
+
     fn unwatch(&self, id: &str) {
         if let Some(watch) = self.watches.lock().unwrap_or_else(PoisonError::into_inner).remove(id) {
             watch.abort();
