@@ -124,8 +124,9 @@ pub trait RowSource: Send + Sync {
 
     async fn fingerprint(&self, table: &Table, range: &KeyRange) -> Result<Fingerprint>;
 
-    /// [`RowSource::rows`] that end with their fingerprint, the same that [`RowSource::fingerprint`] gives: each row's hash is computed in the
-    /// database, in the statement that reads the row, so the range is read once. `None`: this engine cannot do both at once.
+    /// [`RowSource::rows`] that end with their fingerprint, the same that [`RowSource::fingerprint`] gives, so that the range is read once: each
+    /// row's hash is computed in the database, in the statement that reads the row, or by us with the database's own functions from what was
+    /// read. `None`: this engine cannot do both at once.
     fn rows_with_fingerprint(&self, _table: &Table, _range: &KeyRange) -> Option<BoxStream<'static, Result<Reading>>> {
         None
     }

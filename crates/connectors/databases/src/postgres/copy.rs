@@ -3,10 +3,11 @@
 use super::connection::{Lease, Pool};
 use super::error::{Tried, tried};
 use super::hash::Tally;
+use super::hash_row::RowHash;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use ports::databases::{Reading, RowBlock};
-use ports::{ErrorKind, Result};
+use ports::{ConnectorError, ErrorKind, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio_postgres::CopyOutStream;
@@ -23,8 +24,16 @@ pub struct Order {
     pub query: String,
     pub subject: String,
     pub binary: bool,
+    pub hashes: Hashes,
+}
+
+/// Where the rows' hashes come from.
+pub enum Hashes {
+    Unwanted,
     /// Each row's last field is its hash, for us alone.
-    pub hashed: bool,
+    Sent,
+    /// From the row's bytes.
+    Ours(RowHash),
 }
 
 /// A running COPY out. The server sends each row as one message.
@@ -66,7 +75,8 @@ impl Copy {
             return Ok(Some((Reading::Rows(block), Some(self))));
         }
         self.lease.give_back();
-        Ok(self.order.hashed.then(|| (Reading::Fingerprint(self.tally.fingerprint()), None)))
+        let hashed = !matches!(self.order.hashes, Hashes::Unwanted);
+        Ok(hashed.then(|| (Reading::Fingerprint(self.tally.fingerprint()), None)))
     }
 
     /// Without rows: there are no more.
@@ -86,26 +96,20 @@ impl Copy {
         Ok(RowBlock { rows, data: data.freeze() })
     }
 
-    /// Appends a row without its hash, which is counted.
+    /// Appends a row, without a hash that came with it, and counts its hash.
     fn append(&mut self, data: &mut BytesMut, row: &[u8]) -> Result<()> {
-        if !self.order.hashed {
-            data.extend_from_slice(row);
-            return Ok(());
-        }
-        let split = if self.order.binary { split_binary(row) } else { split_text(row) };
-        let Some((before, hash)) = split else {
-            return Err(tried("read", &self.order.subject).error(ErrorKind::Protocol, "a row came without its hash"));
-        };
-        self.tally.add(hash);
-        match (self.order.binary, before) {
-            (true, [high, low, values @ ..]) => {
-                let fields = u16::from_be_bytes([*high, *low]).wrapping_sub(1);
-                data.extend_from_slice(&fields.to_be_bytes());
-                data.extend_from_slice(values);
+        match &mut self.order.hashes {
+            Hashes::Unwanted => data.extend_from_slice(row),
+            Hashes::Ours(rows) => {
+                let hash = rows.row(row).ok_or_else(|| unhashed(&self.order.subject, "a row came that does not fit its table"))?;
+                self.tally.add(hash);
+                data.extend_from_slice(row);
             }
-            _ => {
-                data.extend_from_slice(before);
-                data.extend_from_slice(b"\n");
+            Hashes::Sent => {
+                let split = if self.order.binary { split_binary(row) } else { split_text(row) };
+                let (before, hash) = split.ok_or_else(|| unhashed(&self.order.subject, "a row came without its hash"))?;
+                self.tally.add(hash);
+                append_without(data, before, self.order.binary);
             }
         }
         Ok(())
@@ -135,6 +139,25 @@ impl Copy {
                 Some([0xff, 0xff]) => {}
                 Some(_) => return Ok(Some(message)),
             }
+        }
+    }
+}
+
+fn unhashed(subject: &str, reason: &str) -> ConnectorError {
+    tried("read", subject).error(ErrorKind::Protocol, reason)
+}
+
+/// What is left of a row without its last field: one field fewer, or the line's end.
+fn append_without(data: &mut BytesMut, before: &[u8], binary: bool) {
+    match (binary, before) {
+        (true, [high, low, values @ ..]) => {
+            let fields = u16::from_be_bytes([*high, *low]).wrapping_sub(1);
+            data.extend_from_slice(&fields.to_be_bytes());
+            data.extend_from_slice(values);
+        }
+        _ => {
+            data.extend_from_slice(before);
+            data.extend_from_slice(b"\n");
         }
     }
 }

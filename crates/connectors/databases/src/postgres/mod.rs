@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! connection  sessions, TLS, bounded pool       source, copy  snapshot, ranges, COPY out, hashes
-//! sql, hash   quoting, ranges, rows as numbers  target        prepare, COPY in, finish
+//! sql, hash*  quoting, ranges, rows as numbers  target        prepare, COPY in, finish
 //! schema/     catalogs → objects in order       objects       create and drop
 //! cells       changing single values            checks        before anything moves
+//! guard       autovacuum waits its turn
 //! ```
 //! Rows travel as [`RowFormat::PostgresBinary`]; tables with types whose binary form may differ between servers travel as
 //! text. Both ends see that from the same [`Table`](ports::databases::Table), so no block needs a mark.
@@ -14,7 +15,10 @@ mod checks;
 mod connection;
 mod copy;
 mod error;
+mod guard;
 mod hash;
+mod hash_bytes;
+mod hash_row;
 mod objects;
 mod schema;
 mod source;

@@ -6,6 +6,7 @@
 use super::connection::{Connection, Lease, Pool, Server, text_of};
 use super::copy;
 use super::error::tried;
+use super::hash_row::{self, RowHash};
 use super::sql::{self, Text};
 use super::{hash, schema};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -27,6 +28,8 @@ pub struct Source {
     /// Holds the snapshot; `None` in a view of the latest state, and after closing.
     exporter: Mutex<Option<Connection>>,
     text: Text,
+    /// The server's hash functions are those that we compute ourselves. Asked for a snapshot, whose rows are read to be copied.
+    alike: bool,
 }
 
 impl Source {
@@ -34,9 +37,11 @@ impl Source {
         let t = tried("read", &server.location);
         let connection = server.open().await?;
         let text = text_of(&connection.client).await.map_err(|e| t.failed(e))?;
+        let mut alike = false;
         let (connections, opening, exporter) = match view {
             View::Latest { connections } => (connections, ALONE.to_owned(), None),
             View::Snapshot { connections } => {
+                alike = hash_row::alike(&connection, text).await.map_err(|e| t.failed(e))?;
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
                 connection.client.batch_execute(begin).await.map_err(|e| t.failed(e))?;
                 let row = connection.client.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.map_err(|e| t.failed(e))?;
@@ -45,7 +50,7 @@ impl Source {
             }
         };
         let pool = Pool::new(server.clone(), connections, opening);
-        Ok(Self { server, pool, exporter: Mutex::new(exporter), text })
+        Ok(Self { server, pool, exporter: Mutex::new(exporter), text, alike })
     }
 
     fn subject(&self, table: &Table) -> String {
@@ -55,8 +60,14 @@ impl Source {
     /// The COPY that reads a range, with each row's hash if wanted.
     fn order(&self, table: &Table, range: &KeyRange, hashed: bool) -> copy::Order {
         let binary = sql::travels_binary(table);
-        let hash = hashed.then(|| hash::row_hash(table, self.text));
-        let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).chain(hash).collect();
+        let ours = RowHash::of(table).filter(|_| binary && self.alike);
+        let hashes = match (hashed, ours) {
+            (false, _) => copy::Hashes::Unwanted,
+            (true, Some(rows)) => copy::Hashes::Ours(rows),
+            (true, None) => copy::Hashes::Sent,
+        };
+        let sent = matches!(hashes, copy::Hashes::Sent).then(|| hash::row_hash(table, self.text));
+        let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).chain(sent).collect();
         let query = format!(
             "COPY (SELECT {} FROM ONLY {}{}) TO STDOUT (FORMAT {})",
             columns.join(", "),
@@ -64,7 +75,7 @@ impl Source {
             sql::where_range(table, range, self.text),
             if binary { "binary" } else { "text" },
         );
-        copy::Order { query, subject: self.subject(table), binary, hashed }
+        copy::Order { query, subject: self.subject(table), binary, hashes }
     }
 
     fn bounds_query(&self, table: &Table, rows: u64, size: i64, estimate: u64) -> Option<String> {

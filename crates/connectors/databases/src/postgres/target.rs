@@ -8,6 +8,7 @@
 
 use super::connection::{Lease, Pool, Server, text_of};
 use super::error::tried;
+use super::guard::Guards;
 use super::objects;
 use super::schema;
 use super::sql::{self, Text};
@@ -33,6 +34,7 @@ pub struct Target {
     facts: OnceCell<Facts>,
     /// The tables that were written to.
     loads: Mutex<HashMap<ObjectName, Arc<Load>>>,
+    guards: Guards,
 }
 
 /// What this target knows of a table that it fills.
@@ -54,7 +56,8 @@ struct Facts {
 impl Target {
     pub fn new(server: Arc<Server>, parallel: usize) -> Self {
         let pool = Pool::new(server.clone(), parallel, OPENING);
-        Self { server, pool, facts: OnceCell::new(), loads: Mutex::default() }
+        let guards = Guards::new(server.clone());
+        Self { server, pool, facts: OnceCell::new(), loads: Mutex::default(), guards }
     }
 
     async fn facts(&self, lease: &Lease) -> Result<Facts> {
@@ -77,6 +80,9 @@ impl Target {
             Ok(row.get(0))
         };
         let was_empty = *load.was_empty.get_or_try_init(|| ask).await?;
+        if was_empty {
+            self.guards.hold(table).await;
+        }
         let first = locked(&load.begun).insert(condition.to_owned());
         Ok(!(was_empty && first))
     }
@@ -93,6 +99,7 @@ impl Target {
             let query = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = $1::text::regclass)";
             let referenced: bool = lease.client().query_one(query, &[&name]).await.map_err(|e| t.failed(e))?.get(0);
             if !referenced {
+                self.guards.release(&table.name).await;
                 return Ok(format!("; TRUNCATE TABLE ONLY {name}"));
             }
         }
@@ -169,6 +176,7 @@ impl RowTarget for Target {
     }
 
     async fn create(&self, object: &SchemaObject) -> Result<Applied> {
+        self.guards.release(object.table.as_ref().unwrap_or(&object.name)).await;
         let lease = self.pool.lease().await?;
         let applied = objects::create(&lease, &self.server.location, object).await?;
         lease.give_back();
@@ -177,9 +185,11 @@ impl RowTarget for Target {
 
     async fn remove(&self, object: &SchemaObject) -> Result<()> {
         if objects::is_database(object) {
+            self.guards.release_all().await;
             self.pool.forget_idle();
             return objects::drop_database(&self.server).await;
         }
+        self.guards.release(object.table.as_ref().unwrap_or(&object.name)).await;
         let lease = match self.pool.lease().await {
             // No database, no object.
             Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
@@ -200,6 +210,7 @@ impl RowTarget for Target {
 
     /// Statistics for the planner, sequences where `schema` says they stand, and those that feed a column at least at the highest value there.
     async fn finish(&self, schema: &Schema) -> Result<()> {
+        self.guards.release_all().await;
         let lease = self.pool.lease().await?;
         for table in &schema.tables {
             let subject = format!("table {} of {}", table.name, self.server.location);
@@ -218,6 +229,7 @@ impl RowTarget for Target {
     }
 
     async fn close(&self) -> Result<()> {
+        self.guards.release_all().await;
         self.pool.close();
         Ok(())
     }

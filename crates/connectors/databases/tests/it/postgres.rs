@@ -1,5 +1,8 @@
 //! PostgreSQL 15 and 18 of the rig: the suite, and what is peculiar to PostgreSQL.
 
+#[path = "postgres_passing.rs"]
+mod passing;
+
 use crate::moving::{changed, differing, latest};
 use crate::suite::{self, Fixture, assert_equal, copy, table};
 use domain::Secret;
