@@ -75,7 +75,9 @@ impl Session<'_> {
     }
 
     async fn backup(&self, to: &Path, with_keys: bool) -> Result<Exit, Failure> {
-        let from = self.file(|| "PGOPTIONS='-c migration_assistant.tenant=*' pg_dump --enable-row-security --format=custom --file=COPY \"$MIGRATION_ASSISTANT_DATABASE_URL\"")?;
+        let from = self.file(
+            || "PGOPTIONS='-c migration_assistant.tenant=*' pg_dump --enable-row-security --format=custom --file=COPY \"$MIGRATION_ASSISTANT_DATABASE_URL\"",
+        )?;
         let bytes = store::backup(&from, to, with_keys.then_some(self.data_dir.as_path())).await.map_err(failed)?;
         self.output.say(&format!("Copied {} bytes to {}", bytes, to.display()));
         if with_keys {
