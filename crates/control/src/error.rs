@@ -207,6 +207,7 @@ impl Error {
             )
             .details(json!({"session_id": id, "current_status": state.word()})),
             EngineError::Invalid(text) => Self::new(Kind::Invalid, Code::InvalidRequest, text),
+            EngineError::Full { limit, used, .. } => crate::limits::over_running(used, limit),
             EngineError::Unavailable(text) => Self {
                 private: Some(text),
                 ..Self::new(Kind::Unavailable, Code::Unavailable, "The journal of migrations does not answer now; the same request may succeed in a moment")

@@ -53,6 +53,9 @@ pub enum EngineError {
     Conflict { id: String, state: crate::RunState, message: String },
     #[error("{0}")]
     Invalid(String),
+    /// The tenant has as many active runs as it may; later there may be room.
+    #[error("run {id} cannot be active now: {used} of at most {limit} runs of its tenant are")]
+    Full { id: String, limit: u64, used: u64 },
     /// A write came too late: another worker holds the run now.
     #[error("the lease on run {0} was lost")]
     Fenced(String),

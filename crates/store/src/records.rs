@@ -60,6 +60,7 @@ impl Records for Store {
         let queue = writes.first().map_or("", |w| match w {
             Write::Insert { id, .. } | Write::Update { id, .. } | Write::Delete { id, .. } => id,
             Write::Told { .. } => "outbox",
+            Write::Limit { tenant, .. } => tenant,
         });
         let (queue, first) = (queue.to_owned(), writes.first().map_or(Reach::All, reach_of));
         // The caller's own word for a refusal; the engine's errors know no records.
@@ -125,7 +126,7 @@ impl Store {
 /// Whose rows a write may touch.
 fn reach_of(write: &Write) -> Reach {
     match write {
-        Write::Insert { tenant, .. } | Write::Update { tenant, .. } | Write::Delete { tenant, .. } => Reach::of(tenant),
+        Write::Insert { tenant, .. } | Write::Update { tenant, .. } | Write::Delete { tenant, .. } | Write::Limit { tenant, .. } => Reach::of(tenant),
         Write::Told { .. } => Reach::All,
     }
 }
@@ -175,6 +176,7 @@ async fn apply(conn: &mut Conn, keys: &Arc<Keyring>, writes: Vec<Write>) -> Resu
                 }
             }
             Write::Told { ids } => told(conn, &ids).await?,
+            Write::Limit { tenant, active } => crate::journal::limit(conn, &tenant, active).await?,
         }
     }
     Ok(records)

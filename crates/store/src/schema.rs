@@ -6,7 +6,7 @@ use crate::writer::Doing;
 use engine::EngineError;
 
 /// In order; never changed once released, only added to.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { both: include_str!("schema/0001.sql"), sqlite: "", postgres: "" },
     Step {
         both: include_str!("schema/0002.sql"),
@@ -18,6 +18,7 @@ const STEPS: [Step; 7] = [
     Step { both: include_str!("schema/0005.sql"), sqlite: "", postgres: "ALTER TABLE bucket SET UNLOGGED;" },
     Step { both: "", sqlite: "", postgres: include_str!("schema/0006_walls_postgres.sql") },
     Step { both: include_str!("schema/0007.sql"), sqlite: "", postgres: "" },
+    Step { both: include_str!("schema/0008.sql"), sqlite: include_str!("schema/0008_sqlite.sql"), postgres: include_str!("schema/0008_postgres.sql") },
 ];
 
 /// The version that this program makes and needs.

@@ -131,7 +131,7 @@ impl Control {
             }
             // A conflict of a run that waits is a quota's.
             if matches!(error.kind, Kind::Unavailable | Kind::TooMany | Kind::Conflict) {
-                batch.members[index].starting_until = Some(Timestamp::now() + LATER);
+                batch.members[index].waits_for(Timestamp::now() + LATER, reason(error));
             } else {
                 batch.members[index].end(Outcome::Failed, Some(reason(error)));
             }

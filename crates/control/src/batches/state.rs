@@ -156,9 +156,14 @@ impl Member {
         }
         match seen {
             Seen::Waiting => {}
-            Seen::AtWork => self.started = true,
+            Seen::AtWork => (self.started, self.reason) = (true, None),
             Seen::Ended(outcome, reason) => self.end(outcome, reason),
         }
+    }
+
+    /// A start was refused for now, and is tried again then.
+    pub fn waits_for(&mut self, then: Timestamp, reason: Reason) {
+        (self.starting_until, self.reason) = (Some(then), Some(reason));
     }
 
     pub fn end(&mut self, outcome: Outcome, reason: Option<Reason>) {

@@ -3,10 +3,12 @@
 //! A request is counted twice: for its caller (a user, a key; where nobody has to log in, the address) against the server's rate, and for its
 //! tenant against the tenant's quota, if it has one. Servers on one PostgreSQL share the counts.
 
+mod backup_places;
 mod bucket;
 mod quotas;
 
 pub use bucket::{Rate, Taken};
+pub(crate) use quotas::over_running;
 pub use quotas::{Quotas, QuotasView};
 
 use crate::caller::Proof;

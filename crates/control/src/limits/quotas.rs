@@ -37,6 +37,7 @@ pub struct QuotasView {
     #[schema(example = "tenant-123")]
     pub tenant_id: String,
     #[serde(flatten)]
+    #[schema(inline)]
     pub quotas: Quotas,
     /// Raised by every change; what `ETag` and `If-Match` compare. 0: never set.
     #[schema(example = 1)]
@@ -58,7 +59,8 @@ impl Control {
     pub async fn set_quotas(&self, caller: &Caller, tenant: &str, body: &Value, expected: Option<u64>) -> Result<QuotasView, Error> {
         caller.require_operator()?;
         let tenant = self.tenant_in_reach(caller, Some(tenant)).await?;
-        let fields = records::Fields::body(json!(decode(body)?));
+        let quotas = decode(body)?;
+        let fields = records::Fields::body(json!(quotas));
         let before = self.records().get(SYSTEM, KIND, &tenant).await?;
         let write = match &before {
             Some(record) => {
@@ -67,7 +69,8 @@ impl Control {
             }
             None => Write::insert(SYSTEM, KIND, &tenant, fields),
         };
-        let made = self.records().apply(vec![write]).await?;
+        let limit = Write::Limit { tenant: tenant.clone(), active: quotas.running_migrations };
+        let made = self.records().apply(vec![write, limit]).await?;
         self.inner.limits.known.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
         Ok(view(tenant, made.first()))
     }
@@ -83,28 +86,36 @@ impl Control {
         Ok(quotas)
     }
 
-    /// Refuses a start for which the tenant has no room. Two starts of the same moment may both find the last place.
-    pub(crate) async fn room_to_start(&self, tenant: &str, makes_backup: bool) -> Result<(), Error> {
+    /// Refuses a start for which the tenant has no room, and takes a place for its backup. Whether there is room for one more at work is decided by
+    /// the engine in the transaction of the start; asked here first, so that nobody waits for checks in vain.
+    pub(crate) async fn room_to_start(&self, tenant: &str, run: &str, makes_backup: bool) -> Result<(), Error> {
         let quotas = self.records().get(SYSTEM, KIND, tenant).await?.as_ref().map(read).unwrap_or_default();
         if let Some(limit) = quotas.running_migrations {
             let filter = RunFilter { states: vec![RunState::Running, RunState::RollingBack], ..RunFilter::default() };
             let used = self.engine().journal().count(tenant, &filter).await.map_err(|e| Error::of_engine(e, "", "count"))?;
-            refuse_over("running_migrations", used, limit, "migrations at work; wait for one to end, or ask for more")?;
+            if used >= u64::from(limit) {
+                return Err(over_running(used, limit.into()));
+            }
         }
-        if let Some(limit) = quotas.stored_backups.filter(|_| makes_backup) {
-            let used = self.backups(tenant).await?.len() as u64;
-            refuse_over("stored_backups", used, limit, "backups; delete one, or ask for more")?;
+        match quotas.stored_backups.filter(|_| makes_backup) {
+            Some(limit) => self.take_backup_place(tenant, run, limit).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
-fn refuse_over(quota: &str, used: u64, limit: u32, what: &str) -> Result<(), Error> {
-    if used < u64::from(limit) {
-        return Ok(());
-    }
+/// As many migrations of the tenant are at work as may be.
+pub(crate) fn over_running(used: u64, limit: u64) -> Error {
+    over("running_migrations", used, limit, "migrations at work; wait for one to end, or ask for more")
+}
+
+pub(super) fn refuse_over(quota: &str, used: u64, limit: u32, what: &str) -> Result<(), Error> {
+    if used < u64::from(limit) { Ok(()) } else { Err(over(quota, used, limit.into(), what)) }
+}
+
+fn over(quota: &str, used: u64, limit: u64, what: &str) -> Error {
     let error = Error::new(Kind::TooMany, Code::QuotaExceeded, format!("This tenant may have {limit} {what}"));
-    Err(error.details(json!({"quota": quota, "limit": limit, "used": used})))
+    error.details(json!({"quota": quota, "limit": limit, "used": used}))
 }
 
 fn decode(body: &Value) -> Result<Quotas, Error> {

@@ -114,7 +114,7 @@ impl Control {
             let document = self.document(tenant, id).await?;
             // The disk may have changed since the migration was created: the wall is asked again.
             let spec = self.decode_any(&document)?;
-            self.room_to_start(tenant, spec.safety().backup_before).await?;
+            self.room_to_start(tenant, id, spec.safety().backup_before).await?;
             auto_rollback = asked.auto_rollback.unwrap_or(spec.safety().rollback_on_failure);
             // A workload's servers are looked at by its first step: document 0 hears of them through the migration's state.
             if let (Spec::Application(spec), false) = (&spec, skip_validation) {

@@ -111,7 +111,7 @@ impl Control {
             Verdict::Skip => self.settle_firing(record, firing, SKIPPED, Some("The one before had not ended".to_owned())).await,
             Verdict::Go => match self.carry_out(record, parent, &firing, &schedule).await {
                 Ok(state) => self.settle_firing(record, firing, state, None).await,
-                Err(error) if matches!(error.kind, Kind::TooMany) => self.put_off(record).await,
+                Err(error) if matches!(error.kind, Kind::TooMany) => self.put_off_saying(record, firing, error.message).await,
                 Err(error) if matches!(error.kind, Kind::Unavailable | Kind::Internal) => Err(error),
                 Err(error) => self.settle_firing(record, firing, FAILED, Some(error.message)).await,
             },
@@ -164,7 +164,7 @@ impl Control {
         if !schedule.auto_start {
             return Ok(CREATED);
         }
-        self.room_to_start(tenant, spec.safety().backup_before).await?;
+        self.room_to_start(tenant, &firing.run, spec.safety().backup_before).await?;
         let start = async {
             match self.engine().start(tenant, &firing.run, self.traced(life::options(&spec, schedule))).await {
                 Ok(_) | Err(EngineError::Conflict { state: RunState::Running | RunState::Completed | RunState::Failed, .. }) => Ok(()),
@@ -183,6 +183,12 @@ impl Control {
 
     async fn put_off(&self, record: &Record) -> Result<(), Error> {
         self.write_unless_overtaken(Write::update(record, Fields::default().due(Some(now(record) + WAIT)))).await
+    }
+
+    /// It waits for room, and says so.
+    async fn put_off_saying(&self, record: &Record, firing: Firing, why: String) -> Result<(), Error> {
+        let fields = Fields::body(body(&Firing { error: Some(why), ..firing })?).due(Some(now(record) + WAIT));
+        self.write_unless_overtaken(Write::update(record, fields)).await
     }
 
     /// A write that somebody else may have made needless.

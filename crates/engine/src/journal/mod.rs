@@ -39,7 +39,8 @@ pub trait Runs: Send + Sync {
     /// How many runs match, `limit` and `offset` aside.
     async fn count(&self, tenant: &str, filter: &RunFilter) -> Result<u64, EngineError>;
 
-    /// Applies [`crate::state::request`] to the run's state in one transaction, with its event.
+    /// Applies [`crate::state::request`] to the run's state in one transaction, with its event. What would make it active is refused with
+    /// [`EngineError::Full`] when the store has a limit for the tenant and it is reached.
     async fn request(&self, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError>;
 
     /// Removes a run that is not active, with all its traces.
@@ -61,7 +62,8 @@ pub trait Events: Send + Sync {
 /// Who works on a run.
 #[async_trait::async_trait]
 pub trait Leases: Send + Sync {
-    /// Takes the oldest active run (or a scheduled one whose time has come) that nobody holds: owner set, epoch raised by one.
+    /// Takes the oldest active run (or a scheduled one whose time has come) that nobody holds: owner set, epoch raised by one. A scheduled run
+    /// waits while its tenant has as many active runs as it may.
     async fn claim(&self, request: &ClaimRequest) -> Result<Option<Claim>, EngineError>;
 
     /// Holds the run for `lease` from now on.

@@ -102,6 +102,8 @@ pub enum Write {
     Delete { tenant: String, kind: String, id: String, version: Option<u64> },
     /// Takes told events off the outbox; [`RecordsError::Changed`] when another process was faster with one of them.
     Told { ids: Vec<u64> },
+    /// How many runs of the tenant may be active at once; `None`: as many as it likes.
+    Limit { tenant: String, active: Option<u32> },
 }
 
 impl Write {

@@ -1,5 +1,6 @@
 //! Who works on a run.
 
+use super::room::{self, FULL};
 use super::{append, enter, fence, holder, json, view};
 use crate::Store;
 use crate::reach::{self, Reach};
@@ -97,7 +98,7 @@ async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Opt
         values.extend(request.except.iter().map(Param::from));
     }
     let sql = format!(
-        "SELECT id, state, tenant FROM run WHERE state IN ('running', 'rolling_back', 'scheduled') AND (state <> 'scheduled' OR start_at <= {{now}}) \
+        "SELECT id, state, tenant FROM run WHERE state IN ('running', 'rolling_back', 'scheduled') AND (state <> 'scheduled' OR (start_at <= {{now}} AND NOT {FULL})) \
          AND (owner IS NULL OR lease_until <= {{now}}) AND kind IN ({kinds}) {except} ORDER BY created_at, id LIMIT 1 {lock}"
     );
     match conn.row(&sql, values).await? {
@@ -112,6 +113,11 @@ async fn take(conn: &mut Conn, request: ClaimRequest) -> Result<Option<Taken>, E
     let Some((id, state, tenant)) = find(conn, &request, "{skip}").await? else { return Ok(None) };
     reach::move_on(conn, &Reach::of(&tenant)).await?;
     if state == RunState::Scheduled {
+        match room::make(conn, &tenant, &id).await {
+            // Another one of the tenant was faster.
+            Err(EngineError::Full { .. }) => return Ok(None),
+            other => other?,
+        }
         enter(conn, &id, RunState::Running).await?;
         append(conn, &id, vec![words::due()]).await?;
     }

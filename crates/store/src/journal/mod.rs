@@ -5,6 +5,7 @@ mod events;
 mod leases;
 mod lines;
 mod record;
+mod room;
 mod runs;
 
 use crate::records::{json, time};
@@ -14,6 +15,8 @@ use engine::view::{Sample, StepState};
 use engine::{EngineError, LedgerTotals, RunState, RunView, StepError, StepView, Trace};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+pub(crate) use room::limit;
 
 /// Rows of one INSERT.
 const ROWS: usize = 200;

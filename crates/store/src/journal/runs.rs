@@ -1,6 +1,6 @@
 //! Runs as users see them.
 
-use super::{ROWS, RUN, append, complete, enter, lines, run_of, state_of, tell, view};
+use super::{ROWS, RUN, append, complete, enter, lines, room, run_of, state_of, tell, view};
 use crate::Store;
 use crate::reach::Reach;
 use crate::records::time;
@@ -103,6 +103,9 @@ async fn apply(conn: &mut Conn, tenant: &str, id: &str, request: &Request) -> Re
     let (now, held, wanted) = (state_of(&row.text(0)?)?, row.maybe_text(1)?.is_some(), row.maybe_text(2)?);
     let touched = conn.row("SELECT idx FROM step WHERE run = $1 AND state <> 'pending' LIMIT 1", params![id]).await?.is_some();
     let next = state::request(now, request, held || touched).map_err(|refusal| words::refused(id, now, refusal))?;
+    if matches!(next, Next::Enter(state) if state.is_active()) && !now.is_active() {
+        room::make(conn, tenant, id).await?;
+    }
     match request {
         Request::Rollback { options } if options.is_null() => {
             conn.run("UPDATE run SET by_itself = 0 WHERE id = $1", params![id]).await?;

@@ -1,6 +1,7 @@
 //! The contract of the control plane's records, audit log and outbox, as a suite: every store calls [`run`] and nothing else.
 
 mod audit;
+mod limits;
 mod records;
 mod upkeep;
 
@@ -21,6 +22,9 @@ pub async fn run<S: Records + engine::Journal + 'static>(store: Arc<S>) {
     audit::a_change_and_its_entry_are_one_transaction(bench("audit")).await;
     audit::entries_filter_and_page(bench("entries")).await;
     audit::events_wait_in_the_outbox_until_told(bench("outbox")).await;
+    limits::of_many_starts_as_many_succeed_as_may(bench("starts")).await;
+    limits::whatever_makes_a_run_active_asks(bench("room")).await;
+    limits::a_timed_start_waits_for_room(bench("timed")).await;
     upkeep::days_add_up_what_ran(bench("days")).await;
     upkeep::it_is_ready_and_counts_everything(bench("census")).await;
     upkeep::progress_is_thinned_to_one_a_minute(bench("thin")).await;
