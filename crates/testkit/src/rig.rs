@@ -170,6 +170,20 @@ impl Mail {
     }
 }
 
+/// A guest for QEMU: says "guest is up" and then a number every second on its serial console, and obeys the power button.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// Where both files are.
+    pub dir: PathBuf,
+    pub kernel: PathBuf,
+    pub initrd: PathBuf,
+}
+
+pub fn guest() -> Guest {
+    let dir = PathBuf::from(setting("RIG_GUEST"));
+    Guest { kernel: dir.join("vmlinuz"), initrd: dir.join("initrd.gz"), dir }
+}
+
 /// aiosmtpd: login over STARTTLS on its port, neither on the next.
 pub fn mail() -> Mail {
     let letters = PathBuf::from(setting("RIG_MAIL"));

@@ -167,3 +167,9 @@ async fn a_probe_that_lies_is_caught() {
     let told = caught(Defect::ProbeLies).await;
     assert!(told.contains("the process is killed in step 'append' at its start: the result is not that of an undisturbed run"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn virtual_machines_in_memory_keep_what_hosts_promise() {
+    let host = Arc::new(testkit::memory_vms::MemoryVms::default());
+    testkit::vms_suite::run(testkit::vms_suite::Bench { host, guest: serde_json::json!({"kernel": "/guest"}) }).await;
+}
