@@ -5,12 +5,15 @@
 
 pub(crate) mod examples;
 mod security;
+mod strict;
 
 use crate::http::status_of;
-use crate::rest::{self, Access, Body, Endpoint};
+use crate::rest::{self, Access, Body, Endpoint, Param, reference};
 use axum::http::{Method, StatusCode};
 use control::error::Code;
-use control::{backups, batches, deliveries, health, identity, limits, migrations, presets, schedules, system, templates, tenants, webhooks};
+use control::{
+    backups, batches, deliveries, health, identity, limits, migrations, presets, resources, schedules, system, templates, tenants, webhooks, workloads,
+};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 use utoipa::openapi::{RefOr, Schema};
@@ -52,6 +55,8 @@ fn build() -> Value {
             {"name": "Identity", "description": "Who may do what: tokens, users, keys, applications, tenants"},
             {"name": "Webhooks", "description": "Telling others what happens"},
             {"name": "Virtual machines", "description": "Machines on this service's nodes, and their lives"},
+            {"name": "Workloads", "description": "Servers whose mount points move to a target VM"},
+            {"name": "Resources", "description": "Credentials, mount points, workloads, targets and migrations of one user, by their ids"},
             {"name": "Backups", "description": "What migrations replaced"},
             {"name": "Analytics", "description": "What the migrations add up to"},
             {"name": "Audit", "description": "Who did what"},
@@ -84,7 +89,7 @@ fn operation(endpoint: &Endpoint) -> Value {
         let content = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}, "example": example});
         let mut kinds = json!({"application/json": content});
         if endpoint.body == Body::Form {
-            kinds["application/x-www-form-urlencoded"] = content;
+            kinds["application/x-www-form-urlencoded"] = json!({"schema": strict::form_of(&written()[*schema]), "example": example});
         }
         out["requestBody"] = json!({"required": endpoint.body != Body::Optional, "content": kinds});
     }
@@ -103,7 +108,9 @@ fn path_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
 }
 
 fn query_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
-    endpoint.query.iter().map(|p| json!({"name": p.name, "in": "query", "required": false, "description": p.description, "schema": p.schema}))
+    // `?limit=` is what a form sends whose field was left empty: it counts as absent.
+    let parameter = |p: &Param| json!({"name": p.name, "in": "query", "required": p.required, "allowEmptyValue": !p.required, "description": p.description, "schema": p.schema});
+    endpoint.query.iter().map(parameter)
 }
 
 fn header_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
@@ -113,7 +120,13 @@ fn header_parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
             `Idempotency-Replayed: true`, and nothing is done twice. A random UUID is best.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     });
-    (endpoint.method == Method::POST).then_some(key).into_iter()
+    let version = json!({
+        "name": "If-Match", "in": "header", "required": false,
+        "description": "The version that the caller has read, as an ETag header gave it: when it is another one now, nothing is changed.",
+        "schema": {"type": "string", "pattern": "^(\\*|\"[0-9]{1,18}\")$"},
+    });
+    let has = |asked: bool, parameter: Value| asked.then_some(parameter);
+    has(endpoint.method == Method::POST, key).into_iter().chain(has(endpoint.versioned, version))
 }
 
 fn responses(endpoint: &Endpoint) -> Value {
@@ -127,9 +140,24 @@ fn responses(endpoint: &Endpoint) -> Value {
         out.insert(answer.status.as_str().to_owned(), response);
     }
     for (status, cases) in errors(endpoint) {
-        out.entry(status.as_str()).or_insert_with(|| failure(&cases));
+        let mut failure = failure(&cases);
+        if endpoint.body == Body::Form {
+            failure["content"]["application/json"]["schema"] = json!({"anyOf": [reference("ErrorEnvelope"), reference("OAuthError")]});
+        }
+        match out.get_mut(status.as_str()) {
+            Some(own) => add_case(own, &failure),
+            None => drop(out.insert(status.as_str().to_owned(), failure)),
+        }
     }
     Value::Object(out)
+}
+
+/// A status that is a page or another answer of the endpoint's own, and an error too.
+fn add_case(own: &mut Value, failure: &Value) {
+    own["description"] = json!(format!("{}\n\n{}", own["description"].as_str().unwrap_or_default(), failure["description"].as_str().unwrap_or_default()));
+    if own["content"].get("application/json").is_none() {
+        own["content"]["application/json"] = failure["content"]["application/json"].clone();
+    }
 }
 
 fn headers(status: StatusCode) -> Value {
@@ -195,7 +223,7 @@ fn web_socket() -> Value {
         "parameters": [
             {"name": "session_id", "in": "path", "required": true, "schema": {"type": "string"}, "example": "0198e2b4c5d67f80a1b2c3d4e5f60718"},
             {"name": "access_token", "in": "query", "required": false, "description": "The access token, for browsers, which can send no headers here", "schema": {"type": "string"}},
-            {"name": "after", "in": "query", "required": false, "description": "Number of the last event that the client has seen: the stream goes on behind it", "schema": {"type": "integer", "minimum": 0}},
+            {"name": "after", "in": "query", "required": false, "description": "Number of the last event that the client has seen: the stream goes on behind it", "allowEmptyValue": true, "schema": {"type": "integer", "minimum": 0, "maximum": u32::MAX}},
         ],
         "responses": {
             "101": {"description": "The connection is a WebSocket now; its messages:", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/StatusMessage"}}}},
@@ -247,6 +275,7 @@ fn schemas() -> Map<String, Value> {
     add::<templates::TemplateSummary>(&mut found);
     add::<templates::TemplateValues>(&mut found);
     add::<templates::TemplateDeleted>(&mut found);
+    add::<webhooks::Only>(&mut found);
     add::<webhooks::WebhookConfiguration>(&mut found);
     add::<webhooks::WebhookView>(&mut found);
     add::<webhooks::WebhookCreated>(&mut found);
@@ -264,6 +293,16 @@ fn schemas() -> Map<String, Value> {
     add::<schedules::ScheduleBody>(&mut found);
     add::<schedules::ScheduleDeleted>(&mut found);
     add::<schedules::FiringView>(&mut found);
+    add::<workloads::WorkloadView>(&mut found);
+    add::<workloads::Made>(&mut found);
+    add::<workloads::Started>(&mut found);
+    add::<resources::CredentialsResource>(&mut found);
+    add::<resources::MountPointResource>(&mut found);
+    add::<resources::WorkloadResource>(&mut found);
+    add::<resources::TargetResource>(&mut found);
+    add::<resources::MigrationResource>(&mut found);
+    add::<identity::Registered>(&mut found);
+    add::<identity::TokenPair>(&mut found);
     add::<backups::BackupView>(&mut found);
     add::<backups::BackupDeleted>(&mut found);
     add::<crate::ws::StatusMessage>(&mut found);
@@ -290,11 +329,22 @@ fn schemas() -> Map<String, Value> {
     add::<control::audit_log::AuditEntryView>(&mut found);
     add::<control::operations::Readiness>(&mut found);
     let mut out: Map<String, Value> = found.into_iter().filter_map(|(name, schema)| Some((name, serde_json::to_value(schema).ok()?))).collect();
-    for file in [include_str!("../assets/schemas.json"), include_str!("../assets/auth/schemas.json")] {
-        let written: Map<String, Value> = serde_json::from_str(file).unwrap_or_default();
-        out.extend(written);
-    }
+    strict::lay_over(&mut out, &read(include_str!("../assets/rules.json")));
+    out.extend(written());
+    strict::close(&mut out, rest::table().into_iter().filter_map(|endpoint| Some(endpoint.takes?.0)));
     out
+}
+
+/// The schemas that no type has.
+fn written() -> Map<String, Value> {
+    let mut out = read(include_str!("../assets/schemas.json"));
+    out.extend(read(include_str!("../assets/auth/schemas.json")));
+    out.extend(read(include_str!("../assets/workloads/schemas.json")));
+    out
+}
+
+fn read(file: &str) -> Map<String, Value> {
+    serde_json::from_str(file).unwrap_or_default()
 }
 
 /// The type's own schema and all that it mentions.

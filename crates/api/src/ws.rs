@@ -87,7 +87,7 @@ fn asked(query: &str) -> Result<(Option<u64>, Option<String>), Error> {
     let mut filter = Filter::new(pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
     let token = filter.text("access_token");
     let none = u64::MAX;
-    let after = if filter.has("after") { filter.number("after", 0..=u64::from(u32::MAX), none) } else { none };
+    let after = filter.number("after", 0..=u64::from(u32::MAX), none);
     filter.done()?;
     Ok(((after != none).then_some(after), token))
 }

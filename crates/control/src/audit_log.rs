@@ -108,11 +108,8 @@ impl AuditExport {
 }
 
 fn wanted(filter: &mut Filter) -> AuditFilter {
-    let before = filter.has("before").then(|| filter.number("before", 1..=i64::MAX as u64, u64::MAX));
-    if before.is_none() {
-        // Known, though not given.
-        filter.text("before");
-    }
+    let given = filter.has("before");
+    let before = given.then_some(filter.number("before", 1..=i64::MAX as u64, u64::MAX));
     AuditFilter {
         actor: filter.text("actor"),
         action: filter.text("action"),

@@ -115,9 +115,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A flag that may be left open.
+    pub fn maybe_flag(&mut self, field: &'static str, problems: &mut Problems) -> Option<bool> {
+        let given = self.has(field);
+        let value = self.flag(field, false, problems);
+        given.then_some(value)
+    }
+
     pub fn integer(&mut self, field: &'static str, range: std::ops::RangeInclusive<u64>, problems: &mut Problems) -> Option<u64> {
         let value = self.value(field)?;
-        match value.as_u64() {
+        match whole(value) {
             Some(n) if range.contains(&n) => Some(n),
             _ => {
                 let found = if value.is_number() { value.to_string() } else { type_name(value).to_owned() };
@@ -178,6 +185,12 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A whole number, also when it is written as `2.0`: to JSON that is the same.
+pub(crate) fn whole(value: &Value) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    value.as_u64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..EXACT).contains(n)).map(|n| n as u64))
+}
+
 /// Close enough to be a typing slip: same letters but for case, separators or a plural, or one edit away.
 fn similar(a: &str, b: &str) -> bool {
     let plain = |s: &str| s.to_ascii_lowercase().replace(['_', '-'], "");
@@ -195,6 +208,17 @@ fn similar(a: &str, b: &str) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn null_is_absent_and_two_point_zero_is_two() {
+        let body = json!({"open": null, "port": 2.0, "half": 2.5, "minus": -1.0});
+        let mut problems = Problems::default();
+        let mut f = Fields::of("", &body, &mut problems).unwrap();
+        assert_eq!((f.maybe_flag("open", &mut problems), f.integer("port", 1..=9, &mut problems)), (None, Some(2)));
+        assert_eq!((f.integer("half", 1..=9, &mut problems), f.integer("minus", 0..=9, &mut problems)), (None, None));
+        f.done(&mut problems);
+        assert_eq!(problems.0.iter().map(|p| p.field.as_str()).collect::<Vec<_>>(), ["half", "minus"]);
+    }
 
     #[test]
     fn every_problem_is_named_at_once() {

@@ -1,6 +1,6 @@
 //! What the migrations add up to.
 
-use super::endpoint::reference;
+use super::endpoint::{reference, time};
 use super::{Call, Endpoint, Reply};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
@@ -16,8 +16,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 "The migrations that were started in the period: how many, how well, how long, how much; by type of their source and over time. Everything is \
                  counted from what really ran. As CSV (`format=csv` or `Accept: text/csv`) it is one table with a line for each group and type.",
             )
-            .query("start_date", json!({"type": "string"}), "First moment (ISO 8601; a bare date is its first moment); 30 days before the end by default")
-            .query("end_date", json!({"type": "string"}), "Last moment (ISO 8601; a bare date is its last moment); now by default")
+            .query("start_date", time(), "First moment (ISO 8601; a bare date is its first moment); 30 days before the end by default")
+            .query("end_date", time(), "Last moment (ISO 8601; a bare date is its last moment); now by default")
             .query(
                 "group_by",
                 json!({"type": "string", "enum": ["day", "week", "month"], "default": "day"}),

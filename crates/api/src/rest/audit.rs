@@ -1,5 +1,6 @@
 //! The audit log, for the administrators of a tenant.
 
+use super::endpoint::time;
 use super::{Call, Endpoint, Reply};
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
@@ -39,9 +40,9 @@ fn filtered(endpoint: Endpoint) -> Endpoint {
         .query("action", text(), "Only this operation, such as `start_migration`")
         .query("target", text(), "Only on this path; with `*` at its end on all paths that begin so, such as `migrations/0198e2b4*`")
         .query("result", text(), "`done`, or an error's code")
-        .query("since", text(), "From this time on (ISO 8601)")
-        .query("until", text(), "Before this time (ISO 8601)")
-        .query("before", json!({"type": "integer", "minimum": 1}), "Only entries older than the one with this id")
+        .query("since", time(), "From this time on (ISO 8601)")
+        .query("until", time(), "Before this time (ISO 8601)")
+        .query("before", json!({"type": "integer", "minimum": 1, "maximum": i64::MAX}), "Only entries older than the one with this id")
 }
 
 async fn list(mut call: Call) -> Result<Reply, Error> {

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use control::Error;
 use control::error::Code;
 use control::identity::{Grant, Refusal};
+use domain::decode::{Fields, Problems};
 use serde_json::json;
 
 pub(super) const TAG: &str = "Identity";
@@ -135,13 +136,22 @@ fn decoded(part: &str) -> String {
 
 async fn revoke_token(mut call: Call) -> Result<Reply, Error> {
     call.no_query()?;
-    let Some(token) = call.body()["token"].as_str().filter(|t| !t.is_empty()) else {
-        let mut problems = domain::decode::Problems::default();
-        problems.note("token", "is required");
-        return Err(Error::request(problems));
-    };
-    call.control.revoke(token).await?;
+    call.control.revoke(&to_end(&call)?).await?;
     Reply::ok(json!({"revoked": true}))
+}
+
+fn to_end(call: &Call) -> Result<String, Error> {
+    let mut problems = Problems::default();
+    let token = Fields::of("", call.body(), &mut problems).map(|mut fields| {
+        let token = fields.required_text("token", &mut problems);
+        // Either kind of token is found without it.
+        fields.text("token_type_hint", &mut problems);
+        if !call.is_form {
+            fields.done(&mut problems);
+        }
+        token
+    });
+    token.filter(|_| problems.is_empty()).ok_or_else(|| Error::request(problems))
 }
 
 async fn set_up(mut call: Call) -> Result<Reply, Error> {

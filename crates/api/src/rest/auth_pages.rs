@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use control::Error;
 use control::error::{Code, Kind};
 use control::identity::authorize::{Answer, Asked, Next, Page};
+use domain::decode::{Fields, Problems};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::sync::OnceLock;
@@ -32,7 +33,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                  required for applications without a secret.",
             )
             .query("response_type", text(), "`code`")
-            .query("client_id", text(), "The application")
+            .required_query("client_id", json!({"type": "string", "minLength": 1}), "The application")
             .query("redirect_uri", text(), "One of its registered addresses, exactly")
             .query("scope", text(), "What it asks for, between blanks; everything but `admin` without it")
             .query("state", text(), "Comes back unchanged")
@@ -51,6 +52,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers_with(StatusCode::SEE_OTHER, "Back to the application, with a code or an error", vec![])
             .answers_with(StatusCode::OK, "The page again: the user name or password is wrong", html())
             .answers_with(StatusCode::BAD_REQUEST, "The page is too old or belongs to another browser: a page for people", html())
+            .fails(Code::InvalidRequest, "Bad or unknown fields, all named")
             .fails(Code::AuthenticationDisabled, "Nobody has to log in here"),
     ]
 }
@@ -70,18 +72,25 @@ async fn show(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn decide(call: Call) -> Result<Reply, Error> {
-    let text = |name: &str| call.body()[name].as_str().unwrap_or_default().to_owned();
-    let given = Answer {
-        ticket: text("ticket"),
-        binding: cookie(&call.headers),
-        is_allowed: text("decision") == "allow",
-        username: text("username"),
-        password: Zeroizing::new(text("password")),
-    };
+    let given = given(&call)?;
     if !same_origin(&call.headers) {
         return answer(Err(Error::new(Kind::Invalid, Code::InvalidRequest, "This answer was sent by another page")), &call.headers);
     }
     answer(call.control.answer_authorization(given, &call.origin).await, &call.headers)
+}
+
+fn given(call: &Call) -> Result<Answer, Error> {
+    let mut problems = Problems::default();
+    let answer = Fields::of("", call.body(), &mut problems).map(|mut fields| {
+        let is_allowed = fields.choice("decision", &[("allow", true), ("deny", false)], &mut problems).unwrap_or(false);
+        let mut text = |name| fields.text(name, &mut problems).unwrap_or_default();
+        let (ticket, username, password) = (text("ticket"), text("username"), Zeroizing::new(text("password")));
+        if !call.is_form {
+            fields.done(&mut problems);
+        }
+        Answer { ticket, binding: cookie(&call.headers), is_allowed, username, password }
+    });
+    answer.filter(|_| problems.is_empty()).ok_or_else(|| Error::request(problems))
 }
 
 fn answer(next: Result<Next, Error>, headers: &HeaderMap) -> Result<Reply, Error> {

@@ -11,7 +11,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let page = |e: Endpoint| {
         e.query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results").query(
             "offset",
-            json!({"type": "integer", "minimum": 0, "default": 0}),
+            json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0}),
             "Results to pass over",
         )
     };

@@ -53,6 +53,7 @@ pub(crate) struct Param {
     pub name: &'static str,
     pub description: &'static str,
     pub schema: Value,
+    pub required: bool,
 }
 
 pub(crate) struct Answer {
@@ -77,6 +78,8 @@ pub(crate) struct Endpoint {
     pub answers: Vec<Answer>,
     pub errors: Vec<(Code, &'static str)>,
     pub access: Access,
+    /// Whether it heeds `If-Match`.
+    pub versioned: bool,
     /// Whether it writes its own entries into the audit log, because only it learns who acts.
     pub own_audit: bool,
     pub call: Handler,
@@ -96,6 +99,7 @@ impl Endpoint {
             answers: Vec::new(),
             errors: Vec::new(),
             access: Access::of(&method, path),
+            versioned: false,
             own_audit: false,
             method,
             call,
@@ -141,8 +145,19 @@ impl Endpoint {
     }
 
     pub fn query(mut self, name: &'static str, schema: Value, description: &'static str) -> Self {
-        self.query.push(Param { name, description, schema });
+        self.query.push(Param { name, description, schema, required: false });
         self
+    }
+
+    /// A query parameter that must be there.
+    pub fn required_query(mut self, name: &'static str, schema: Value, description: &'static str) -> Self {
+        self.query.push(Param { name, description, schema, required: true });
+        self
+    }
+
+    /// It heeds `If-Match`, and fails when the version is another one now.
+    pub fn versioned(self, description: &'static str) -> Self {
+        Self { versioned: true, ..self.fails(Code::Changed, description) }
     }
 
     pub fn takes(self, body: Body, schema: &'static str, example: Value) -> Self {
@@ -177,4 +192,9 @@ impl Endpoint {
 
 pub(crate) fn reference(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+/// A moment in a query, in the forms that are understood.
+pub(crate) fn time() -> Value {
+    json!({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]})
 }

@@ -30,7 +30,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers(StatusCode::OK, "QuotasView", "As they are now; other servers follow within seconds")
             .fails(Code::InvalidRequest, "Bad or unknown fields, all named at once")
             .fails(Code::TenantNotFound, "No such tenant")
-            .fails(Code::Changed, "They were changed since they were read"),
+            .versioned("They were changed since they were read"),
     ]
 }
 

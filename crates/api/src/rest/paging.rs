@@ -12,8 +12,12 @@ use serde_json::json;
 pub(super) fn paged(endpoint: Endpoint) -> Endpoint {
     endpoint
         .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
-        .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Results to pass over")
-        .query("cursor", json!({"type": "string"}), "The place to go on from: the address in the Link header (`rel=\"next\"`) of the page before has it")
+        .query("offset", json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0}), "Results to pass over")
+        .query(
+            "cursor",
+            json!({"type": "string", "format": "cursor"}),
+            "The place to go on from: the address in the Link header (`rel=\"next\"`) of the page before has it",
+        )
 }
 
 /// What a request for a page needs to tell of the next one. Taken before the query is.

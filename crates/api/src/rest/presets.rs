@@ -70,14 +70,14 @@ fn single() -> Vec<Endpoint> {
             .fails(Code::InvalidRequest, "Bad, missing or unknown fields, all named at once")
             .fails(Code::NotFound, "No such preset")
             .fails(Code::PresetReadOnly, "It is built in")
-            .fails(Code::Changed, "It was changed since it was read"),
+            .versioned("It was changed since it was read"),
         Endpoint::delete("/presets/{preset_id}", "delete_preset", |call| Box::pin(delete(call)))
             .tag(TAG)
             .says("Delete a preset", "Of the tenant's own. Migrations that were made from it stay. With If-Match only if nobody has changed it since.")
             .answers(StatusCode::OK, "PresetDeleted", "Deleted")
             .fails(Code::NotFound, "No such preset")
             .fails(Code::PresetReadOnly, "It is built in")
-            .fails(Code::Changed, "It was changed since it was read"),
+            .versioned("It was changed since it was read"),
         Endpoint::post("/presets/{preset_id}/create-migration", "create_migration_from_preset", |call| Box::pin(create_migration(call)))
             .tag(TAG)
             .says(

@@ -1,6 +1,6 @@
 //! Looking at a migration: status, logs, metrics, events, report.
 
-use super::endpoint::reference;
+use super::endpoint::{reference, time};
 use super::{Call, Endpoint, Reply};
 use axum::http::{StatusCode, header};
 use control::Error;
@@ -22,8 +22,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .says("Log of a migration", "Newest first.")
             .query("level", json!({"type": "string", "enum": ["DEBUG", "INFO", "WARNING", "ERROR"]}), "Only entries of this level")
             .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum entries")
-            .query("since", json!({"type": "string", "format": "date-time"}), "ISO timestamp: only entries from then on; without a zone it is UTC")
-            .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Entries to pass over")
+            .query("since", time(), "ISO timestamp: only entries from then on; without a zone it is UTC")
+            .query("offset", json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0}), "Entries to pass over")
             .answers(StatusCode::OK, "Logs", "The entries")
             .fails(Code::MigrationNotFound, "No such migration"),
         Endpoint::get("/migrations/{session_id}/metrics", "migration_metrics", |call| Box::pin(metrics(call)))
@@ -34,7 +34,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get("/migrations/{session_id}/events", "migration_events", |call| Box::pin(events(call)))
             .tag(TAG)
             .says("Events of a migration", "Oldest first, without gaps. With `wait` the answer comes with the next event, or empty when the time is over.")
-            .query("after", json!({"type": "integer", "minimum": 0, "default": 0}), "Only events after this number")
+            .query("after", json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0}), "Only events after this number")
             .query("wait", json!({"type": "integer", "minimum": 0, "maximum": 30, "default": 0}), "Seconds to wait for the next event")
             .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}), "Maximum events")
             .answers(StatusCode::OK, "Events", "The events")

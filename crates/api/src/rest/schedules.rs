@@ -26,7 +26,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .fails(Code::InvalidRequest, "Bad, missing or unknown fields, all named at once")
             .fails(Code::MigrationNotFound, "No such migration")
             .fails(Code::InvalidState, "It was started already")
-            .fails(Code::Changed, "Its schedule was changed since it was read"),
+            .versioned( "Its schedule was changed since it was read"),
         Endpoint::get("/migrations/{session_id}/schedule", "get_schedule", |call| Box::pin(get(call)))
             .tag(TAG)
             .says("Get a migration's schedule", "With the next time. The ETag header has its version.")
@@ -37,7 +37,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .says("Delete a migration's schedule", "The migration stays, and so do those that were made from it. With If-Match only if nobody has changed it since.")
             .answers(StatusCode::OK, "ScheduleDeleted", "Deleted")
             .fails(Code::NotFound, "No such migration, or it has no schedule")
-            .fails(Code::Changed, "It was changed since it was read"),
+            .versioned( "It was changed since it was read"),
         paged(Endpoint::get("/migrations/{session_id}/schedule/firings", "list_firings", |call| Box::pin(firings(call))))
             .tag(TAG)
             .says("List what a schedule has led to", "The times of a cron schedule, newest first, with the migrations that were made. Kept for 30 days.")

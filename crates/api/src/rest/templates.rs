@@ -49,13 +49,13 @@ fn single() -> Vec<Endpoint> {
             .answers(StatusCode::OK, "Template", "As it is now")
             .fails(Code::InvalidRequest, "Bad, missing or unknown fields, all named at once")
             .fails(Code::NotFound, "No such template")
-            .fails(Code::Changed, "It was changed since it was read"),
+            .versioned("It was changed since it was read"),
         Endpoint::delete("/templates/{template_id}", "delete_template", |call| Box::pin(delete(call)))
             .tag(TAG)
             .says("Delete a template", "Migrations that were made from it stay. With If-Match only if nobody has changed it since.")
             .answers(StatusCode::OK, "TemplateDeleted", "Deleted")
             .fails(Code::NotFound, "No such template")
-            .fails(Code::Changed, "It was changed since it was read"),
+            .versioned("It was changed since it was read"),
         Endpoint::post("/templates/{template_id}/create-migration", "create_migration_from_template", |call| Box::pin(create_migration(call)))
             .tag(TAG)
             .says(

@@ -20,7 +20,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .tag(TAG)
             .says("List tenants", "All for administrators of the tenant `default`, their own one for others.")
             .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
-            .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "Results to pass over")
+            .query("offset", json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0}), "Results to pass over")
             .answers_list("TenantView", "The tenants"),
         Endpoint::get("/tenants/{tenant_id}", "get_tenant", |call| Box::pin(get(call)))
             .tag(TAG)

@@ -54,13 +54,13 @@ fn single() -> Vec<Endpoint> {
             .answers(StatusCode::OK, "WebhookView", "As it is now")
             .fails(Code::InvalidRequest, "Bad, missing or unknown fields, all named at once")
             .fails(Code::NotFound, "No such webhook")
-            .fails(Code::Changed, "It was changed since it was read"),
+            .versioned( "It was changed since it was read"),
         Endpoint::delete("/webhooks/{webhook_id}", "delete_webhook", |call| Box::pin(delete(call)))
             .tag(TAG)
             .says("Delete a webhook", "With its deliveries, also those that wait. With If-Match only if nobody has changed it since.")
             .answers(StatusCode::OK, "WebhookDeleted", "Deleted")
             .fails(Code::NotFound, "No such webhook")
-            .fails(Code::Changed, "It was changed since it was read"),
+            .versioned( "It was changed since it was read"),
         Endpoint::post("/webhooks/{webhook_id}/rotate-secret", "rotate_webhook_secret", |call| Box::pin(rotate(call)))
             .tag(TAG)
             .says("Rotate the secret", "Makes a new secret. For the time of grace every delivery carries the signatures of both, so that nothing is lost.")

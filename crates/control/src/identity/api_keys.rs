@@ -156,7 +156,7 @@ fn decode(given: &Value) -> Result<(String, Scopes, Option<Timestamp>), Error> {
     let mut problems = Problems::default();
     let decoded = Fields::of("", given, &mut problems).map(|mut fields| {
         let name = fields.required_text("name", &mut problems);
-        if name.len() > 200 {
+        if name.chars().count() > 200 {
             problems.note("name", "may have up to 200 characters");
         }
         let words = fields.texts("scopes", &mut problems);

@@ -127,7 +127,7 @@ fn decode(given: &Value, is_new: bool) -> Result<(String, Vec<String>, bool), Er
     let mut problems = Problems::default();
     let decoded = Fields::of("", given, &mut problems).map(|mut fields| {
         let name = fields.required_text("name", &mut problems);
-        if name.len() > 200 || name.chars().any(char::is_control) {
+        if name.chars().count() > 200 || name.chars().any(char::is_control) {
             problems.note("name", "may have up to 200 characters, in one line");
         }
         let uris = fields.texts("redirect_uris", &mut problems);

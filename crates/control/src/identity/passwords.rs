@@ -85,7 +85,7 @@ fn hasher() -> Argon2<'static> {
 
 /// Notes what is wrong with a new password.
 pub fn judge(field: &str, password: &str, username: &str, problems: &mut Problems) {
-    if !LENGTH.contains(&password.len()) {
+    if !LENGTH.contains(&password.chars().count()) {
         problems.note(field, format!("must have {} to {} characters", LENGTH.start(), LENGTH.end()));
     } else if password.eq_ignore_ascii_case(username) {
         problems.note(field, "must not be the user's name");

@@ -292,9 +292,11 @@ impl Change {
         if let Some(password) = &password {
             passwords::judge("password", password, username, problems);
         }
-        let disabled = fields.has("disabled").then(|| fields.flag("disabled", false, problems));
+        let disabled = fields.maybe_flag("disabled", problems);
         let tenant = fields.text("tenant_id", problems);
-        let scopes = fields.has("scopes").then(|| fields.texts("scopes", problems)).map(|given| scopes::judge("scopes", given, problems));
+        let given = fields.has("scopes");
+        let words = fields.texts("scopes", problems);
+        let scopes = given.then(|| scopes::judge("scopes", words, problems));
         if tenant.is_some() && scopes.is_none() {
             problems.note("scopes", "is required beside tenant_id");
         }

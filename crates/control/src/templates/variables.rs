@@ -91,7 +91,7 @@ impl Variable {
     fn refusal(&self, value: &Value) -> Option<String> {
         let (fits, wanted) = match self.kind {
             VariableType::String | VariableType::Secret => (value.as_str().is_some_and(|t| !t.contains('\0')), "a string without NUL characters".to_owned()),
-            VariableType::Integer => (value.is_i64() || value.is_u64(), "a whole number".to_owned()),
+            VariableType::Integer => (value.as_f64().is_some_and(|n| n.fract() == 0.0), "a whole number".to_owned()),
             VariableType::Number => (value.is_number(), "a number".to_owned()),
             VariableType::Boolean => (value.is_boolean(), "true or false".to_owned()),
             VariableType::Enum => (value.as_str().is_some_and(|t| self.values.iter().any(|v| v == t)), format!("one of: {}", self.values.join(", "))),

@@ -88,8 +88,8 @@ pub(super) fn read(f: &mut Fields<'_>, side: Side, p: &mut Problems) -> Option<D
 /// Reads the connection fields for a type that is already known (a database-only `source`).
 pub(super) fn read_as(f: &mut Fields<'_>, kind: Option<(&str, DatabaseEngine, u16)>, side: Side, p: &mut Problems) -> DatabaseAt {
     let (type_name, engine, default_port) = kind.unwrap_or(("", DatabaseEngine::MySql, 3306));
-    let host = f.text("host", p).or_else(|| f.text("cluster", p));
-    f.value("cluster");
+    let (host, cluster) = (f.text("host", p), f.text("cluster", p));
+    let host = host.or(cluster);
     let port = f.integer("port", 1..=65535, p).map_or(default_port, |n| n as u16);
     let username = f.text("username", p);
     let password = f.text("password", p).map(Secret::new);

@@ -112,7 +112,12 @@ fn known_ssh_fields(f: &mut Fields<'_>) {
 
 fn read_ssh(f: &mut Fields<'_>, host: Option<String>, p: &mut Problems) -> SshAt {
     let host = match host {
-        Some(h) => h,
+        Some(h) => {
+            if h.trim().is_empty() {
+                p.note(f.path("host"), "must not be empty");
+            }
+            h
+        }
         // There, but no text: that was noted when it was read.
         None if f.has("host") => String::new(),
         None => f.required_text("host", p),
@@ -172,7 +177,7 @@ pub(super) fn read_s3(f: &mut Fields<'_>, p: &mut Problems) -> S3At {
     if access_key_id.is_some() != secret_access_key.is_some() {
         p.note(f.path("secret_access_key"), "access_key_id and secret_access_key go together");
     }
-    let path_style = f.has("path_style").then(|| f.flag("path_style", false, p));
+    let path_style = f.maybe_flag("path_style", p);
     S3At {
         bucket,
         prefix: read_prefix(f, p),

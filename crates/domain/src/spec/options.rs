@@ -1,6 +1,6 @@
 //! How to move, how safely, and whom to tell.
 
-use crate::decode::{Fields, Problems, type_name};
+use crate::decode::{Fields, Problems, type_name, whole};
 use crate::{Secret, units};
 
 /// Document 3's `transfer_methods`. The connectors follow from the two systems; the word is checked and kept for the report.
@@ -130,7 +130,7 @@ fn read_chunk_size(o: &mut Fields<'_>, p: &mut Problems) -> Option<u64> {
     let value = o.value("chunk_size")?;
     let bytes = match value {
         serde_json::Value::String(s) => units::parse_size(s),
-        other => other.as_u64(),
+        other => whole(other),
     };
     match bytes {
         Some(b) if (5 << 20..=5 << 30).contains(&b) => Some(b),

@@ -114,9 +114,12 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<()
     }
     for word in ["oneOf", "anyOf"] {
         if let Some(options) = schema.get(word).and_then(Value::as_array) {
-            let failures: Vec<String> = options.iter().filter_map(|o| check(document, o, value, at).err()).collect();
+            let failures: Vec<String> = options.iter().filter_map(|o| check(document, &chosen(schema, word, o), value, at).err()).collect();
             return if failures.len() < options.len() { Ok(()) } else { Err(format!("{at}: no alternative fits: {failures:?}")) };
         }
+    }
+    if schema.get("const").is_some_and(|fixed| fixed != value) {
+        return Err(format!("{at}: {value} is not {}", schema["const"]));
     }
     if let Some(types) = schema.get("type") {
         let names: Vec<&str> = types.as_array().map_or_else(|| types.as_str().into_iter().collect(), |list| list.iter().filter_map(Value::as_str).collect());
@@ -149,6 +152,19 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The alternative, with what stands beside the word.
+fn chosen(schema: &Value, word: &str, alternative: &Value) -> Value {
+    let (Some(own), None) = (schema.as_object().filter(|s| s.contains_key("properties")), alternative.get("$ref")) else { return alternative.clone() };
+    let mut out = Value::Object(own.clone());
+    out.as_object_mut().expect("an object").remove(word);
+    for (name, property) in alternative["properties"].as_object().into_iter().flatten() {
+        out["properties"][name] = property.clone();
+    }
+    let required = [&schema["required"], &alternative["required"]].into_iter().filter_map(Value::as_array).flatten().cloned();
+    out["required"] = required.collect();
+    out
 }
 
 /// Properties and required names, those of `allOf` parts included.
