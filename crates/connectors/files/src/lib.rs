@@ -8,7 +8,6 @@ pub mod local;
 pub mod s3;
 pub mod sftp;
 mod staging;
-#[allow(dead_code)]
 mod tar;
 mod tree;
 mod uploads;

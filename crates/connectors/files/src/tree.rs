@@ -1,7 +1,8 @@
 //! What every POSIX tree (local or behind SFTP) can and cannot hold.
 
 use crate::staging;
-use ports::files::FilePath;
+use ports::files::posix::{BLOCK_DEVICE, CHARACTER_DEVICE, FIFO};
+use ports::files::{Entry, FilePath};
 use ports::{ConnectorError, ErrorKind, Result};
 
 /// Modes of what a system without modes gives us.
@@ -37,6 +38,16 @@ pub(crate) fn accepts(path: &FilePath, location: &str, room: usize) -> Result<()
         return refuse(format!("the whole path of {} bytes is longer than the {room} that are possible here", path.as_bytes().len()));
     }
     Ok(())
+}
+
+/// Whether something that is no file, directory or link can be made again.
+pub(crate) fn can_be_made(kind: &str) -> bool {
+    [FIFO, CHARACTER_DEVICE, BLOCK_DEVICE].contains(&kind)
+}
+
+/// Whether a file is known to have holes.
+pub(crate) fn has_holes(entry: &Entry) -> bool {
+    entry.posix.as_ref().is_some_and(|p| p.stored < entry.size())
 }
 
 /// The last segment of a plain path.

@@ -171,9 +171,9 @@ pub trait FileTarget: FileSource {
     /// Writing large files in parts that survive a crash. Every target of this house can.
     fn parts(&self) -> Arc<dyn PartTarget>;
 
-    /// The same place with everything that a POSIX file system knows, where this user's rights and the programs there allow it.
-    async fn posix(&self) -> Result<Option<Arc<dyn PosixTree>>> {
-        Ok(None)
+    /// The same place with everything that a POSIX file system knows. The inner error says, for the report, why that cannot be had here.
+    async fn posix(&self) -> Result<std::result::Result<Arc<dyn PosixTree>, String>> {
+        Ok(Err("this kind of storage keeps no owners, links and attributes".to_owned()))
     }
 
     /// Serving a site from the store itself; `None` for anything but an object store.

@@ -18,7 +18,17 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(9);
 
 /// The connections that carry a session; they end when this is dropped.
 pub(super) struct Connection {
-    _handles: Vec<Handle<Gate>>,
+    handles: Vec<Handle<Gate>>,
+}
+
+impl Connection {
+    /// A new channel to the wanted server.
+    pub(super) async fn channel(&self) -> std::result::Result<russh::Channel<client::Msg>, russh::Error> {
+        match self.handles.last() {
+            Some(last) => last.channel_open_session().await,
+            None => Err(russh::Error::Disconnect),
+        }
+    }
 }
 
 pub(super) fn subject(at: &SshAt) -> String {
@@ -40,7 +50,7 @@ async fn connect_and_start(at: &SshAt, subject: &str) -> Result<Session> {
     let last = handles.last().ok_or_else(|| ConnectorError::new(ErrorKind::Internal, "connect to", subject, "there is no connection"))?;
     let channel = last.channel_open_session().await.map_err(told)?;
     channel.request_subsystem(true, "sftp").await.map_err(told)?;
-    Session::start(Connection { _handles: handles }, channel).await.map_err(|fault| match fault {
+    Session::start(Connection { handles }, channel).await.map_err(|fault| match fault {
         Fault::Lost => fault.tell("start SFTP on", subject),
         Fault::Odd | Fault::Status { .. } => {
             ConnectorError::new(ErrorKind::Unsupported, "start SFTP on", subject, "the server lets the user in but offers no SFTP")

@@ -28,6 +28,10 @@ impl PartTarget for SftpParts {
         let told = |e: Fault| e.tell("make the staging file of", &subject);
         let opening = session.send_open(&name, flags, Some(0o600)).await;
         let handle = Session::opened(opening).await.map_err(told)?;
+        if tree::has_holes(entry) {
+            let length = Attrs { size: Some(entry.size()), ..Attrs::default() };
+            session.send_fsetstat(&handle, length).await.wait().await.and_then(done).map_err(told)?;
+        }
         session.send_close(&handle).await.wait().await.and_then(done).map_err(told)?;
         Ok(upload)
     }
@@ -43,6 +47,7 @@ impl PartTarget for SftpParts {
             Session::opened(opening).await.map_err(|e| if e.is_absent() { upload_is_gone(&subject) } else { e.tell("open the staging file of", &subject) })?;
         let size = range.end - range.start;
         let mut writer = Writer::new(host, OpenFile::new(session, handle), subject, range.start);
+        writer.holes = tree::has_holes(entry);
         writer.write(body, size).await?;
         writer.finish(None).await?;
         Ok(Part { number, size, receipt: String::new(), hash: None })

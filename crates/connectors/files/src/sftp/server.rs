@@ -24,14 +24,39 @@ echo '#end'"#;
 
 /// What the kernel makes up, or keeps in memory.
 const PSEUDO: [&str; 29] = [
-    "autofs", "bdev", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "fusectl", "hugetlbfs", "mqueue",
-    "nsfs", "pipefs", "proc", "pstore", "ramfs", "rootfs", "rpc_pipefs", "securityfs", "selinuxfs", "sockfs", "swap", "sysfs", "tmpfs", "tracefs",
+    "autofs",
+    "bdev",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nsfs",
+    "pipefs",
+    "proc",
+    "pstore",
+    "ramfs",
+    "rootfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "sockfs",
+    "swap",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
     "fuse.lxcfs",
 ];
 /// What lies on another machine.
-const NETWORK: [&str; 15] = [
-    "9p", "afs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "virtiofs",
-];
+const NETWORK: [&str; 15] =
+    ["9p", "afs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "virtiofs"];
 /// What can only be read.
 const IMAGES: [&str; 4] = ["erofs", "iso9660", "squashfs", "udf"];
 

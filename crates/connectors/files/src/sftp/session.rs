@@ -50,7 +50,7 @@ pub(super) struct Session {
     pub(super) features: Features,
     /// Calls that use this session now.
     pub(super) users: AtomicUsize,
-    _connection: Connection,
+    connection: Connection,
 }
 
 /// What the server can do beyond version 3.
@@ -83,8 +83,7 @@ impl Session {
         let (requests, queue) = mpsc::channel(256);
         let pending = Arc::new(Pending { waiting: Mutex::new(Some(HashMap::new())), hung_up: AtomicBool::new(false) });
         let tasks = [tokio::spawn(send_all(write, queue)), tokio::spawn(receive_all(read, pending.clone()))];
-        let mut session =
-            Self { requests, pending, next: AtomicU32::new(1), tasks, features: Features::default(), users: AtomicUsize::new(0), _connection: connection };
+        let mut session = Self { requests, pending, next: AtomicU32::new(1), tasks, features: Features::default(), users: AtomicUsize::new(0), connection };
         let extensions = session.greet().await?;
         let has = |name: &str| extensions.iter().any(|(n, _)| n == name.as_bytes());
         session.features = Features {
@@ -108,6 +107,11 @@ impl Session {
             Err(Fault::Lost) if !self.pending.hung_up.load(Ordering::Acquire) => Err(Fault::Lost),
             _ => Err(Fault::Odd),
         }
+    }
+
+    /// Another channel of the same connection, for a program.
+    pub(super) async fn channel(&self) -> Result<russh::Channel<client::Msg>, russh::Error> {
+        self.connection.channel().await
     }
 
     pub(super) fn is_dead(&self) -> bool {

@@ -117,6 +117,20 @@ impl Session {
         }
     }
 
+    /// Sends a rename: over what is there, unless that is `fresh`. A server without `posix-rename` refuses to replace; see [`Self::replace`].
+    pub(super) async fn send_rename(&self, from: &[u8], to: &[u8], fresh: bool) -> Answer {
+        let room = from.len() + to.len() + 32;
+        if fresh || !self.features.posix_rename {
+            return self.send(wire::RENAME, room, |p| p.bytes(from).bytes(to)).await;
+        }
+        self.send(wire::EXTENDED, room, |p| p.bytes(b"posix-rename@openssh.com").bytes(from).bytes(to)).await
+    }
+
+    /// Sends a request for a further name of a file; a server that cannot answers that it cannot.
+    pub(super) async fn send_link(&self, existing: &[u8], new: &[u8]) -> Answer {
+        self.send(wire::EXTENDED, existing.len() + new.len() + 32, |p| p.bytes(b"hardlink@openssh.com").bytes(existing).bytes(new)).await
+    }
+
     /// Renames where nothing stands. OpenSSH does so without a gap (a link, then the old name goes).
     pub(super) async fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), Fault> {
         done(self.send(wire::RENAME, from.len() + to.len(), |p| p.bytes(from).bytes(to)).await.wait().await?)

@@ -75,13 +75,15 @@ pub(super) struct Writer<'a> {
     offset: u64,
     sent: VecDeque<(usize, Answer)>,
     sent_bytes: usize,
+    /// Zeros are not written: the file has its full length and is empty.
+    pub(super) holes: bool,
     /// Removed when this is dropped.
     discard: Option<Vec<u8>>,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(host: &'a Host, file: OpenFile, subject: String, offset: u64) -> Self {
-        Self { host, file, subject, offset, sent: VecDeque::new(), sent_bytes: 0, discard: None }
+        Self { host, file, subject, offset, sent: VecDeque::new(), sent_bytes: 0, holes: false, discard: None }
     }
 
     /// Writes a body of exactly `size` bytes.
@@ -102,6 +104,10 @@ impl<'a> Writer<'a> {
         let most = self.file.session.features.write as usize;
         while !piece.is_empty() {
             let part = piece.split_to(piece.len().min(most));
+            if self.holes && part.iter().all(|b| *b == 0) {
+                self.offset += part.len() as u64;
+                continue;
+            }
             let answer = self.file.session.send_write(&self.file.handle, self.offset, &part).await;
             self.offset += part.len() as u64;
             self.sent_bytes += part.len();

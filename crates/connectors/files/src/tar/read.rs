@@ -19,10 +19,19 @@ pub(crate) struct Unreadable(pub(crate) String);
 enum State {
     Header,
     /// Records of an extended header; `ours`: of the next thing, not of all.
-    Records { size: u64, ours: bool },
+    Records {
+        size: u64,
+        ours: bool,
+    },
     /// The map of a file with holes.
-    Map { entry: Box<Entry>, left: u64 },
-    Content { left: u64, padding: u64 },
+    Map {
+        entry: Box<Entry>,
+        left: u64,
+    },
+    Content {
+        left: u64,
+        padding: u64,
+    },
     Ended,
 }
 
@@ -251,7 +260,10 @@ impl Header {
         };
         let posix = Some(Box::new(Posix { owner, group, node, attributes: attributes(records), ..Posix::default() }));
         let path = FilePath::new(name.strip_suffix(b"/").filter(|_| kind == EntryKind::Directory).unwrap_or(&name));
-        Ok(Found { entry: Entry { path, kind, modified_ns: Some(modified_ns), mode: Some(self.mode & 0o7777), version: None, content_type: None, posix }, holes })
+        Ok(Found {
+            entry: Entry { path, kind, modified_ns: Some(modified_ns), mode: Some(self.mode & 0o7777), version: None, content_type: None, posix },
+            holes,
+        })
     }
 }
 

@@ -4,3 +4,4 @@ mod local;
 mod s3;
 mod sftp;
 mod suite;
+mod whole;

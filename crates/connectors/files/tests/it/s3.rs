@@ -42,30 +42,34 @@ fn open(at: &S3At) -> Arc<S3Files> {
     Arc::new(S3Files::new(at, 8).expect("open"))
 }
 
+async fn prepared(at: &S3At) -> Case {
+    let target = open(at);
+    target.prepare().await.expect("prepare");
+    Case { target, other: open(at), disk: None, _guard: Box::new(()) }
+}
+
 /// One bucket for all (a bucket is dear on SeaweedFS), a prefix for each.
 async fn case() -> Case {
-    let at = at("files-suite", &format!("case {}/", unique()));
-    let target = open(&at);
-    target.prepare().await.expect("prepare");
-    Case { target, other: open(&at), disk: None, _guard: Box::new(()) }
+    prepared(&at("files-suite", &format!("case {}/", unique()))).await
 }
 
 /// A whole bucket of its own.
 async fn bucket_case() -> Case {
-    let at = at(&format!("files-suite-{}", unique()), "");
-    let target = open(&at);
-    target.prepare().await.expect("prepare");
-    Case { target, other: open(&at), disk: None, _guard: Box::new(()) }
+    prepared(&at(&format!("files-suite-{}", unique()), "")).await
+}
+
+/// A bucket that is missing, made, and removed again, each as often as asked.
+async fn comes_and_goes(case: &Case) {
+    crate::suite::listing::a_missing_root_is_not_found_until_prepared(case).await;
+    case.target.remove(&FilePath::default()).await.expect("remove the bucket");
+    case.target.remove(&FilePath::default()).await.expect("twice");
 }
 
 suite!(objects case);
 
 #[tokio::test]
 async fn a_missing_bucket_is_not_found_until_prepared() {
-    let case = bucket_case().await;
-    crate::suite::listing::a_missing_root_is_not_found_until_prepared(&case).await;
-    case.target.remove(&FilePath::default()).await.expect("remove the bucket");
-    case.target.remove(&FilePath::default()).await.expect("twice");
+    comes_and_goes(&bucket_case().await).await;
 }
 
 /// A store that answers every request with the same words and remembers what was asked: what no real store of the rig can show.

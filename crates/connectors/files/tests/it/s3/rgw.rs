@@ -1,6 +1,6 @@
 //! The same on Ceph's RADOS Gateway, and what only a store with plain keys and websites can show.
 
-use super::{on, open, unique};
+use super::{comes_and_goes, on, prepared, unique};
 use crate::suite::{Case, TAG, clear, directory, entries, file, noise, paths, put, read, suite};
 use domain::spec::S3At;
 use ports::ErrorKind;
@@ -10,12 +10,6 @@ use std::collections::BTreeSet;
 
 fn at(bucket: &str, prefix: &str) -> S3At {
     on(testkit::rig::rgw(), bucket, prefix)
-}
-
-async fn prepared(at: &S3At) -> Case {
-    let target = open(at);
-    target.prepare().await.expect("prepare");
-    Case { target, other: open(at), disk: None, _guard: Box::new(()) }
 }
 
 async fn case() -> Case {
@@ -30,10 +24,7 @@ suite!(objects case);
 
 #[tokio::test]
 async fn a_missing_bucket_is_not_found_until_prepared() {
-    let case = bucket_case().await;
-    crate::suite::listing::a_missing_root_is_not_found_until_prepared(&case).await;
-    case.target.remove(&FilePath::default()).await.expect("remove the bucket");
-    case.target.remove(&FilePath::default()).await.expect("twice");
+    comes_and_goes(&bucket_case().await).await;
 }
 
 /// Names that no directory tree holds, and letters that no XML holds.

@@ -5,6 +5,7 @@ pub mod links;
 pub mod listing;
 pub mod parts;
 pub mod reading;
+pub mod whole;
 pub mod writing;
 
 use bytes::Bytes;

@@ -1,0 +1,75 @@
+//! Hashes of what is stored, computed on the server.
+
+use super::SshTree;
+use super::exec;
+use super::list::names;
+use super::tools::Hasher;
+use ports::Result;
+use ports::files::{Digest, DigestKind, FilePath};
+
+/// Hashes of the files at `paths`, in their order; `None` for what is no file there.
+pub(super) async fn run(tree: &SshTree, paths: &[FilePath]) -> Result<Vec<Option<Digest>>> {
+    let input = names(paths.iter().filter(|p| p.is_plain()));
+    let hash = match tree.tools.hasher {
+        Hasher::OpenSsl => "xargs -0 -r openssl dgst -sha256 -r 2>&1",
+        Hasher::Sha256sum => "xargs -0 -r sha256sum -z 2>/dev/null",
+    };
+    // Nothing but files: reading a FIFO would wait for ever.
+    let script = format!("xargs -0 -r sh -c 'exec find \"$@\" -maxdepth 0 -type f -print0 2>/dev/null' sh | {hash}");
+    let (said, ended) = exec::start(&tree.host, &script).await?.answer(input).await?;
+    if !matches!(ended.status, 0 | 1 | 123) {
+        return Err(ended.letter("compute hashes at", tree.host.location()));
+    }
+    Ok(taken_apart(&said, paths, tree.tools.hasher))
+}
+
+/// `HASH *NAME`, in the order of the names; a file that cannot be read has a line of another form, or none.
+fn taken_apart(said: &[u8], paths: &[FilePath], hasher: Hasher) -> Vec<Option<Digest>> {
+    let (between, end) = match hasher {
+        Hasher::OpenSsl => (b" *./".as_slice(), b'\n'),
+        Hasher::Sha256sum => (b"  ./".as_slice(), 0),
+    };
+    let mut rest = said;
+    let mut found = Vec::with_capacity(paths.len());
+    for path in paths {
+        let mut digest = None;
+        // Lines of complaint are passed over; a name may hold newlines, so it is compared, not searched for.
+        let mut at = rest;
+        while !at.is_empty() {
+            let line = at.get(64..).and_then(|tail| tail.strip_prefix(between)?.strip_prefix(path.as_bytes())?.strip_prefix(&[end]));
+            if let Some(after) = line.filter(|_| at[..64].iter().all(u8::is_ascii_hexdigit)) {
+                digest = Some(Digest { kind: DigestKind::Sha256, hex: String::from_utf8_lossy(&at[..64]).into_owned() });
+                rest = after;
+                break;
+            }
+            if is_line(at, between) {
+                break;
+            }
+            at = at.iter().position(|b| *b == end).map_or(&[], |cut| &at[cut + 1..]);
+        }
+        found.push(digest);
+    }
+    found
+}
+
+/// Whether a hash begins here: then it is that of a later name.
+fn is_line(at: &[u8], between: &[u8]) -> bool {
+    at.len() > 64 && at[..64].iter().all(u8::is_ascii_hexdigit) && at[64..].starts_with(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_find_their_names() {
+        let hash = |c: &str| c.repeat(64);
+        let said = format!("{} *./a\nopenssl: ./gone: No such file\n{} *./odd\nname\n{} *./z\n", hash("1"), hash("2"), hash("3"));
+        let paths: Vec<FilePath> = ["a", "gone", "odd\nname", "x", "z"].into_iter().map(FilePath::from).collect();
+        let found: Vec<Option<String>> = taken_apart(said.as_bytes(), &paths, Hasher::OpenSsl).into_iter().map(|d| d.map(|d| d.hex)).collect();
+        assert_eq!(found, [Some(hash("1")), None, Some(hash("2")), None, Some(hash("3"))]);
+        let said = format!("{}  ./a\0{}  ./odd\nname\0", hash("1"), hash("2"));
+        let found: Vec<bool> = taken_apart(said.as_bytes(), &paths, Hasher::Sha256sum).iter().map(Option::is_some).collect();
+        assert_eq!(found, [true, false, true, false, false]);
+    }
+}

@@ -1,0 +1,187 @@
+//! The whole tree on a Unix host: what SFTP cannot say or do is done by programs that every Linux server has (GNU find and tar, getfattr and
+//! setfattr, openssl or sha256sum), on channels of the same connections.
+//!
+//! Files arrive as one archive that tar unpacks under a staging name; SFTP renames them. Where those programs are missing there is no whole tree,
+//! and plain SFTP moves content, modes and times.
+
+mod digests;
+mod dress;
+pub(super) mod exec;
+mod facts;
+mod list;
+mod pack;
+mod parts;
+mod tools;
+mod unpack;
+
+use super::root::Host;
+use super::{SftpFiles, read};
+use futures::stream::{self, BoxStream, StreamExt};
+use ports::files::posix::{Keeps, Pack, PackedSource, PackedTarget, PosixTree, Unpacked};
+use ports::files::{Body, Digest, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, WebsiteTarget};
+use ports::{Check, ConnectorError, ErrorKind, Examine, Result, Role};
+use std::ops::Range;
+use std::sync::Arc;
+use tools::Tools;
+
+/// A directory behind SSH with everything in it. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct SshTree {
+    plain: SftpFiles,
+    host: Arc<Host>,
+    tools: Arc<Tools>,
+}
+
+impl SshTree {
+    /// Looks what the server has; the inner error says why there is no whole tree.
+    pub(super) async fn open(plain: &SftpFiles) -> Result<std::result::Result<Self, String>> {
+        let tools = tools::probe(&plain.host).await?;
+        Ok(tools.map(|tools| Self { plain: plain.clone(), host: plain.host.clone(), tools: Arc::new(tools) }))
+    }
+
+    /// One thing through an archive of its own.
+    async fn put_one(&self, entry: &Entry, staging: &str, body: Body, fresh: bool) -> Result<()> {
+        self.accepts(&entry.path)?;
+        self.unpack(staging, unpack::single(entry.clone(), body, fresh)).await?.pop().unwrap_or(Ok(()))
+    }
+}
+
+impl Examine for SshTree {
+    fn checks(&self, role: Role) -> Vec<Check<'_>> {
+        self.plain.checks(role)
+    }
+}
+
+#[async_trait::async_trait]
+impl FileSource for SshTree {
+    fn location(&self) -> String {
+        self.plain.location()
+    }
+
+    fn traits(&self) -> FileTraits {
+        FileTraits { mtime_resolution_ns: 1, ..self.plain.traits() }
+    }
+
+    fn list(&self) -> BoxStream<'_, Result<Entry>> {
+        list::stream(Arc::new(self.clone()))
+    }
+
+    async fn stat(&self, path: &FilePath) -> Result<Option<Entry>> {
+        Ok(self.stats(std::slice::from_ref(path)).await?.pop().flatten())
+    }
+
+    async fn open(&self, path: &FilePath, range: Option<Range<u64>>) -> Result<Opened> {
+        let looked = self.stat(path).await?;
+        let opened = read::open(&self.host, path, range).await?;
+        match looked {
+            Some(entry) if entry.kind == opened.entry.kind => Ok(Opened { entry, body: opened.body }),
+            // A link within the root, which SFTP has followed.
+            Some(Entry { kind: EntryKind::Symlink { .. }, .. }) => Ok(opened),
+            _ => Err(ConnectorError::new(ErrorKind::Changed, "open", self.host.subject(path), "it changed at this moment").advice("It is tried again")),
+        }
+    }
+
+    async fn resolve(&self, path: &FilePath) -> Result<Option<Entry>> {
+        self.plain.resolve(path).await
+    }
+}
+
+#[async_trait::async_trait]
+impl FileTarget for SshTree {
+    fn accepts(&self, path: &FilePath) -> Result<(), ConnectorError> {
+        self.plain.accepts(path)
+    }
+
+    async fn prepare(&self) -> Result<bool> {
+        self.plain.prepare().await
+    }
+
+    async fn put(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>> {
+        self.put_one(entry, staging, body, false).await.map(|()| None)
+    }
+
+    async fn put_new(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>> {
+        self.put_one(entry, staging, body, true).await.map(|()| None)
+    }
+
+    async fn make(&self, entry: &Entry) -> Result<()> {
+        self.accepts(&entry.path)?;
+        match &entry.kind {
+            EntryKind::Directory if entry.posix.is_none() && entry.mode.is_none() && entry.modified_ns.is_none() => self.plain.make(entry).await,
+            EntryKind::Directory => self.make_directories(std::slice::from_ref(entry)).await,
+            EntryKind::File { .. } => dress::file(self, entry).await,
+            EntryKind::Symlink { .. } => self.put_one(entry, "link", stream::empty().boxed(), false).await,
+            EntryKind::Other(kind) if crate::tree::can_be_made(kind) => self.put_one(entry, "node", stream::empty().boxed(), false).await,
+            EntryKind::Other(_) => self.plain.make(entry).await,
+        }
+    }
+
+    async fn remove(&self, path: &FilePath) -> Result<()> {
+        self.plain.remove(path).await
+    }
+
+    async fn sweep(&self, staging: &str) -> Result<()> {
+        // The prefix holds no letter that a shell or a pattern would read otherwise.
+        let prefix = crate::staging::prefix(staging);
+        let script = format!("find . -xdev -name '{prefix}*' -prune -exec rm -rf -- '{{}}' +");
+        let (_, ended) = exec::start(&self.host, &script).await?.answer(Vec::new()).await?;
+        match ended.status {
+            exec::NO_ROOT => Ok(()),
+            0 | 1 if ended.complaint().is_none_or(|line| line.contains("Permission denied")) => Ok(()),
+            _ => Err(ended.letter("remove what is unfinished at", self.host.location())),
+        }
+    }
+
+    async fn stored_digest(&self, _path: &FilePath, _part_size: Option<u64>) -> Result<Option<Digest>> {
+        Ok(None)
+    }
+
+    async fn free_space(&self) -> Result<Option<u64>> {
+        self.plain.free_space().await
+    }
+
+    fn parts(&self) -> Arc<dyn PartTarget> {
+        Arc::new(parts::SshParts { plain: self.plain.parts(), tree: self.clone() })
+    }
+
+    fn website(&self) -> Option<Arc<dyn WebsiteTarget>> {
+        None
+    }
+}
+
+#[async_trait::async_trait]
+impl PackedSource for SshTree {
+    async fn pack(&self, paths: Vec<FilePath>) -> Result<Pack> {
+        pack::open(self, paths).await
+    }
+}
+
+#[async_trait::async_trait]
+impl PackedTarget for SshTree {
+    async fn unpack(&self, staging: &str, pack: Pack) -> Result<Unpacked> {
+        unpack::run(self, staging, pack).await
+    }
+}
+
+#[async_trait::async_trait]
+impl PosixTree for SshTree {
+    fn keeps(&self) -> &Keeps {
+        &self.tools.keeps
+    }
+
+    async fn stats(&self, paths: &[FilePath]) -> Result<Vec<Option<Entry>>> {
+        list::stats(self, paths).await
+    }
+
+    async fn make_directories(&self, entries: &[Entry]) -> Result<()> {
+        dress::directories(self, entries).await
+    }
+
+    async fn link(&self, staging: &str, names: &[(FilePath, FilePath)]) -> Result<Unpacked> {
+        dress::link(self, staging, names).await
+    }
+
+    async fn digests(&self, paths: &[FilePath]) -> Result<Vec<Option<Digest>>> {
+        digests::run(self, paths).await
+    }
+}

@@ -1,0 +1,251 @@
+//! One stream becomes many files: GNU tar unpacks under a staging name, under numbers for names; then each is renamed over SFTP, all requests
+//! under way at once.
+
+use super::SshTree;
+use super::exec::{self, Input};
+use crate::body::shrunk;
+use crate::sftp::session::{Answer, Fault};
+use crate::sftp::verbs::done;
+use crate::sftp::wire;
+use crate::sftp::write::{Over, place};
+use crate::{staging, tar};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use ports::files::posix::{Pack, Packed, Unpacked};
+use ports::files::{Entry, FilePath};
+use ports::{ErrorKind, Result};
+
+/// Bytes that are sent to tar together.
+const MESSAGE: usize = 64 << 10;
+/// Renames without waiting for an answer.
+const AHEAD: usize = 64;
+
+/// A thing under its number.
+struct Staged {
+    path: FilePath,
+    fresh: bool,
+}
+
+pub(super) async fn run(tree: &SshTree, tag: &str, pack: Pack) -> Result<Unpacked> {
+    let name = staging::name(tag, &FilePath::from("pack"));
+    let staged = match unpack(tree, &name, pack).await {
+        Ok(staged) => staged,
+        Err(e) => {
+            discard(tree, &name).await;
+            return Err(e);
+        }
+    };
+    let placed = place_all(tree, &name, staged).await;
+    discard(tree, &name).await;
+    placed
+}
+
+/// What cannot be removed now is found by the sweep.
+async fn discard(tree: &SshTree, name: &str) {
+    if let Ok(session) = tree.host.session().await {
+        let directory = tree.host.absolute(&FilePath::from(name));
+        if session.rmdir(&directory).await.is_ok() {
+            return;
+        }
+    }
+    if let Ok(running) = exec::start(&tree.host, &format!("rm -rf -- './{name}'")).await {
+        let _ = running.answer(Vec::new()).await;
+    }
+}
+
+/// The flags with which tar puts everything back that it finds in an archive.
+pub(super) fn tar_flags(tree: &SshTree) -> String {
+    let owners = if tree.tools.root { "--same-owner " } else { "--no-same-owner " };
+    let attributes = if !tree.tools.tar_attributes {
+        ""
+    } else if tree.tools.root {
+        "--xattrs --xattrs-include='*' "
+    } else {
+        "--xattrs --xattrs-include='user.*' --xattrs-include='system.posix_acl_*' "
+    };
+    format!("-x -f - -b 128 -p --numeric-owner --warning=no-timestamp {owners}{attributes}")
+}
+
+async fn unpack(tree: &SshTree, name: &str, mut pack: Pack) -> Result<Vec<Staged>> {
+    // A directory that hands its access list down must not do so to what is only passing through.
+    let script =
+        format!("umask 077; mkdir -- './{name}' && cd './{name}' || exit; setfattr -h -x system.posix_acl_default . 2>/dev/null; exec tar {}", tar_flags(tree));
+    let (input, output) = exec::start(&tree.host, &script).await?.split();
+    let mut sending = Sending { input, buffer: BytesMut::with_capacity(MESSAGE + (16 << 10)), staged: Vec::new(), left: 0, bytes: 0 };
+    let mut fed = Ok(());
+    while let Some(packed) = pack.next().await {
+        fed = match packed {
+            Ok(packed) => sending.packed(tree, packed).await,
+            Err(e) => Err(e),
+        };
+        if fed.is_err() {
+            break;
+        }
+    }
+    if fed.is_ok() {
+        fed = sending.finish().await;
+    } else {
+        // tar ends without an archive's end; what it has made goes with its directory.
+        let _ = sending.input.end().await;
+    }
+    let (said, staged) = (ended(tree, output).await, sending.staged);
+    match (fed, said) {
+        (Ok(()), said) => said.map(|()| staged),
+        // When tar has gone its last words say more than that nobody listens.
+        (Err(e), Err(said)) if e.kind == ErrorKind::Interrupted && said.kind == ErrorKind::NoSpace => Err(said),
+        (Err(e), _) => Err(e),
+    }
+}
+
+async fn ended(tree: &SshTree, mut output: exec::Output) -> Result<()> {
+    while output.next().await?.is_some() {}
+    let ended = output.ended()?;
+    if ended.status == 0 { Ok(()) } else { Err(ended.letter("unpack files at", tree.host.location())) }
+}
+
+/// An archive on its way.
+struct Sending {
+    input: Input,
+    buffer: BytesMut,
+    staged: Vec<Staged>,
+    /// Bytes of the current thing that are still to come, and how many there are in all.
+    left: u64,
+    bytes: u64,
+}
+
+impl Sending {
+    async fn packed(&mut self, tree: &SshTree, packed: Packed) -> Result<()> {
+        match packed {
+            Packed::Begin { entry, data, fresh } => {
+                self.complete(tree)?;
+                crate::tree::accepts(&entry.path, tree.host.location(), tree.host.room())?;
+                self.bytes = data.iter().map(|r| r.end - r.start).sum();
+                self.left = self.bytes;
+                tar::begin(&mut self.buffer, self.staged.len().to_string().as_bytes(), &kept(tree, &entry), &data);
+                self.staged.push(Staged { path: entry.path, fresh });
+            }
+            Packed::Piece(piece) => {
+                self.left = self.left.checked_sub(piece.len() as u64).ok_or_else(|| shrunk(tree.host.location(), self.bytes))?;
+                if piece.len() >= MESSAGE / 2 {
+                    self.flush().await?;
+                    self.input.send(piece).await?;
+                } else {
+                    self.buffer.extend_from_slice(&piece);
+                }
+                if self.left == 0 {
+                    self.buffer.extend_from_slice(tar::padding(self.bytes));
+                }
+            }
+        }
+        if self.buffer.len() >= MESSAGE { self.flush().await } else { Ok(()) }
+    }
+
+    fn complete(&self, tree: &SshTree) -> Result<()> {
+        if self.left == 0 { Ok(()) } else { Err(shrunk(tree.host.location(), self.bytes - self.left)) }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        if self.buffer.is_empty() { Ok(()) } else { self.input.send(self.buffer.split().freeze()).await }
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        if self.left > 0 {
+            return Err(shrunk("a pack", self.bytes - self.left));
+        }
+        self.buffer.extend_from_slice(tar::END);
+        self.flush().await?;
+        self.input.end().await
+    }
+}
+
+/// The entry with a time, and with what this user can set there.
+pub(super) fn kept(tree: &SshTree, entry: &Entry) -> Entry {
+    let mut entry = entry.clone();
+    entry.modified_ns = entry.modified_ns.or_else(|| i64::try_from(jiff::Timestamp::now().as_nanosecond()).ok());
+    if let Some(posix) = entry.posix.as_mut().filter(|_| !tree.tools.root) {
+        posix.attributes.retain(|name, _| name.starts_with("user.") || name.starts_with("system.posix_acl_"));
+    }
+    entry
+}
+
+/// A rename that was asked for.
+struct Asked {
+    at: usize,
+    answer: Answer,
+}
+
+async fn place_all(tree: &SshTree, name: &str, staged: Vec<Staged>) -> Result<Unpacked> {
+    let host = &tree.host;
+    let session = host.session().await?;
+    let mut outcomes: Unpacked = Vec::with_capacity(staged.len());
+    let mut asked = std::collections::VecDeque::new();
+    let number = |at: usize| host.absolute(&FilePath::from(name).join(at.to_string().as_bytes()));
+    for (at, thing) in staged.iter().enumerate() {
+        outcomes.push(host.ready(&session, &thing.path).await);
+        if outcomes[at].is_err() {
+            continue;
+        }
+        let answer = session.send_rename(&number(at), &host.absolute(&thing.path), thing.fresh).await;
+        asked.push_back(Asked { at, answer });
+        if asked.len() >= AHEAD
+            && let Some(first) = asked.pop_front()
+        {
+            let at = first.at;
+            outcomes[at] = settle(tree, &session, first, &number(at), &staged[at]).await?;
+        }
+    }
+    for last in asked {
+        let at = last.at;
+        outcomes[at] = settle(tree, &session, last, &number(at), &staged[at]).await?;
+    }
+    Ok(outcomes)
+}
+
+/// The outer error concerns the connection, the inner one this thing.
+async fn settle(tree: &SshTree, session: &crate::sftp::session::Session, asked: Asked, from: &[u8], thing: &Staged) -> Result<Result<()>> {
+    let host = &tree.host;
+    let told = |fault: Fault| fault.tell("put in place", &host.subject(&thing.path));
+    let over = if thing.fresh { Over::Nothing } else { Over::Anything };
+    match asked.answer.wait().await.and_then(done) {
+        Ok(()) => Ok(Ok(())),
+        Err(Fault::Lost) => Err(told(Fault::Lost)),
+        // The directory went since it was checked; or something is in the way.
+        Err(fault) => {
+            if fault.code() == Some(wire::NO_SUCH_FILE) {
+                host.forget_all();
+            }
+            if let Err(e) = host.ready(session, &thing.path).await {
+                return Ok(Err(e));
+            }
+            match place(host, session, from, &thing.path, over).await {
+                Err(Fault::Lost) => Err(told(Fault::Lost)),
+                other => Ok(other.map_err(told)),
+            }
+        }
+    }
+}
+
+/// A pack of one thing.
+pub(super) fn single(entry: Entry, body: ports::files::Body, fresh: bool) -> Pack {
+    let size = entry.size();
+    let subject = entry.path.to_string();
+    let whole = 0..size;
+    let data = if size > 0 { vec![whole] } else { Vec::new() };
+    let begin = Ok(Packed::Begin { entry: Box::new(entry), data, fresh });
+    let mut seen = 0;
+    let end = futures::stream::once(async { None::<Result<Bytes>> });
+    let pieces = body.map(Some).chain(end).filter_map(move |piece| {
+        let step = match piece {
+            Some(Ok(piece)) => {
+                seen += piece.len() as u64;
+                let too_long = seen > size;
+                Some(if too_long { Err(crate::body::wrong_length(&subject, size, seen)) } else { Ok(Packed::Piece(piece)) })
+            }
+            Some(Err(e)) => Some(Err(e)),
+            None if seen < size => Some(Err(crate::body::wrong_length(&subject, size, seen))),
+            None => None,
+        };
+        async move { step.filter(|s| !matches!(s, Ok(Packed::Piece(p)) if p.is_empty())) }
+    });
+    futures::stream::iter([begin]).chain(pieces).boxed()
+}

@@ -1,0 +1,77 @@
+//! Whole trees: as root between real servers' disks, and the ordinary suite through a whole tree of an ordinary user.
+
+use crate::suite::{Case, clear, suite, whole};
+use connectors_files::sftp::SftpFiles;
+use domain::Secret;
+use domain::spec::{HostKeyPin, SshAt, SshLogin};
+use ports::files::{FileTarget, PosixTree};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+fn at(rig: &testkit::rig::Ssh) -> SshAt {
+    SshAt {
+        host: rig.host.clone(),
+        port: rig.port,
+        login: SshLogin { username: rig.user.clone(), password: Some(Secret::new(rig.password.clone())), private_key: None, passphrase: None },
+        host_key: HostKeyPin::Pinned(std::fs::read_to_string(&rig.known_hosts_file).expect("known_hosts")),
+        jump: None,
+    }
+}
+
+fn name() -> String {
+    format!("whole-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A tree of root's on one of the servers' disks.
+async fn on_server(number: u8, disk: &str) -> Arc<dyn PosixTree> {
+    let files = SftpFiles::new(&at(&testkit::rig::server_machine(number)), &format!("{disk}/{}", name()), 8);
+    files.prepare().await.expect("prepare");
+    files.posix().await.expect("probe").unwrap_or_else(|why| panic!("no whole tree: {why}"))
+}
+
+macro_rules! on_all_disks {
+    ($($test:ident),*) => {$(
+        #[tokio::test]
+        async fn $test() {
+            for (server, disk) in [(3, "/data"), (2, "/srv/shop"), (2, "/var/lib/archive")] {
+                let tree = on_server(server, disk).await;
+                whole::$test(&*tree).await;
+                clear(&*tree).await;
+                tree.remove(&ports::files::FilePath::default()).await.expect("remove the root");
+            }
+        }
+    )*};
+}
+
+on_all_disks!(everything_is_kept, names_of_one_file, packs_arrive, a_broken_pack_leaves_nothing);
+
+mod ordinary {
+    use super::*;
+
+    struct Home(std::path::PathBuf);
+
+    impl Drop for Home {
+        fn drop(&mut self) {
+            // The next run has another name anyway.
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    async fn case() -> Case {
+        let rig = testkit::rig::ssh();
+        let home = rig.home.join(name());
+        let disk = home.join("root");
+        let open = async |parallel| {
+            let files = SftpFiles::new(&at(&rig), disk.to_str().expect("utf-8"), parallel);
+            files.prepare().await.expect("prepare");
+            let tree: Arc<dyn FileTarget> = files.posix().await.expect("probe").expect("a whole tree");
+            tree
+        };
+        let (target, other) = (open(8).await, open(1).await);
+        Case { target, other, disk: Some(disk), _guard: Box::new(Home(home)) }
+    }
+
+    suite!(case);
+}
