@@ -18,21 +18,22 @@ const AT_ONCE: usize = 24;
 async fn on_the_embedded_database() {
     let dir = tempfile::tempdir().expect("a directory");
     let product = Product::start(&dir.path().join("data"), &[dir.path()]).await;
-    under_fire(product, wanted()).await;
+    under_fire(product, wanted(), 60).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgresql() {
     let (database, dir) = (ProductDatabase::make(rig::postgres18(), "once"), tempfile::tempdir().expect("a directory"));
     let product = Product::start_with(&dir.path().join("data"), &[dir.path()], &["--database-url", &database.url()]).await;
-    under_fire(product, wanted().div_ceil(4)).await;
+    under_fire(product, wanted().div_ceil(4), 500).await;
 }
 
 fn wanted() -> usize {
     std::env::var("MA_KILLS").ok().and_then(|k| k.parse().ok()).unwrap_or(20)
 }
 
-async fn under_fire(mut product: Product, kills: usize) {
+/// Kills the server at a random moment of the first `longest` milliseconds of each round.
+async fn under_fire(mut product: Product, kills: usize, longest: u64) {
     let (mut answers, mut lost, mut replayed) = (BTreeMap::new(), 0, 0);
     for round in 0..kills {
         let names: Vec<String> = (0..AT_ONCE).map(|n| format!("round {round} request {n}")).collect();
@@ -41,7 +42,7 @@ async fn under_fire(mut product: Product, kills: usize) {
             tokio::spawn(async move { join_all(names.iter().map(|name| ask(&http, &url, name))).await })
         };
         // From before the first commit to after the last answer.
-        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(1..60))).await;
+        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(1..longest))).await;
         product.kill();
         let first = asked.await.expect("the requests end");
         product.restart().await;

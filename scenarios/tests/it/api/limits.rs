@@ -53,6 +53,68 @@ async fn quotas_of_migrations_hold_at_the_start() {
     assert_eq!((refused.code(), &refused.json["error"]["details"]["quota"]), ("QUOTA_EXCEEDED", &json!("stored_backups")), "{}", refused.text);
 }
 
+/// Creates so many, and starts them all at once; the answers.
+async fn start_at_once(bench: &Bench, count: usize) -> Vec<Answer> {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        ids.push(bench.created().await);
+    }
+    let paths: Vec<String> = ids.iter().map(|id| format!("/migrations/{id}/start?skip_validation=true")).collect();
+    let nothing = json!({});
+    futures::future::join_all(paths.iter().map(|path| bench.post(path, &nothing))).await
+}
+
+fn started_and_over(answers: &[Answer], quota: &str) -> (usize, usize) {
+    let over = |a: &&Answer| a.code() == "QUOTA_EXCEEDED" && a.status == StatusCode::TOO_MANY_REQUESTS && a.json["error"]["details"]["quota"] == quota;
+    (answers.iter().filter(|a| a.status == StatusCode::OK).count(), answers.iter().filter(over).count())
+}
+
+#[tokio::test]
+async fn of_twenty_starts_at_once_three_find_the_three_places() {
+    let bench = Bench::new().await;
+    set(&bench, &json!({"running_migrations": 3})).await;
+    assert_eq!(started_and_over(&start_at_once(&bench, 20).await, "running_migrations"), (3, 17));
+    let ended = bench.take_up().await;
+    let id = ended.id.clone();
+    ended.state(engine::RunState::Completed).await;
+    assert_eq!(started_and_over(&start_at_once(&bench, 1).await, "running_migrations"), (1, 0), "its place is free again");
+    let refused = bench.post(&format!("/migrations/{id}/rollback"), &json!({})).await;
+    assert_eq!(started_and_over(&[refused], "running_migrations"), (0, 1), "a rollback needs a place, too");
+}
+
+#[tokio::test]
+async fn starts_at_once_do_not_share_the_last_place_for_a_backup() {
+    let bench = Bench::new().await;
+    set(&bench, &json!({"stored_backups": 2})).await;
+    assert_eq!(started_and_over(&start_at_once(&bench, 8).await, "stored_backups"), (2, 6));
+    bench.take_up().await.state(engine::RunState::Cancelled).await;
+    assert_eq!(started_and_over(&start_at_once(&bench, 3).await, "stored_backups"), (1, 2), "one that ended without a backup needs no place");
+}
+
+#[tokio::test]
+async fn a_batch_waits_for_room_and_says_so() {
+    let bench = Bench::new().await;
+    set(&bench, &json!({"running_migrations": 1})).await;
+    let site = |n: u8| {
+        let mut site = super::bench::body();
+        site["name"] = json!(format!("site {n}"));
+        site
+    };
+    let batch = json!({"migrations": [site(1), site(2)], "batch_options": {"parallel_limit": 2, "skip_validation": true}});
+    let made = bench.post("/migrations/batch", &batch).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    let path = format!("/batches/{}", made.json["batch_id"].as_str().expect("an id"));
+    let waiting = async || {
+        bench.control.turn_batches(None).await.expect("a look");
+        let shown = bench.get(&path).await.json;
+        let said = shown["migrations"].as_array().expect("a list").iter().filter(|m| m["error"]["code"] == "QUOTA_EXCEEDED").count();
+        (said == 1).then_some(shown)
+    };
+    let shown = bench.until(waiting).await;
+    let running = shown["migrations"].as_array().expect("a list").iter().filter(|m| m["status"] == "running").count();
+    assert_eq!((running, &shown["status"]), (1, &json!("running")), "{shown:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_on_one_database_count_together() {
     let (database, dir) = (ProductDatabase::make(rig::postgres18(), "permits"), tempfile::tempdir().expect("a directory"));
