@@ -45,7 +45,7 @@ impl Control {
         if !known.webhooks.contains_key(&untold.tenant) {
             known.webhooks.insert(untold.tenant.clone(), self.active_webhooks(&untold.tenant).await?);
         }
-        let wanting: Vec<String> = known.webhooks.get(&untold.tenant).into_iter().flatten().filter(|w| w.wants(&word)).map(|w| w.record.id.clone()).collect();
+        let wanting: Vec<&Webhook> = known.webhooks.get(&untold.tenant).into_iter().flatten().filter(|w| w.wants(&word)).collect();
         let notices = self.notices(untold).await?;
         if wanting.is_empty() && notices.is_empty() {
             return Ok(());
@@ -54,8 +54,10 @@ impl Control {
         if !known.views.contains_key(&untold.run) {
             known.views.insert(untold.run.clone(), self.view_if_there(&untold.tenant, &untold.run).await?);
         }
-        let told = Told::new(untold, event.as_ref(), known.views.get(&untold.run).and_then(Option::as_ref), batch.now);
-        for id in wanting {
+        let view = known.views.get(&untold.run).and_then(Option::as_ref);
+        let told = Told::new(untold, event.as_ref(), view, batch.now);
+        for webhook in wanting.into_iter().filter(|w| w.hears_of(&untold.run, view)) {
+            let id = webhook.record.id.clone();
             let to = To { channel: Channel::Webhook, lane: format!("{id}.{}", untold.run), parent: id.clone(), webhook_id: Some(id), secret: None, key: None };
             self.add(batch, &untold.tenant, &untold.run, &told, to).await?;
         }

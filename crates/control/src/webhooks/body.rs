@@ -1,7 +1,7 @@
 //! Reading the body of a webhook: every bad field is named at once.
 
 use super::stored::{Body, Sealed};
-use super::{RetryPolicy, stored};
+use super::{Only, RetryPolicy, stored};
 use crate::{Error, events};
 use domain::decode::{Fields, Problems, type_name};
 use domain::secret::MASK;
@@ -59,13 +59,14 @@ fn fields(mut f: Fields<'_>, courier: &dyn Courier, before: Option<(&Body, &Seal
         p.note("url", why);
     }
     let events = read_events(&mut f, p);
+    let only = Only::read(&mut f, p);
     let kept = before.filter(|(body, _)| same_place(&body.url, &url)).map(|(_, sealed)| &sealed.headers);
     let headers = read_headers(&mut f, kept, p);
     let retry_policy = read_policy(&mut f, p);
     let state = if f.flag("active", true, p) { stored::ACTIVE } else { stored::INACTIVE };
     f.done(p);
     let header_names = headers.keys().cloned().collect();
-    Wanted { body: Body { name, url, events, header_names, retry_policy, disabled_reason: None }, headers, state }
+    Wanted { body: Body { name, url, events, only, header_names, retry_policy, disabled_reason: None }, headers, state }
 }
 
 /// A stored header is kept only for the host that it was given for: an `Authorization` must not follow a changed address.

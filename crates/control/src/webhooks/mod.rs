@@ -7,8 +7,10 @@
 
 mod body;
 mod life;
+mod only;
 mod stored;
 
+pub use only::Only;
 pub(crate) use stored::Webhook;
 
 use crate::time;
@@ -43,6 +45,9 @@ pub struct WebhookConfiguration {
     /// Names of events, or `*` for all.
     #[schema(example = json!(["migration.started", "migration.completed", "migration.failed", "migration.progress"]))]
     pub events: Vec<String>,
+    /// Only events of these migrations. Default: of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only: Option<Only>,
     /// Headers of your own, such as an `Authorization`. In a PUT, `********` keeps the stored value.
     #[schema(example = json!({"Authorization": "Bearer webhook-token", "Content-Type": "application/json"}))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +69,8 @@ pub struct WebhookView {
     #[schema(example = "https://api.example.com/migration-webhook")]
     pub url: String,
     pub events: Vec<String>,
+    /// `null`: events of all migrations.
+    pub only: Option<Only>,
     /// Every value reads `********`.
     #[schema(example = json!({"Authorization": "********"}))]
     pub headers: BTreeMap<String, String>,
@@ -123,6 +130,7 @@ impl Webhook {
             name: body.name.clone(),
             url: body.url.clone(),
             events: body.events.clone(),
+            only: body.only.clone(),
             headers: body.header_names.iter().map(|name| (name.clone(), domain::secret::MASK.to_owned())).collect(),
             retry_policy: body.retry_policy,
             active: self.is_active(),

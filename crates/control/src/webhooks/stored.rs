@@ -1,10 +1,11 @@
 //! A webhook as it is stored: what may be seen in the record's body, headers and signing secrets sealed.
 
-use super::RetryPolicy;
+use super::{Only, RetryPolicy};
 use crate::Error;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use domain::Secret;
+use engine::RunView;
 use jiff::Timestamp;
 use ports::records::Record;
 use rand::RngCore;
@@ -23,6 +24,8 @@ pub(crate) struct Body {
     pub name: String,
     pub url: String,
     pub events: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Only>,
     pub header_names: Vec<String>,
     pub retry_policy: RetryPolicy,
     pub disabled_reason: Option<String>,
@@ -104,6 +107,11 @@ impl Webhook {
     /// Whether it wants to hear of events with this public name.
     pub fn wants(&self, event: &str) -> bool {
         self.body.events.iter().any(|e| e == "*" || e == event)
+    }
+
+    /// Whether it hears of that migration; `view` is `None` when it was deleted meanwhile.
+    pub fn hears_of(&self, id: &str, view: Option<&RunView>) -> bool {
+        self.body.only.as_ref().is_none_or(|only| only.admits(id, view))
     }
 }
 
