@@ -23,7 +23,7 @@ guest_get() {
   kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/{print $2; exit}')
   unpacked "$d" "$kernel" busybox-static; mkdir -p "$QEMU_GUEST" "$d/root"/{bin,dev,proc,sys,modules}
   cp "$d"/boot/vmlinuz-* "$QEMU_GUEST/vmlinuz"; cp "$d/bin/busybox" "$d/root/bin/busybox"
-  modules=(virtio/virtio virtio/virtio_ring virtio/virtio_pci_legacy_dev virtio/virtio_pci_modern_dev virtio/virtio_pci block/virtio_blk acpi/button input/evdev)
+  modules=(virtio/virtio_ring virtio/virtio virtio/virtio_pci_legacy_dev virtio/virtio_pci_modern_dev virtio/virtio_pci block/virtio_blk acpi/button input/evdev)
   for m in "${modules[@]}"; do m=$(find "$d"/lib/modules "$d"/usr/lib/modules -path "*/drivers/$m.ko*" 2>/dev/null | head -1 || :)
     [ -z "$m" ] || case $m in *.xz) xz -dc "$m" >"$d/root/modules/$(basename "${m%.xz}")";; *) cp "$m" "$d/root/modules/";; esac; done
   printf '%s\n' "${modules[@]##*/}" >"$d/root/modules/order"

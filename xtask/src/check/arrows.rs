@@ -12,6 +12,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("movers", &["ports", "domain"]),
     ("connectors-files", &["ports", "domain"]),
     ("connectors-databases", &["ports", "domain"]),
+    ("connectors-hosts", &["ports", "domain"]),
     ("couriers", &["ports", "domain"]),
     ("plans", &["engine", "ports", "movers", "domain"]),
     ("control", &["plans", "engine", "ports", "domain"]),

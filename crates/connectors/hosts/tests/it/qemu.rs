@@ -1,0 +1,131 @@
+//! Real machines. `rig/qemu.sh` installs QEMU and makes the guest.
+
+use connectors_hosts::Qemu;
+use domain::decode::Problems;
+use domain::vms::VmSpec;
+use ports::ErrorKind;
+use ports::vms::{Observed, Part, VmHost};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use testkit::rig;
+use testkit::vms_suite::{self, Bench};
+
+fn host(dir: &Path) -> Qemu {
+    Qemu::new(dir.join("vms"), vec![rig::guest().dir, dir.to_owned()], None)
+}
+
+fn spec(body: &Value) -> VmSpec {
+    VmSpec::decode(body, &mut Problems::default()).expect("a definition")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qemu_keeps_what_hosts_promise() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let guest = rig::guest();
+    let body = json!({"kernel": guest.kernel, "initrd": guest.initrd, "append": "console=ttyS0 quiet"});
+    vms_suite::run(Bench { host: Arc::new(host(dir.path())), guest: body }).await;
+    let left: Vec<_> = std::fs::read_dir(dir.path().join("vms")).expect("its directory").flatten().map(|e| e.file_name()).collect();
+    assert!(left.iter().all(|name| name.to_string_lossy().starts_with('.')), "{left:?}");
+}
+
+/// One process ends, the next finds the machine by what is written down; or, when nothing is, by QEMU's own file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_found_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = host(dir.path());
+    let machine = spec(&json!({"name": "n", "memory_mib": 64}));
+    let running = first.start("aa", &machine).await.expect("started");
+    let second = host(dir.path());
+    let refused = second.start("bb", &machine).await.expect_err("the directory is taken");
+    assert!(refused.to_string().contains("another server"), "{refused}");
+    drop(first);
+    assert_eq!(second.start("aa", &machine).await.expect("as it is"), running);
+    std::fs::remove_file(dir.path().join("vms/aa/process.json")).expect("forgotten");
+    assert!(matches!(second.observe("aa").await.expect("a look"), Observed::On { running: found, .. } if found.process == running.process));
+    // A number that belongs to somebody else's process by now.
+    let other = std::process::id();
+    assert!(second.stop("aa", None).await.expect("stopped").clean);
+    std::fs::write(dir.path().join("vms/aa/qemu.pid"), other.to_string()).expect("a stale file");
+    assert!(matches!(second.observe("aa").await.expect("a look"), Observed::Off(ending) if !ending.clean));
+    second.remove("aa").await.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_killed_has_crashed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = host(dir.path());
+    let running = host.start("aa", &spec(&json!({"name": "n", "memory_mib": 64}))).await.expect("started");
+    let killed = std::process::Command::new("kill").args(["-9", &running.process.to_string()]).status().expect("kill");
+    assert!(killed.success());
+    let ending = host.ended("aa").await.expect("its end");
+    assert!(!ending.clean && ending.reason.contains("killed"), "{ending:?}");
+    host.remove("aa").await.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_start_says_why_and_leaves_nothing_running() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = host(dir.path());
+    let bad = dir.path().join("no-kernel");
+    std::fs::write(&bad, b"no kernel at all").expect("a file");
+    let outside = tempfile::NamedTempFile::new().expect("a file");
+    let rows = [
+        (json!({"name": "n", "kernel": bad}), ErrorKind::Invalid, "QEMU ended at once"),
+        (json!({"name": "n", "kernel": outside.path()}), ErrorKind::Permission, "allowed directory"),
+        (json!({"name": "n", "image": {"path": bad, "format": "qcow2"}}), ErrorKind::Invalid, "format"),
+    ];
+    for (body, kind, said) in rows {
+        let error = host.start("aa", &spec(&body)).await.expect_err("it cannot start");
+        assert!(error.kind == kind && error.to_string().contains(said), "{body}: {error}");
+        assert!(!matches!(host.observe("aa").await.expect("a look"), Observed::On { .. }), "{body}");
+        host.remove("aa").await.expect("removed");
+    }
+}
+
+fn qemu_img(words: &[&str]) {
+    assert!(std::process::Command::new("qemu-img").args(words).stdout(std::process::Stdio::null()).status().expect("qemu-img").success(), "{words:?}");
+}
+
+/// The guest writes on its own layer; the image stays as it was. An image that points at another file of this machine is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_are_layers_over_images() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (host, guest) = (host(dir.path()), rig::guest());
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let mut bytes = vec![0; 1 << 20];
+    bytes[..5].copy_from_slice(b"first");
+    std::fs::write(at("raw.img"), &bytes).expect("an image");
+    qemu_img(&["convert", "-O", "qcow2", &at("raw.img"), &at("base.qcow2")]);
+    qemu_img(&["create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", &at("spy.qcow2")]);
+    let machine = |image: &str, append: &str| json!({"name": "n", "memory_mib": 128, "image": at(image), "kernel": guest.kernel, "initrd": guest.initrd, "append": append});
+    let spying = host.start("aa", &spec(&machine("spy.qcow2", "quiet"))).await.expect_err("it points elsewhere");
+    assert!(spying.to_string().contains("more than one file"), "{spying}");
+    let small = json!({"name": "n", "disk_gib": 1, "image": at("large.qcow2")});
+    qemu_img(&["create", "-q", "-f", "qcow2", &at("large.qcow2"), "2G"]);
+    assert!(host.start("aa", &spec(&small)).await.expect_err("too small").to_string().contains("larger disk_gib"));
+    let before = std::fs::read(at("base.qcow2")).expect("the image");
+    host.start("bb", &spec(&machine("base.qcow2", "console=ttyS0 quiet mark=second"))).await.expect("started");
+    says(&host, "bb", "mark 'first'").await;
+    says(&host, "bb", "marked second").await;
+    host.stop("bb", None).await.expect("stopped");
+    host.start("bb", &spec(&machine("base.qcow2", "console=ttyS0 quiet"))).await.expect("started");
+    says(&host, "bb", "mark 'second'").await;
+    assert!(std::fs::read(at("base.qcow2")).expect("the image") == before, "the image was written to");
+    for id in ["aa", "bb"] {
+        host.remove(id).await.expect("removed");
+    }
+}
+
+async fn says(host: &Qemu, id: &str, text: &str) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(90);
+    loop {
+        let part = host.console(id, Part::From(0), 1 << 20).await.expect("a console");
+        let found = String::from_utf8_lossy(&part.bytes).into_owned();
+        if found.contains(text) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "'{text}' is not in: {found}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
