@@ -4,7 +4,7 @@ use super::{Complaint, Text};
 use anyhow::{Context, Result};
 
 /// Crate → crates of ours that it may depend on. A crate that is not listed may depend on everything.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     ("engine", &[]),
