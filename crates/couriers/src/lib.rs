@@ -7,11 +7,13 @@
 //! Nothing here retries: whoever keeps the deliveries does.
 
 mod addresses;
+mod fetch;
 mod mail;
 mod names;
 mod post;
 
 pub use addresses::{Policy, Verdict, judge};
+pub use fetch::Fetcher;
 pub use mail::Mailer;
 pub use names::{Lookup, SystemNames};
 

@@ -133,7 +133,7 @@ fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
-fn not_sent(error: &reqwest::Error, at: &Url) -> Undelivered {
+pub(crate) fn not_sent(error: &reqwest::Error, at: &Url) -> Undelivered {
     let place = at.origin().ascii_serialization();
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(current) = cause {
@@ -155,7 +155,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 /// The machine's own authorities; only HTTP/1.1 is spoken.
-fn tls() -> Result<ClientConfig, String> {
+pub(crate) fn tls() -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();

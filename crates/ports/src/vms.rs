@@ -8,6 +8,7 @@ use crate::Result;
 use domain::vms::VmSpec;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tokio::io::AsyncWrite;
 
 /// What a node can do, found by trying.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -105,6 +106,13 @@ pub trait VmHost: VmSnapshots {
 
     /// Ends its process, if any, and removes everything that is kept of it.
     async fn remove(&self, id: &str) -> Result<()>;
+}
+
+/// Brings a file from elsewhere. Whoever implements it decides which addresses may be spoken to.
+#[async_trait::async_trait]
+pub trait Fetch: Send + Sync {
+    /// Writes what is behind the address to `to`, redirects followed. Anything but a whole, good answer is an error; `to` then holds rubbish.
+    async fn fetch(&self, url: &str, to: &mut (dyn AsyncWrite + Send + Unpin)) -> Result<()>;
 }
 
 /// Moments of a machine to come back to: its disk, and its memory when it runs.

@@ -87,8 +87,9 @@ mod tests {
         let mut log = OpenOptions::new().create(true).append(true).open(place.file(LOG)).unwrap();
         let mut written = 0u64;
         let mut line = |log: &mut File| {
-            log.write_all(format!("{written:015}\n").as_bytes()).unwrap();
-            written += 16;
+            let lines: String = (0..4096).map(|n| format!("{:015}\n", written + n * 16)).collect();
+            log.write_all(lines.as_bytes()).unwrap();
+            written += 4096 * 16;
             written
         };
         for _ in 0..2 {

@@ -2,20 +2,10 @@
 
 use super::{Qemu, disk};
 use domain::vms::{Image, ImagePlace, VmSpec};
+use ports::vms::Fetch;
 use ports::{ConnectorError, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-
-/// Bytes that are copied at once.
-const PIECE: usize = 1 << 18;
-
-/// Brings a file from elsewhere. Whoever implements it decides which addresses may be spoken to.
-#[async_trait::async_trait]
-pub trait Fetch: Send + Sync {
-    /// The bytes behind an address. Redirects are followed and checked; anything but a good answer is an error.
-    async fn fetch(&self, url: &str) -> Result<Box<dyn AsyncRead + Send + Unpin>>;
-}
 
 impl Qemu {
     /// The definition with the real paths of its files, each below an allowed directory now.
@@ -52,12 +42,12 @@ impl Qemu {
             return Ok(file);
         }
         let none = || ConnectorError::new(ErrorKind::Unsupported, "fetch the image", url, "this server fetches nothing from elsewhere").advice("Give a path");
-        let mut source = self.fetch.as_ref().ok_or_else(none)?.fetch(url).await?;
+        let source = self.fetch.as_ref().ok_or_else(none)?;
         let failed = |e: std::io::Error| kept(url, &e);
         tokio::fs::create_dir_all(&directory).await.map_err(failed)?;
         // Each fetch has a file of its own: two machines may want the same image at once. It is gone again unless it is whole.
         let fresh = directory.join(format!("{sha256}.{}.new", uuid::Uuid::now_v7().simple()));
-        let copied = copy(&mut source, &fresh, url, sha256).await;
+        let copied = copy(source.as_ref(), &fresh, url, sha256).await;
         let done = match copied {
             Ok(()) => tokio::fs::rename(&fresh, &file).await.map_err(failed),
             Err(error) => Err(error),
@@ -74,25 +64,25 @@ fn kept(url: &str, error: &std::io::Error) -> ConnectorError {
     ConnectorError::new(kind, "fetch the image", url, error.to_string())
 }
 
-/// Everything, with its hash, down to the disk.
-async fn copy(source: &mut (dyn AsyncRead + Send + Unpin), to: &Path, url: &str, sha256: &str) -> Result<()> {
+/// Down to the disk; what counts is the hash of what is there.
+async fn copy(source: &dyn Fetch, to: &Path, url: &str, sha256: &str) -> Result<()> {
     let failed = |e: std::io::Error| kept(url, &e);
     let mut file = tokio::fs::File::create(to).await.map_err(failed)?;
-    let (mut hash, mut piece) = (Sha256::new(), vec![0; PIECE]);
-    loop {
-        let read = source.read(&mut piece).await.map_err(failed)?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&piece[..read]);
-        file.write_all(&piece[..read]).await.map_err(failed)?;
-    }
+    source.fetch(url, &mut file).await?;
     file.sync_all().await.map_err(failed)?;
-    let found = hex::encode(hash.finalize());
+    let stored = to.to_owned();
+    let hashed = tokio::task::spawn_blocking(move || hash(&stored)).await;
+    let found = hashed.map_err(|e| kept(url, &std::io::Error::other(e)))?.map_err(failed)?;
     if found == sha256 {
         return Ok(());
     }
     let reason = format!("what arrived has the SHA-256 {found}, not {sha256}");
     Err(ConnectorError::new(ErrorKind::Corrupt, "fetch the image", url, reason)
         .advice("Compare the hash with what its publisher says; do not simply take the new one"))
+}
+
+fn hash(file: &Path) -> std::io::Result<String> {
+    let (mut file, mut hash) = (std::fs::File::open(file)?, Sha256::new());
+    std::io::copy(&mut file, &mut hash)?;
+    Ok(hex::encode(hash.finalize()))
 }

@@ -25,12 +25,10 @@ mod snapshots;
 mod start;
 mod stop;
 
-pub use images::Fetch;
-
 use crate::qemu::place::Place;
 use crate::qemu::process::Process;
 use domain::vms::VmSpec;
-use ports::vms::{Act, ConsoleText, Ending, HostFacts, Observed, Part, Running, VmHost};
+use ports::vms::{Act, ConsoleText, Ending, Fetch, HostFacts, Observed, Part, Running, VmHost};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::collections::HashMap;

@@ -3,8 +3,8 @@
 use connectors_hosts::Qemu;
 use domain::decode::Problems;
 use domain::vms::VmSpec;
-use ports::ErrorKind;
-use ports::vms::{Observed, Part, VmHost};
+use ports::vms::{Fetch, Observed, Part, VmHost};
+use ports::{ConnectorError, ErrorKind};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -128,4 +128,35 @@ async fn says(host: &Qemu, id: &str, text: &str) {
         assert!(tokio::time::Instant::now() < deadline, "'{text}' is not in: {found}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+}
+
+/// Brings the same bytes from everywhere, and counts how often.
+struct Shelf(std::sync::atomic::AtomicUsize);
+
+#[async_trait::async_trait]
+impl Fetch for Shelf {
+    async fn fetch(&self, url: &str, to: &mut (dyn tokio::io::AsyncWrite + Send + Unpin)) -> ports::Result<()> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let failed = |e: std::io::Error| ConnectorError::new(ErrorKind::Internal, "fetch", url, e.to_string());
+        tokio::io::AsyncWriteExt::write_all(to, &[7; 4096]).await.map_err(failed)
+    }
+}
+
+/// Fetched once for all machines, used only with the right hash, and nothing of a wrong one is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn images_are_fetched_once_and_held_against_their_hash() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let shelf = Arc::new(Shelf(0.into()));
+    let host = Qemu::new(dir.path().join("vms"), Vec::new(), Some(shelf.clone()));
+    let machine = |sha256: &str| spec(&json!({"name": "n", "memory_mib": 64, "image": {"url": "https://images.example/a.img", "sha256": sha256}}));
+    let good = "bcfea3e8d7b3e3ebf1f4f0cbd5ddc6f1e5ad9f6f0d6a9b5f0b1c2d3e4f506172";
+    let error = host.start("aa", &machine(good)).await.expect_err("another hash");
+    assert_eq!(error.kind, ErrorKind::Corrupt, "{error}");
+    let found = error.reason.split(' ').nth(5).expect("the hash").trim_end_matches(',').to_owned();
+    assert_eq!(std::fs::read_dir(dir.path().join("vms/.images")).expect("the images").count(), 0);
+    for id in ["aa", "bb"] {
+        host.start(id, &machine(&found)).await.expect("started");
+        host.remove(id).await.expect("removed");
+    }
+    assert_eq!(shelf.0.load(std::sync::atomic::Ordering::Relaxed), 2, "a wrong one, and a good one for both");
 }
