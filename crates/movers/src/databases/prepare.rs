@@ -38,12 +38,17 @@ impl DatabaseMover {
     }
 
     async fn make_room(&self, plan: &DatabasePlan, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<Prepared> {
-        target.prepare().await?;
+        let database = target.prepare(&plan.schema).await?;
         for object in plan.overwrites.iter().rev() {
             target.remove(object).await?;
             observer.log(Level::Info, "database", format!("Removed the destination's {} to make room", describe(object)), json!({}));
         }
-        let applied = self.create_phase(plan, Phase::BeforeRows, target, observer, stop).await?;
+        let mut applied = self.create_phase(plan, Phase::BeforeRows, target, observer, stop).await?;
+        if let Some(Applied::Adapted(change)) = database {
+            observer.log(Level::Warning, "database", format!("Adapted the new database: {change}"), json!({}));
+            let whole = self.whole_database();
+            applied.insert(0, AppliedObject { kind: whole.kind, name: whole.name, applied: Applied::Adapted(change) });
+        }
         Ok(Prepared { made_database: !plan.destination_exists, replaced: plan.overwrites.len() as u64, applied })
     }
 

@@ -54,6 +54,7 @@ fn keeping_lane(mover: &FilesMover, backup: Arc<dyn FileTarget>) -> (Lane, tokio
     let (mut lane, told) = mover.lane();
     lane.source = mover.destination.clone();
     lane.target = backup;
+    lane.whole = None;
     lane.kind = DigestKind::Blake3;
     lane.look_again = true;
     lane.read_back = true;
@@ -74,7 +75,7 @@ fn to_save(mover: &FilesMover, backup: &dyn FileTarget, path: FilePath, stat: St
         return None;
     }
     let to = name_in(backup, mover.destination.as_ref(), &path);
-    Some(Item { path, stat, before: None, same: None, follow: false, to: Some(to) })
+    Some(Item { path, stat, before: None, same: None, follow: false, hard: None, to: Some(to) })
 }
 
 async fn plan(mover: &FilesMover, ledger: &dyn Ledger, backup: &dyn FileTarget, own: &dyn Ledger) -> Result<()> {

@@ -10,6 +10,9 @@ use ports::{Ledger, Result};
 /// A batch of small files ends at the first of these two.
 const BATCH_ITEMS: usize = 256;
 const BATCH_BYTES: u64 = 8 << 20;
+/// The same for batches that travel as one stream.
+const PACK_ITEMS: usize = 2048;
+const PACK_BYTES: u64 = 64 << 20;
 
 pub(super) struct Builder<'a> {
     ledger: &'a dyn Ledger,
@@ -19,6 +22,9 @@ pub(super) struct Builder<'a> {
     next: [u64; PHASES],
     batch: Vec<Item>,
     batch_bytes: u64,
+    /// Whole trees: batches travel as one stream, so they are larger.
+    packed: bool,
+    links: Vec<Item>,
     clears: Vec<Gone>,
     deletes: Vec<Gone>,
     folders: Vec<Folder>,
@@ -36,11 +42,20 @@ impl<'a> Builder<'a> {
             next,
             batch: Vec::new(),
             batch_bytes: 0,
+            packed: false,
+            links: Vec::new(),
             clears: Vec::new(),
             deletes: Vec::new(),
             folders: Vec::new(),
             chunks: Vec::new(),
         }
+    }
+
+    /// Batches for streams of many files.
+    #[must_use]
+    pub(super) fn packed(mut self, packed: bool) -> Self {
+        self.packed = packed;
+        self
     }
 
     fn chunk(&mut self, phase: Phase, spec: &Spec, items: u64, bytes: u64) -> Result<()> {
@@ -52,8 +67,14 @@ impl<'a> Builder<'a> {
 
     /// Items come in path order, and so do their chunks.
     pub(super) fn item(&mut self, item: Item) -> Result<()> {
+        if item.hard.is_some() {
+            self.links.push(item);
+            return Ok(());
+        }
         let size = if item.same.is_some() { 0 } else { item.stat.size() };
+        let mostly_holes = self.packed && item.stat.posix.as_ref().is_some_and(|p| p.stored < size / 2);
         if item.same.is_none()
+            && !mostly_holes
             && let Some(part_size) = lane::part_size(size, self.single_put_limit, self.chunk_size)
         {
             self.close_batch()?;
@@ -61,7 +82,8 @@ impl<'a> Builder<'a> {
         }
         self.batch.push(item);
         self.batch_bytes += size;
-        if self.batch.len() >= BATCH_ITEMS || self.batch_bytes >= BATCH_BYTES { self.close_batch() } else { Ok(()) }
+        let (items, bytes) = if self.packed { (PACK_ITEMS, PACK_BYTES) } else { (BATCH_ITEMS, BATCH_BYTES) };
+        if self.batch.len() >= items || self.batch_bytes >= bytes { self.close_batch() } else { Ok(()) }
     }
 
     fn large(&mut self, item: Item, size: u64, part_size: u64) -> Result<()> {
@@ -97,6 +119,9 @@ impl<'a> Builder<'a> {
     /// Writes everything collected, in one transaction.
     pub(super) async fn commit(&mut self, through: &[u8], plan: &FilesPlan) -> Result<()> {
         self.close_batch()?;
+        for some in std::mem::take(&mut self.links).chunks(BATCH_ITEMS) {
+            self.chunk(Phase::Links, &Spec::Batch(some.to_vec()), some.len() as u64, 0)?;
+        }
         for (phase, list) in [(Phase::Clear, std::mem::take(&mut self.clears)), (Phase::Delete, std::mem::take(&mut self.deletes))] {
             for some in list.chunks(BATCH_ITEMS) {
                 self.chunk(phase, &Spec::Remove(some.to_vec()), 0, 0)?;

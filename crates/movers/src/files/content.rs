@@ -43,8 +43,15 @@ pub(super) async fn run_round(
     or_stop(stop, "clear the way at", what(), done.removals(Phase::Clear)).await?;
     let (lane, told) = (done.lane.clone(), std::mem::replace(&mut done.told, tokio::sync::mpsc::unbounded_channel().1));
     done.told = Pump::new(lane, told, mover.parallel(), ledger, observer, stop, "file_transfer").run(span(round, Phase::Content)).await?;
+    if mover.whole.is_some() {
+        let (lane, told) = (done.lane.clone(), std::mem::replace(&mut done.told, tokio::sync::mpsc::unbounded_channel().1));
+        done.told = Pump::new(lane, told, mover.parallel(), ledger, observer, stop, "file_transfer").run(span(round, Phase::Links)).await?;
+    }
     or_stop(stop, "remove extraneous files at", what(), done.removals(Phase::Delete)).await?;
     or_stop(stop, "finish the directories at", what(), done.folders()).await?;
+    if let Some(whole) = &mover.whole {
+        or_stop(stop, "finish the root of", what(), whole.finish_root(ledger)).await?;
+    }
     done.markers().await
 }
 
@@ -112,6 +119,10 @@ impl Round<'_> {
                 let Spec::Folders(mut list) = decode(&chunk.spec)? else { continue };
                 let all = list.clone();
                 list.retain(|f| f.stat.is_some());
+                if self.all_at_once(&list).await? {
+                    done.push(ChunkDone { seq: chunk.seq, result: encode(&Results::Left(Vec::new()))?, items: 0, bytes: 0 });
+                    continue;
+                }
                 let left = self.in_groups(&list, deepest_first(&list, |f| &f.path, |_| true), finish).await?;
                 let place = |path: &FilePath| all.iter().position(|f| f.path == *path).unwrap_or_default() as u32;
                 let left = left.into_iter().map(|(at, reason)| (place(&list[at as usize].path), reason)).collect();
@@ -120,6 +131,18 @@ impl Round<'_> {
             self.record(done).await?;
         }
         Ok(())
+    }
+
+    /// Gives the directories of a whole tree all their facts in one call; false when they must go one by one.
+    async fn all_at_once(&self, list: &[Folder]) -> Result<bool> {
+        let (Some(whole), Some(first)) = (&self.mover.whole, list.first()) else { return Ok(false) };
+        let entries: Vec<Entry> = list.iter().filter_map(|f| f.stat.as_ref().map(|s| s.entry(&f.path))).collect();
+        let made = self.lane.retry(&first.path, 0, async || whole.target.make_directories(&entries).await.map_err(Fault::target)).await;
+        match made {
+            Ok(()) => Ok(true),
+            Err(Fault { error, .. }) if error.kind == ErrorKind::AlreadyExists => Ok(false),
+            Err(fault) => Err(fault.error),
+        }
     }
 
     /// Acts on every thing, side by side, one group of [`deepest_first`] after the other. Gives what was left alone and why.

@@ -8,8 +8,9 @@ use super::item::{Folder, Gone, Item, PHASES, Phase, Results, Spec, Stat, What, 
 use super::order::Sorted;
 use super::plan::{Linked, Planner, tidy};
 use super::records::{Record, Records, Word, just_before, rounds, summary};
-use super::report::{FilesCopied, FilesPlan, ProblemKind, Problems};
+use super::report::{FilesCopied, FilesPlan, Lag, ProblemKind, Problems};
 use super::sides::changed;
+use super::whole::same_folder;
 use super::window::Window;
 use super::{FilesMover, or_stop};
 use ports::files::{Entry, EntryKind, FilePath};
@@ -30,7 +31,7 @@ pub(super) async fn run(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger
     let mut restless = None;
     let mut notes = Problems::default();
     for round in next..next + ROUNDS {
-        let planned = or_stop(stop, "list again", mover.source.location(), plan_round(mover, &[bulk, last], last, round)).await?;
+        let planned = or_stop(stop, "list again", mover.source.location(), plan_round(mover, &[bulk, last], Some((last, round)))).await?;
         let (plan, empty) = planned;
         notes = plan.problems;
         if empty {
@@ -53,6 +54,32 @@ pub(super) async fn run(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger
     let mut copied = summary(last).await?;
     copied.problems.append(occupied(notes));
     Ok(copied)
+}
+
+/// One pass over what changed, while the source lives.
+pub(super) async fn warm(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<Lag> {
+    let mut next = 1;
+    for round in rounds(last).await? {
+        run_round(mover, last, round, Care::Bulk, observer, stop).await?;
+        next = round + 1;
+    }
+    let (plan, empty) = or_stop(stop, "list again", mover.source.location(), plan_round(mover, &[bulk, last], Some((last, next)))).await?;
+    let found = lag_of(&plan);
+    if !empty {
+        let details = json!({"files": plan.files, "bytes": plan.bytes, "removed": plan.deletes});
+        observer.log(Level::Info, "file_transfer", format!("Warm pass: {} files changed since the pass before", found.files), details);
+        run_round(mover, last, next, Care::Bulk, observer, stop).await?;
+    }
+    Ok(found)
+}
+
+/// What a pass would find now.
+pub(super) async fn lag(mover: &FilesMover, known: &[&dyn Ledger]) -> Result<Lag> {
+    Ok(lag_of(&plan_round(mover, known, None).await?.0))
+}
+
+fn lag_of(plan: &FilesPlan) -> Lag {
+    Lag { files: plan.files + plan.symlinks, bytes: plan.bytes, removed: plan.deletes }
 }
 
 /// Problems that only a final pass can find; the others are in the plan already.
@@ -88,11 +115,11 @@ async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Option<FilePath>> 
     }
 }
 
-/// Plans what differs between the source now and the records; true when nothing does.
-async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], last: &dyn Ledger, round: u64) -> Result<(FilesPlan, bool)> {
+/// Plans what differs between the source now and the records, into a round of a ledger or only to know it; true when nothing does.
+async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dyn Ledger, u64)>) -> Result<(FilesPlan, bool)> {
     let limit = mover.destination.traits().single_put_limit;
-    let builder = Builder::new(last, round, [0; PHASES], limit, mover.options.chunk_size);
-    let mut planner = Planner::new(mover, Window::new(mover, Some(builder), FilesPlan::default(), None))?;
+    let builder = into.map(|(last, round)| Builder::new(last, round, [0; PHASES], limit, mover.options.chunk_size).packed(mover.whole.is_some()));
+    let mut planner = Planner::new(mover, Window::new(mover, builder, FilesPlan::default(), None))?;
     let mut source = Sorted::new(mover.source.list(), mover.source.location());
     let mut records = Records::of(known).await?;
     let mut record = records.next().await?;
@@ -138,15 +165,16 @@ impl Planner<'_> {
         }
         let (stat, follow) = match &entry.kind {
             EntryKind::Directory => return self.directory_again(key, &entry, word).await,
-            EntryKind::Other(_) => return self.left_behind(key, word).await,
+            EntryKind::Other(kind) if !self.mover.remakes(kind) => return self.left_behind(key, word).await,
             EntryKind::Symlink { .. } => match self.mover.link(&entry).await? {
                 Linked::Keep => (Stat::of(&entry), false),
                 Linked::Follow(target) => (Stat::of(&target), true),
                 Linked::Problem(..) => return self.left_behind(key, word).await,
             },
-            EntryKind::File { .. } => (Stat::of(&entry), false),
+            EntryKind::File { .. } | EntryKind::Other(_) => (Stat::of(&entry), false),
         };
         self.clear_way(key);
+        let hard = self.names.first_of(&entry.path, &stat);
         self.chain.inhabit(key, &mut self.window);
         self.chain.block(Blocker::Source { path: entry.path.clone(), told: false });
         if word.as_ref().is_some_and(|w| is_current(w, &stat)) {
@@ -155,7 +183,7 @@ impl Planner<'_> {
         let Some(before) = self.before(&entry.path, &stat, word).await? else { return Ok(()) };
         self.new_parents(key).await?;
         self.chain.fill(key, &mut self.window);
-        self.window.item(Item { path: entry.path, stat, before, same: None, follow, to: None }, false);
+        self.window.item(Item { path: entry.path, stat, before, same: None, follow, hard, to: None }, false);
         Ok(())
     }
 
@@ -196,7 +224,7 @@ impl Planner<'_> {
         let stat = Stat::of(entry);
         let (before, current) = match word {
             Some(Record { word: Word::Folder { folder }, original, .. }) => {
-                let current = folder.stat.is_some_and(|s| !s.other_mode(&stat) && s.modified_ns == stat.modified_ns);
+                let current = folder.stat.is_some_and(|s| same_folder(&s, &stat));
                 (original, current)
             }
             _ if self.tree => (self.mover.destination.stat(&path).await?.map(|e| Stat::of(&e)), false),
@@ -264,5 +292,5 @@ impl Planner<'_> {
 fn is_current(record: &Record, stat: &Stat) -> bool {
     let Word::Content { item, outcome: Some(outcome) } = &record.word else { return false };
     let read = outcome.read.as_ref().unwrap_or(&item.stat);
-    outcome.is_there() && read.same_content(stat) && !read.other_mode(stat)
+    outcome.is_there() && read.same_content(stat) && !read.other_mode(stat) && read.same_facts(stat)
 }

@@ -22,9 +22,11 @@ pub(super) enum Phase {
     Folders = 3,
     /// One per planning transaction: how far planning came.
     Marker = 4,
+    /// Further names of files that are there by then. Done after the content.
+    Links = 5,
 }
 
-pub(super) const PHASES: usize = 5;
+pub(super) const PHASES: usize = 6;
 const ROUND_SHIFT: u32 = 48;
 const PHASE_SHIFT: u32 = 44;
 
@@ -79,6 +81,20 @@ impl Stat {
         if let EntryKind::File { size } = self.kind { size } else { 0 }
     }
 
+    /// Whether owner, attributes and device numbers are equal, as far as both are known.
+    pub(super) fn same_facts(&self, other: &Self) -> bool {
+        match (&self.posix, &other.posix) {
+            (Some(a), Some(b)) => a.owner == b.owner && a.group == b.group && a.node == b.node && a.attributes == b.attributes,
+            _ => true,
+        }
+    }
+
+    /// What two names of one file have in common; `None` for what has one name.
+    pub(super) fn identity(&self) -> Option<(u64, u64)> {
+        let file = matches!(self.kind, EntryKind::File { .. });
+        self.posix.as_ref().filter(|p| file && p.links > 1 && p.inode != 0).map(|p| (p.device, p.inode))
+    }
+
     /// Whether nothing says that the content differs. The version decides where both sides have one; otherwise the time does.
     pub(super) fn same_content(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -114,6 +130,9 @@ pub(super) struct Item {
     /// The source has a link here whose target is to be copied.
     #[serde(rename = "f", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) follow: bool,
+    /// A further name of this file.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub(super) hard: Option<FilePath>,
     /// The name at the target, where it differs (backups).
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub(super) to: Option<FilePath>,
@@ -176,8 +195,19 @@ pub(super) struct Marker {
     /// Everything up to this key is planned.
     pub(super) through: Vec<u8>,
     /// The next number of each phase.
+    #[serde(deserialize_with = "padded")]
     pub(super) next: [u64; PHASES],
     pub(super) plan: super::report::FilesPlan,
+}
+
+/// Ledgers of earlier versions know fewer phases.
+fn padded<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<[u64; PHASES], D::Error> {
+    let numbers = Vec::<u64>::deserialize(d)?;
+    let mut next = [0; PHASES];
+    for (place, number) in next.iter_mut().zip(numbers) {
+        *place = number;
+    }
+    Ok(next)
 }
 
 /// The manifest of a chunk.
@@ -211,6 +241,12 @@ pub(super) enum What {
     /// Something stands at the destination that the plan did not see: left alone, for the final pass to settle.
     #[serde(rename = "o")]
     Spared,
+    /// A further name of a file.
+    #[serde(rename = "h")]
+    Named,
+    /// A FIFO or a device node.
+    #[serde(rename = "m")]
+    Made,
 }
 
 /// What became of an item.
@@ -241,7 +277,7 @@ impl Outcome {
 
     /// Whether the destination now holds it.
     pub(super) fn is_there(&self) -> bool {
-        matches!(self.what, What::Copied | What::Same | What::Linked)
+        matches!(self.what, What::Copied | What::Same | What::Linked | What::Named | What::Made)
     }
 }
 
@@ -307,6 +343,7 @@ mod tests {
             before: Some(stat.clone()),
             same: None,
             follow: n == 1,
+            hard: None,
             to: None,
         };
         for count in [1, 300] {

@@ -6,6 +6,7 @@ use super::digest::{self, raw};
 use super::item::{Item, Large, Outcome, Sent, Stat, What};
 use super::sides::{Fault, Side, Watch, changed};
 use super::told::{Flow, Told};
+use super::whole::Whole;
 use ports::files::{Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileTarget, Part};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::future::Future;
@@ -33,6 +34,8 @@ pub(super) struct Lane {
     pub(super) read_back: bool,
     /// Leave alone what stands where the plan saw nothing.
     pub(super) sparing: bool,
+    /// Batches travel as one stream.
+    pub(super) whole: Option<Whole>,
     pub(super) flow: Arc<Flow>,
     pub(super) told: UnboundedSender<Told>,
 }
@@ -82,6 +85,7 @@ impl Lane {
         let result = match (&item.same, &item.stat.kind) {
             (Some(_), _) => self.retry(&item.path, 0, || self.adjust(item)).await,
             (None, EntryKind::Symlink { .. }) => self.retry(&item.path, 0, || self.link(item)).await,
+            (None, EntryKind::Other(_)) => self.retry(&item.path, 0, || self.node(item)).await,
             (None, _) => {
                 let yielding = AtomicBool::new(self.spares(item));
                 self.retry(&item.path, item.stat.size(), || self.file(item, &yielding)).await
@@ -96,12 +100,22 @@ impl Lane {
         let (wanted, now) = (&item.stat, item.before.as_ref());
         let mode = traits.modes && wanted.mode.is_some() && now.is_none_or(|b| b.mode != wanted.mode);
         let time = traits.mtime_resolution_ns > 0 && wanted.modified_ns.is_some() && now.is_none_or(|b| b.modified_ns != wanted.modified_ns);
-        if mode || time {
+        let facts = now.is_none_or(|b| !b.same_facts(wanted));
+        if mode || time || facts && wanted.posix.is_some() {
             self.target.make(&wanted.entry(item.target())).await.map_err(Fault::target)?;
         }
         let proof = item.same.clone();
         let part_size = proof.as_ref().and_then(|p| p.part_size);
         Ok(Outcome { digest: proof.map(|p| p.digest), part_size, ..Outcome::of(What::Same) })
+    }
+
+    async fn node(&self, item: &Item) -> Result<Outcome, Fault> {
+        let now = self.target.stat(item.target()).await.map_err(Fault::target)?;
+        if self.spares(item) && now.is_some_and(|n| n.kind != item.stat.kind) {
+            return Ok(Outcome::of(What::Spared));
+        }
+        self.target.make(&item.stat.entry(item.target())).await.map_err(Fault::target)?;
+        Ok(Outcome::of(What::Made))
     }
 
     async fn link(&self, item: &Item) -> Result<Outcome, Fault> {
@@ -259,7 +273,7 @@ impl Lane {
     }
 
     /// Whether nothing was planned to be overwritten here, and nothing may be.
-    fn spares(&self, item: &Item) -> bool {
+    pub(super) fn spares(&self, item: &Item) -> bool {
         self.sparing && item.before.is_none()
     }
 
@@ -391,6 +405,7 @@ impl FilesMover {
             look_again: false,
             read_back: false,
             sparing: false,
+            whole: self.whole.clone(),
             flow: Arc::default(),
             told,
         };

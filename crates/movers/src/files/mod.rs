@@ -18,6 +18,7 @@ mod final_pass;
 mod item;
 mod lane;
 mod order;
+mod packs;
 mod plan;
 mod pump;
 mod records;
@@ -26,9 +27,10 @@ mod sides;
 mod told;
 mod undo;
 mod verify;
+mod whole;
 mod window;
 
-pub use report::{Excluded, FilesBackedUp, FilesCopied, FilesPlan, FilesUndone, FilesVerified, LISTED, Mismatch, PathProblem, ProblemKind, Problems};
+pub use report::{Excluded, FilesBackedUp, FilesCopied, FilesPlan, FilesUndone, FilesVerified, LISTED, Lag, Mismatch, PathProblem, ProblemKind, Problems};
 
 use domain::spec::Symlinks;
 use ports::files::{DigestKind, FilePath, FileTarget};
@@ -71,11 +73,13 @@ pub struct FilesMover {
     retry_delay: Duration,
     backup: Option<Arc<dyn FileTarget>>,
     overwriting: bool,
+    whole: Option<whole::Whole>,
+    notes: Vec<String>,
 }
 
 impl FilesMover {
     pub fn new(source: Arc<dyn FileTarget>, destination: Arc<dyn FileTarget>, options: FileOptions) -> Self {
-        Self { source, destination, options, retry_delay: Duration::from_millis(250), backup: None, overwriting: false }
+        Self { source, destination, options, retry_delay: Duration::from_millis(250), backup: None, overwriting: false, whole: None, notes: Vec::new() }
     }
 
     /// The pause before the second try; it doubles with each further one, up to 15 seconds, and is jittered.
@@ -128,6 +132,17 @@ impl FilesMover {
         final_pass::run(self, bulk, last, observer, stop).await
     }
 
+    /// What the source has by now that is not at the destination, by the records of the passes so far. Lists the source; changes nothing.
+    pub async fn lag(&self, ledgers: &[&dyn Ledger], stop: &CancellationToken) -> Result<Lag> {
+        or_stop(stop, "list again", self.source.location(), final_pass::lag(self, ledgers)).await
+    }
+
+    /// A pass between bulk and final while the source lives: moves what changed since the pass before, once. What changes again meanwhile is for the
+    /// next pass. `last` is the final pass's ledger; may be called as often as wanted, and goes on where it was interrupted. Gives what it found.
+    pub async fn warm_pass(&self, bulk: &dyn Ledger, last: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<Lag> {
+        final_pass::warm(self, bulk, last, observer, stop).await
+    }
+
     /// Compares every file: the hash of what was read (of the ledger that comes last) with what is stored now.
     pub async fn verify(&self, ledgers: &[&dyn Ledger], observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesVerified> {
         or_stop(stop, "verify the files of", self.destination.location(), verify::run(self, ledgers, observer)).await
@@ -175,6 +190,9 @@ impl FilesMover {
 
     /// The hash that the destination reports itself, so that verifying needs no reading back.
     fn digest_kind(&self) -> DigestKind {
+        if let Some(whole) = &self.whole {
+            return whole.target.keeps().digest;
+        }
         self.destination.traits().stored_digest.unwrap_or(DigestKind::Blake3)
     }
 }

@@ -7,9 +7,11 @@ use super::item::{Folder, Gone, Item, PHASES, Stat};
 use super::order::Sorted;
 use super::report::{FilesPlan, ProblemKind};
 use super::told::Teller;
+use super::whole::Names;
 use super::window::Window;
 use super::{FilesMover, is_tree, records};
 use domain::spec::Symlinks;
+use ports::files::posix::{BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, MOUNT_POINT};
 use ports::files::{Entry, EntryKind, FilePath, FileTraits};
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
@@ -30,7 +32,7 @@ pub(super) async fn run(mover: &FilesMover, ledger: Option<&dyn Ledger>, observe
     }
     let (through, next, plan) = start.map_or((None, [0; PHASES], FilesPlan::default()), |m| (Some(m.through), m.next, m.plan));
     let traits = mover.destination.traits();
-    let builder = ledger.map(|l| Builder::new(l, 0, next, traits.single_put_limit, mover.options.chunk_size));
+    let builder = ledger.map(|l| Builder::new(l, 0, next, traits.single_put_limit, mover.options.chunk_size).packed(mover.whole.is_some()));
     let window = Window::new(mover, builder, plan, through);
     let mut planner = Planner::new(mover, window)?;
     planner.merge(observer).await?;
@@ -64,7 +66,25 @@ pub(super) enum Linked {
     Problem(ProblemKind, String),
 }
 
+/// Why something is never moved.
+fn left_out(kind: &str) -> (ProblemKind, String) {
+    if kind == MOUNT_POINT {
+        return (ProblemKind::Mounted, "another file system is mounted here; its content does not belong to this one".to_owned());
+    }
+    (ProblemKind::Device, format!("a {kind} is never moved"))
+}
+
+/// How many names a thing of a whole tree has.
+fn links(stat: &Stat) -> Option<u64> {
+    stat.posix.as_ref().map(|p| p.links)
+}
+
 impl FilesMover {
+    /// Whether this kind of thing, no file, directory or link, is made again at the destination.
+    pub(super) fn remakes(&self, kind: &str) -> bool {
+        self.whole.as_ref().is_some_and(|w| [FIFO, CHARACTER_DEVICE, BLOCK_DEVICE].contains(&kind) && (kind == FIFO || w.target.keeps().owners))
+    }
+
     /// Decides about a link by option and by what the destination can hold.
     pub(super) async fn link(&self, entry: &Entry) -> Result<Linked> {
         let holds = self.destination.traits().symlinks;
@@ -88,13 +108,14 @@ pub(super) struct Planner<'a> {
     pub(super) exclude: Exclude,
     traits: FileTraits,
     pub(super) tree: bool,
+    pub(super) names: Names,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(mover: &'a FilesMover, window: Window<'a>) -> Result<Self> {
         let tree = is_tree(mover.destination.as_ref());
         let exclude = Exclude::new(&mover.options.exclude)?;
-        Ok(Self { mover, window, chain: Chain::new(tree), exclude, traits: mover.destination.traits(), tree })
+        Ok(Self { mover, window, chain: Chain::new(tree), exclude, traits: mover.destination.traits(), tree, names: Names::default() })
     }
 
     async fn merge(&mut self, observer: &dyn Observer) -> Result<()> {
@@ -147,8 +168,9 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         let (stat, follow) = match &entry.kind {
-            EntryKind::Other(kind) => {
-                self.window.problem(&entry.path, ProblemKind::Device, format!("a {kind} is never moved"));
+            EntryKind::Other(kind) if !self.mover.remakes(kind) => {
+                let (problem, reason) = left_out(kind);
+                self.window.problem(&entry.path, problem, reason);
                 self.stays(key, theirs);
                 return Ok(());
             }
@@ -169,7 +191,9 @@ impl<'a> Planner<'a> {
         let before = theirs.as_ref().map(Stat::of);
         let look_alike = before.as_ref().is_some_and(|b| self.looks_alike(&stat, b));
         self.chain.block(Blocker::Source { path: entry.path.clone(), told: false });
-        self.window.item(Item { path: entry.path, stat, before, same: None, follow, to: None }, look_alike);
+        let hard = self.names.first_of(&entry.path, &stat);
+        let look_alike = look_alike && hard.is_none() && links(&stat) == before.as_ref().and_then(links);
+        self.window.item(Item { path: entry.path, stat, before, same: None, follow, hard, to: None }, look_alike);
         Ok(())
     }
 

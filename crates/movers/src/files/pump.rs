@@ -27,13 +27,18 @@ use uploads::{Begun, Placing, Upload};
 /// Parts that may wait for their uploads to begin.
 const PARKED: usize = 64;
 
+/// Batches that travel as one stream, side by side.
+const PACKS: usize = 3;
+
 enum Job {
+    Batch { seq: u64, items: Vec<Item> },
     File { seq: u64, place: usize, item: Box<Item> },
     Part { seq: u64, large: Box<Large>, number: u32 },
     Place { seq: u64, large: Box<Large> },
 }
 
 enum Answer {
+    Batch { seq: u64, outcomes: Vec<Outcome>, bytes: u64 },
     File { seq: u64, place: usize, outcome: Outcome },
     Part { seq: u64, first: u64, sent: Option<Sent>, bytes: u64 },
     Placed { seq: u64, first: u64, outcome: Outcome },
@@ -67,6 +72,8 @@ pub(super) struct Pump<'a> {
     uploads: BTreeMap<u64, Upload>,
     to_begin: VecDeque<Box<Large>>,
     beginning: FuturesUnordered<BoxFuture<'a, Result<Begun>>>,
+    /// Streams under way.
+    packs: usize,
     /// Parts that wait for an upload to begin.
     parked: usize,
     placing: VecDeque<Placing>,
@@ -98,6 +105,7 @@ impl<'a> Pump<'a> {
             uploads: BTreeMap::new(),
             to_begin: VecDeque::new(),
             beginning: FuturesUnordered::new(),
+            packs: 0,
             parked: 0,
             placing: VecDeque::new(),
             tasks: JoinSet::new(),
@@ -178,6 +186,7 @@ impl<'a> Pump<'a> {
     fn unpack(&mut self, chunk: Chunk) -> Result<()> {
         let seq = chunk.seq;
         match decode::<Spec>(&chunk.spec)? {
+            Spec::Batch(items) if self.lane.whole.is_some() => self.jobs.push_back(Job::Batch { seq, items }),
             Spec::Batch(items) => {
                 self.open.insert(seq, Open::of(&items));
                 self.jobs.extend(items.into_iter().enumerate().map(|(place, item)| Job::File { seq, place, item: Box::new(item) }));
@@ -197,7 +206,11 @@ impl<'a> Pump<'a> {
         self.begin_uploads();
         self.place().await?;
         while self.tasks.len() < self.parallel && self.parked < PARKED {
+            if self.packs >= PACKS && matches!(self.jobs.front(), Some(Job::Batch { .. })) {
+                break;
+            }
             match self.jobs.pop_front() {
+                Some(Job::Batch { seq, items }) => self.launch_batch(seq, items),
                 Some(Job::File { seq, place, item }) => {
                     let lane = self.lane.clone();
                     self.teller.at(&item.path);
@@ -211,6 +224,20 @@ impl<'a> Pump<'a> {
         self.place().await
     }
 
+    fn launch_batch(&mut self, seq: u64, items: Vec<Item>) {
+        let (lane, Some(whole)) = (self.lane.clone(), self.lane.whole.clone()) else { return };
+        if let Some(first) = items.first() {
+            self.teller.at(&first.path);
+        }
+        self.packs += 1;
+        self.tasks.spawn(async move {
+            let outcomes = lane.carry_batch(&whole, &items).await?;
+            let copied = |(item, o): (&Item, &Outcome)| if o.what == What::Copied { o.read.as_ref().unwrap_or(&item.stat).size() } else { 0 };
+            let bytes = items.iter().zip(&outcomes).map(copied).sum();
+            Ok(Answer::Batch { seq, outcomes, bytes })
+        });
+    }
+
     fn take(&mut self, ended: Result<Result<Answer>, tokio::task::JoinError>) -> Result<()> {
         let answer = ended.map_err(|e| ConnectorError::new(ErrorKind::Internal, "copy files to", self.lane.target.location(), e.to_string()))??;
         self.settle(answer)
@@ -218,6 +245,11 @@ impl<'a> Pump<'a> {
 
     fn settle(&mut self, answer: Answer) -> Result<()> {
         match answer {
+            Answer::Batch { seq, outcomes, bytes } => {
+                self.packs -= 1;
+                let there = outcomes.iter().filter(|o| o.is_there()).count() as u64;
+                self.done(seq, &Results::Items(outcomes), there, bytes)
+            }
             Answer::File { seq, place, outcome } => self.settle_file(seq, place, outcome),
             Answer::Part { seq, first, sent, bytes } => {
                 let upload = self.uploads.entry(first).or_default();

@@ -150,7 +150,8 @@ impl<'a> Records<'a> {
         let mut removed = HashMap::new();
         for ledger in ledgers {
             for round in rounds(*ledger).await? {
-                let phases: &[Phase] = if round == 0 { &[Phase::Content, Phase::Folders] } else { &[Phase::Content, Phase::Delete, Phase::Folders] };
+                let phases: &[Phase] =
+                    if round == 0 { &[Phase::Content, Phase::Links, Phase::Folders] } else { &[Phase::Content, Phase::Links, Phase::Delete, Phase::Folders] };
                 for phase in phases {
                     let range = span(round, *phase);
                     if *phase == Phase::Delete {
@@ -240,6 +241,14 @@ fn count(sum: &mut FilesCopied, item: &Item, outcome: Outcome) {
         }
         What::Linked => {
             sum.symlinks += 1;
+            return;
+        }
+        What::Named => {
+            sum.hard_links += 1;
+            return;
+        }
+        What::Made => {
+            sum.nodes += 1;
             return;
         }
         What::Changed => (ProblemKind::Changed, "it kept changing while it was copied"),

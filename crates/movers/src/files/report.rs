@@ -15,8 +15,10 @@ pub enum ProblemKind {
     Name,
     /// `a` and `a/b` cannot both exist at the destination, or something of the destination stands in the way.
     Collision,
-    /// Device, socket, FIFO.
+    /// Socket; device and FIFO where no whole tree is moved.
     Device,
+    /// Another file system is mounted there.
+    Mounted,
     /// A symbolic link that stays behind.
     SkippedLink,
     /// A link that should be followed, but leads nowhere, out of the root, or to a directory.
@@ -159,10 +161,31 @@ pub struct FilesCopied {
     pub bytes: u64,
     pub unchanged: u64,
     pub symlinks: u64,
+    /// Further names of files that were copied.
+    pub hard_links: u64,
+    /// FIFOs and device nodes.
+    pub nodes: u64,
     pub directories: u64,
     /// Removed at the destination.
     pub removed: u64,
     pub problems: Problems,
+}
+
+/// What the source has that the destination has not yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lag {
+    /// New and changed files, links included.
+    pub files: u64,
+    pub bytes: u64,
+    /// Gone at the source, still at the destination.
+    pub removed: u64,
+}
+
+impl Lag {
+    pub fn is_none(&self) -> bool {
+        self.files == 0 && self.removed == 0
+    }
 }
 
 /// One difference between what was read and what is stored.
@@ -181,6 +204,9 @@ pub struct FilesVerified {
     pub files: u64,
     pub bytes: u64,
     pub symlinks: u64,
+    /// Further names, found to be of one file.
+    pub hard_links: u64,
+    pub nodes: u64,
     pub directories: u64,
     pub mismatched: u64,
     /// The first [`LISTED`] of them.

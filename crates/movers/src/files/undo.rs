@@ -12,7 +12,7 @@ use super::report::{FilesUndone, ProblemKind};
 use super::sides::Fault;
 use super::told::{Teller, Told};
 use futures::{StreamExt, TryStreamExt};
-use ports::files::{EntryKind, FilePath, FileTarget};
+use ports::files::{Entry, EntryKind, FilePath, FileTarget};
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
 use serde_json::json;
@@ -37,6 +37,9 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
         undo.removed(*ledger).await?;
     }
     undo.restore_folders().await?;
+    if let Some(whole) = &mover.whole {
+        whole.restore_root(ledgers).await?;
+    }
     mover.destination.sweep(&mover.options.staging).await?;
     let done = undo.done;
     let details = json!({"removed": done.removed, "restored": done.restored, "kept": done.kept.count, "not_restored": done.not_restored.count});
@@ -90,7 +93,7 @@ impl Undo<'_> {
                     Word::Content { item, outcome } => stretch.push(Ours { item, outcome, original, was_there, removed: false }),
                     Word::Removed => {
                         if let Some(stat) = original.clone() {
-                            let item = Item { path: record.path, stat, before: None, same: None, follow: false, to: None };
+                            let item = Item { path: record.path, stat, before: None, same: None, follow: false, hard: None, to: None };
                             stretch.push(Ours { item, outcome: None, original, was_there: true, removed: true });
                         }
                     }
@@ -110,8 +113,10 @@ impl Undo<'_> {
             self.teller.at(&first.item.path);
         }
         let this = &*self;
-        let fates: Vec<(FilePath, Fate)> = futures::stream::iter(stretch)
-            .map(|ours| async move { Ok::<_, ConnectorError>((ours.item.path.clone(), this.fate(&ours).await?)) })
+        let paths: Vec<FilePath> = stretch.iter().map(|ours| ours.item.path.clone()).collect();
+        let now = self.stats(paths).await?;
+        let fates: Vec<(FilePath, Fate)> = futures::stream::iter(stretch.into_iter().zip(now))
+            .map(|(ours, now)| async move { Ok::<_, ConnectorError>((ours.item.path.clone(), this.fate(&ours, now.map(|e| Stat::of(&e))).await?)) })
             .buffer_unordered(self.mover.parallel())
             .try_collect()
             .await?;
@@ -124,6 +129,15 @@ impl Undo<'_> {
         Ok(())
     }
 
+    /// What stands at the paths, in their order.
+    async fn stats(&self, paths: Vec<FilePath>) -> Result<Vec<Option<Entry>>> {
+        let mover = self.mover;
+        match &mover.whole {
+            Some(whole) => whole.target.stats(&paths).await,
+            None => futures::stream::iter(paths).map(|path| async move { mover.destination.stat(&path).await }).buffered(mover.parallel()).try_collect().await,
+        }
+    }
+
     fn note(&mut self, path: &FilePath, fate: Fate) {
         match fate {
             Fate::AsBefore => {}
@@ -134,12 +148,12 @@ impl Undo<'_> {
         }
     }
 
-    async fn fate(&self, ours: &Ours) -> Result<Fate> {
+    /// `now`: what stands there.
+    async fn fate(&self, ours: &Ours, now: Option<Stat>) -> Result<Fate> {
         if ours.outcome.as_ref().is_some_and(|o| o.what == What::Spared) {
             return Ok(Fate::AsBefore);
         }
         let path = &ours.item.path;
-        let now = self.mover.destination.stat(path).await?.map(|e| Stat::of(&e));
         let Some(original) = &ours.original else {
             return match now {
                 None => Ok(Fate::AsBefore),
@@ -193,7 +207,7 @@ impl Undo<'_> {
             return Ok(Fate::Lost(ProblemKind::NoBackup, "it was overwritten or removed, and no backup was made".to_owned()));
         };
         let name = name_in(backup.as_ref(), self.mover.destination.as_ref(), path);
-        let item = Item { path: name, stat: original.clone(), before: None, same: None, follow: false, to: Some(path.clone()) };
+        let item = Item { path: name, stat: original.clone(), before: None, same: None, follow: false, hard: None, to: Some(path.clone()) };
         let outcome = self.lane.carry(&item).await?;
         Ok(match outcome.what {
             What::Copied => Fate::Restored,
@@ -206,7 +220,7 @@ impl Undo<'_> {
     async fn is_ours(&self, now: &Stat, ours: &Ours) -> Result<bool> {
         let item = &ours.item;
         let written = ours.outcome.as_ref().and_then(|o| o.read.as_ref()).unwrap_or(&item.stat);
-        if matches!(written.kind, EntryKind::Symlink { .. }) || ours.removed {
+        if !matches!(written.kind, EntryKind::File { .. }) || ours.removed {
             return Ok(now.kind == written.kind);
         }
         let EntryKind::File { size } = now.kind else { return Ok(false) };

@@ -2,19 +2,22 @@
 
 use super::FilesMover;
 use super::digest::printed;
-use super::item::{Item, Outcome, What};
+use super::item::{Item, Outcome, Stat, What};
 use super::lane::Lane;
 use super::order::Sorted;
 use super::records::{Record, Records, Word};
 use super::report::{FilesVerified, Mismatch};
 use super::sides::Fault;
 use super::told::{Teller, Told};
+use super::whole::{Whole, difference};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use ports::files::posix::Keeps;
 use ports::files::{Digest, Entry, EntryKind, FilePath};
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
 use serde_json::json;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,7 +29,17 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], observer: &
         let totals = ledger.totals().await?;
         teller.total += totals.bytes + totals.items;
     }
-    let mut check = Check { mover, observer, lane: Arc::new(lane), told, teller, running: FuturesUnordered::new(), found: FilesVerified::default() };
+    let mut check = Check {
+        mover,
+        observer,
+        lane: Arc::new(lane),
+        told,
+        teller,
+        running: FuturesUnordered::new(),
+        found: FilesVerified::default(),
+        firsts: HashMap::new(),
+        together: Vec::new(),
+    };
     check.all(ledgers).await?;
     let found = check.found;
     let details = json!({"files": found.files, "bytes": found.bytes, "mismatched": found.mismatched, "not_copied": found.not_copied});
@@ -35,7 +48,13 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], observer: &
     Ok(found)
 }
 
-type Verdict = Result<Option<Mismatch>>;
+type Verdict = Result<Vec<Mismatch>>;
+
+/// Hashes of a whole tree asked for by one call: at most so many files, and about so many bytes.
+const TOGETHER: usize = 1024;
+const TOGETHER_BYTES: u64 = 128 << 20;
+/// Such calls side by side.
+const CALLS: usize = 2;
 
 struct Check<'a> {
     mover: &'a FilesMover,
@@ -45,6 +64,10 @@ struct Check<'a> {
     teller: Teller<'a>,
     running: FuturesUnordered<AbortOnDropHandle<Verdict>>,
     found: FilesVerified,
+    /// The identity of files with several names, by the first of them.
+    firsts: HashMap<FilePath, (u64, u64)>,
+    /// Files of a whole tree whose hashes are asked for together.
+    together: Vec<(FilePath, u64, Digest)>,
 }
 
 impl Check<'_> {
@@ -64,6 +87,7 @@ impl Check<'_> {
             self.teller.at(&record.path);
             self.record(record, entry).await?;
         }
+        self.compare_together().await?;
         while !self.running.is_empty() {
             self.await_one().await?;
         }
@@ -76,6 +100,9 @@ impl Check<'_> {
             Word::Removed => {}
             Word::Folder { folder } => {
                 self.found.directories += u64::from(folder.stat.is_some());
+                if let (Some(stat), Some(entry)) = (&folder.stat, &entry) {
+                    self.facts(&record.path, stat, entry);
+                }
                 if folder.stat.is_some() && entry.is_none() {
                     self.differs(&record.path, "the directory is missing", "a directory", "nothing");
                 }
@@ -97,6 +124,25 @@ impl Check<'_> {
         self.found.differs(mismatch);
     }
 
+    /// What a whole tree knows beyond the content.
+    fn facts(&mut self, path: &FilePath, wanted: &Stat, found: &Entry) {
+        let Some(whole) = &self.mover.whole else { return };
+        let (one, other) = (whole.source.keeps(), whole.target.keeps());
+        let keeps = Keeps { attributes: one.attributes && other.attributes, ..other.clone() };
+        if let Some((reason, expected, there)) = difference(wanted, found, &keeps) {
+            self.differs(path, reason, expected, there);
+        }
+    }
+
+    /// Whether this is a further name of the file at `first`.
+    fn name(&mut self, path: &FilePath, first: Option<&FilePath>, found: &Entry) {
+        self.found.hard_links += 1;
+        let identity = Stat::of(found).identity();
+        if identity.is_none() || first.and_then(|f| self.firsts.get(f)) != identity.as_ref() {
+            self.differs(path, "it is not the same file as its other name", first.map_or_else(String::new, FilePath::to_string), "a file of its own");
+        }
+    }
+
     async fn content(&mut self, item: Item, outcome: Option<Outcome>, entry: Option<Entry>) -> Result<()> {
         let Some(outcome) = outcome else {
             self.differs(&item.path, "it was planned but never copied", "a copy", "nothing recorded");
@@ -106,15 +152,24 @@ impl Check<'_> {
             self.found.not_copied += 1;
             return Ok(());
         }
-        let link = outcome.what == What::Linked;
-        if link {
-            self.found.symlinks += 1;
-        }
+        let link = matches!(outcome.what, What::Linked | What::Made);
+        self.found.symlinks += u64::from(outcome.what == What::Linked);
+        self.found.nodes += u64::from(outcome.what == What::Made);
         let Some(entry) = entry else {
             self.differs(&item.path, "it is missing at the destination", if link { "a link" } else { "a file" }, "nothing");
             return Ok(());
         };
         let read = outcome.read.as_ref().unwrap_or(&item.stat);
+        if let Some(identity) = Stat::of(&entry).identity() {
+            self.firsts.entry(item.path.clone()).or_insert(identity);
+        }
+        if outcome.what == What::Named {
+            self.name(&item.path, item.hard.as_ref(), &entry);
+            return Ok(());
+        }
+        if entry.kind == read.kind {
+            self.facts(&item.path, read, &entry);
+        }
         if link {
             if entry.kind != read.kind {
                 self.differs(&item.path, "the link leads elsewhere", told_kind(&read.kind), told_kind(&entry.kind));
@@ -139,11 +194,28 @@ impl Check<'_> {
     }
 
     async fn compare(&mut self, path: FilePath, size: u64, digest: Digest, part_size: Option<u64>) -> Result<()> {
+        if self.mover.whole.is_some() && part_size.is_none() {
+            self.together.push((path, size, digest));
+            let bytes: u64 = self.together.iter().map(|(_, size, _)| size).sum();
+            return if self.together.len() >= TOGETHER || bytes >= TOGETHER_BYTES { self.compare_together().await } else { Ok(()) };
+        }
         while self.running.len() >= self.mover.parallel() {
             self.await_one().await?;
         }
         let lane = self.lane.clone();
         self.running.push(AbortOnDropHandle::new(tokio::spawn(async move { compare(&lane, path, size, digest, part_size).await })));
+        Ok(())
+    }
+
+    /// Has the destination hash many files at once, where they are.
+    async fn compare_together(&mut self) -> Result<()> {
+        let some = std::mem::take(&mut self.together);
+        let (Some(whole), false) = (self.mover.whole.clone(), some.is_empty()) else { return Ok(()) };
+        while self.running.len() >= CALLS {
+            self.await_one().await?;
+        }
+        let lane = self.lane.clone();
+        self.running.push(AbortOnDropHandle::new(tokio::spawn(async move { compare_all(&lane, &whole, some).await })));
         Ok(())
     }
 
@@ -153,9 +225,7 @@ impl Check<'_> {
         }
         let Some(ended) = self.running.next().await else { return Ok(()) };
         let verdict = ended.map_err(|e| ConnectorError::new(ErrorKind::Internal, "verify files at", self.mover.destination.location(), e.to_string()))?;
-        if let Some(mismatch) = verdict? {
-            self.report(mismatch);
-        }
+        verdict?.into_iter().for_each(|mismatch| self.report(mismatch));
         Ok(())
     }
 }
@@ -169,13 +239,28 @@ fn told_kind(kind: &EntryKind) -> String {
     }
 }
 
+async fn compare_all(lane: &Lane, whole: &Whole, some: Vec<(FilePath, u64, Digest)>) -> Verdict {
+    let paths: Vec<FilePath> = some.iter().map(|(path, ..)| path.clone()).collect();
+    let bytes = some.iter().map(|(_, size, _)| size).sum();
+    let Some(first) = paths.first() else { return Ok(Vec::new()) };
+    let stored = lane.retry(first, bytes, async || whole.target.digests(&paths).await.map_err(Fault::target)).await.map_err(|f| f.error)?;
+    let mut found = Vec::new();
+    for ((path, _, digest), stored) in some.into_iter().zip(stored) {
+        if stored.as_ref() != Some(&digest) {
+            let there = stored.map_or_else(|| "nothing that can be read".to_owned(), |d| printed(&d));
+            found.push(Mismatch { path, reason: "the stored content differs".to_owned(), expected: printed(&digest), found: there });
+        }
+    }
+    Ok(found)
+}
+
 async fn compare(lane: &Lane, path: FilePath, size: u64, digest: Digest, part_size: Option<u64>) -> Verdict {
     let once = || async { Lane::differing(lane.target.as_ref(), &path, size, &digest, part_size).await.map_err(Fault::target) };
-    let differs = |reason: &str, found: String| Some(Mismatch { path: path.clone(), reason: reason.to_owned(), expected: printed(&digest), found });
+    let differs = |reason: &str, found: String| Mismatch { path: path.clone(), reason: reason.to_owned(), expected: printed(&digest), found };
     match lane.retry(&path, size, once).await {
-        Ok(None) => Ok(None),
-        Ok(Some(found)) => Ok(differs("the stored content differs", printed(&found))),
-        Err(fault) if fault.error.kind == ErrorKind::NotFound => Ok(differs("it is missing at the destination", "nothing".to_owned())),
+        Ok(None) => Ok(Vec::new()),
+        Ok(Some(found)) => Ok(vec![differs("the stored content differs", printed(&found))]),
+        Err(fault) if fault.error.kind == ErrorKind::NotFound => Ok(vec![differs("it is missing at the destination", "nothing".to_owned())]),
         Err(fault) => Err(fault.error),
     }
 }

@@ -6,6 +6,7 @@ use super::item::{Folder, Gone, Item, Proof, Stat};
 use super::lane::{self, Lane};
 use super::report::{FilesPlan, ProblemKind};
 use super::sides::Fault;
+use super::whole::Whole;
 use super::{digest, is_tree};
 use futures::{StreamExt, TryStreamExt};
 use ports::files::{EntryKind, FilePath};
@@ -13,6 +14,8 @@ use ports::{ConnectorError, ErrorKind, Result};
 
 /// Things in one window; one ledger transaction each.
 const WINDOW: usize = 16_384;
+/// Files hashed by one call in whole trees.
+const PROVEN: usize = 1024;
 
 enum Planned {
     /// `look_alike`: the destination's file may be equal already.
@@ -148,6 +151,16 @@ impl<'a> Window<'a> {
             .enumerate()
             .filter_map(|(i, p)| if let Planned::Item { item, look_alike: true } = p { Some((i, item.clone())) } else { None })
             .collect();
+        if let Some(whole) = &self.mover.whole {
+            for some in candidates.chunks(PROVEN) {
+                for ((place, _), proof) in some.iter().zip(proofs(whole, lane, some).await?) {
+                    if let Planned::Item { item, .. } = &mut planned[*place] {
+                        item.same = proof;
+                    }
+                }
+            }
+            return Ok(());
+        }
         let proofs: Vec<(usize, Option<Proof>)> = futures::stream::iter(candidates)
             .map(|(place, item)| async move { Ok::<_, ConnectorError>((place, proof(lane, &item).await?)) })
             .buffer_unordered(self.mover.parallel())
@@ -223,6 +236,23 @@ impl<'a> Window<'a> {
             builder.folder(folder);
         }
     }
+}
+
+/// Has both sides of a whole tree hash many files at once, where they are.
+async fn proofs(whole: &Whole, lane: &Lane, some: &[(usize, Item)]) -> Result<Vec<Option<Proof>>> {
+    let paths: Vec<FilePath> = some.iter().map(|(_, item)| item.path.clone()).collect();
+    let Some(first) = paths.first() else { return Ok(Vec::new()) };
+    let once = || async {
+        let (read, stored) = futures::join!(whole.source.digests(&paths), whole.target.digests(&paths));
+        Ok((read.map_err(Fault::source)?, stored.map_err(Fault::target)?, whole.source.stats(&paths).await.map_err(Fault::source)?))
+    };
+    let (read, stored, now) = lane.retry(first, 0, once).await.map_err(|f| f.error)?;
+    let mut found = Vec::with_capacity(some.len());
+    for ((((_, item), read), stored), now) in some.iter().zip(read).zip(stored).zip(now) {
+        let equal = read == stored && now.is_some_and(|now| Stat::of(&now).same_content(&item.stat));
+        found.push(read.filter(|_| equal).map(|digest| Proof { digest, part_size: None }));
+    }
+    Ok(found)
 }
 
 /// Hashes both sides; equal content is the only proof that counts.

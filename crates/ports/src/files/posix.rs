@@ -110,10 +110,10 @@ pub trait PackedTarget: Send + Sync {
 pub trait PosixTree: FileTarget + PackedSource + PackedTarget {
     fn keeps(&self) -> &Keeps;
 
-    /// [`super::FileSource::stat`] for many at once.
+    /// [`super::FileSource::stat`] for many at once; the empty path is the root itself.
     async fn stats(&self, paths: &[FilePath]) -> Result<Vec<Option<Entry>>>;
 
-    /// [`FileTarget::make`] for many directories at once, none of which may lie in the way of another. Repeatable.
+    /// [`FileTarget::make`] for many directories at once, none of which may lie in the way of another; the empty path is the root itself. Repeatable.
     async fn make_directories(&self, entries: &[Entry]) -> Result<()>;
 
     /// Gives the file at `existing` further names, in the place of what stands there: `(existing, new)`. Repeatable.

@@ -41,7 +41,7 @@ async fn load(schema: &Schema, contents: &Contents, dir: &Path, target: &dyn Row
     if target.format() != contents.format {
         return Err(ConnectorError::new(ErrorKind::Unsupported, "restore", dir.display().to_string(), "the backup is of another database engine").permanent());
     }
-    target.prepare().await?;
+    target.prepare(schema).await?;
     for object in schema.objects.iter().rev() {
         if !matches!(
             object.kind,

@@ -36,9 +36,8 @@ fn taken_apart(said: &[u8], paths: &[FilePath], hasher: Hasher) -> Vec<Option<Di
         // Lines of complaint are passed over; a name may hold newlines, so it is compared, not searched for.
         let mut at = rest;
         while !at.is_empty() {
-            let line = at.get(64..).and_then(|tail| tail.strip_prefix(between)?.strip_prefix(path.as_bytes())?.strip_prefix(&[end]));
-            if let Some(after) = line.filter(|_| at[..64].iter().all(u8::is_ascii_hexdigit)) {
-                digest = Some(Digest { kind: DigestKind::Sha256, hex: String::from_utf8_lossy(&at[..64]).into_owned() });
+            if let Some((hash, after)) = named(at, path.as_bytes(), between, end) {
+                digest = Some(Digest { kind: DigestKind::Sha256, hex: hash });
                 rest = after;
                 break;
             }
@@ -52,8 +51,21 @@ fn taken_apart(said: &[u8], paths: &[FilePath], hasher: Hasher) -> Vec<Option<Di
     found
 }
 
+/// The hash of this name, if it is what comes first, and what comes after. Newer OpenSSL begins the line with a backslash and writes a newline in
+/// the name as `\n`.
+fn named<'a>(at: &'a [u8], name: &[u8], between: &[u8], end: u8) -> Option<(String, &'a [u8])> {
+    let (at, name) = match at.strip_prefix(b"\\") {
+        Some(rest) => (rest, name.iter().flat_map(|b| if *b == b'\n' { b"\\n".to_vec() } else { vec![*b] }).collect()),
+        None => (at, name.to_vec()),
+    };
+    let after = at.get(64..)?.strip_prefix(between)?.strip_prefix(name.as_slice())?.strip_prefix(&[end])?;
+    let hash = &at[..64];
+    hash.iter().all(u8::is_ascii_hexdigit).then(|| (String::from_utf8_lossy(hash).into_owned(), after))
+}
+
 /// Whether a hash begins here: then it is that of a later name.
 fn is_line(at: &[u8], between: &[u8]) -> bool {
+    let at = at.strip_prefix(b"\\").unwrap_or(at);
     at.len() > 64 && at[..64].iter().all(u8::is_ascii_hexdigit) && at[64..].starts_with(between)
 }
 
@@ -68,6 +80,9 @@ mod tests {
         let paths: Vec<FilePath> = ["a", "gone", "odd\nname", "x", "z"].into_iter().map(FilePath::from).collect();
         let found: Vec<Option<String>> = taken_apart(said.as_bytes(), &paths, Hasher::OpenSsl).into_iter().map(|d| d.map(|d| d.hex)).collect();
         assert_eq!(found, [Some(hash("1")), None, Some(hash("2")), None, Some(hash("3"))]);
+        let said = format!("\\{} *./odd\\nname\n{} *./z\n", hash("2"), hash("3"));
+        let found: Vec<bool> = taken_apart(said.as_bytes(), &paths, Hasher::OpenSsl).iter().map(Option::is_some).collect();
+        assert_eq!(found, [false, false, true, false, true]);
         let said = format!("{}  ./a\0{}  ./odd\nname\0", hash("1"), hash("2"));
         let found: Vec<bool> = taken_apart(said.as_bytes(), &paths, Hasher::Sha256sum).iter().map(Option::is_some).collect();
         assert_eq!(found, [true, false, true, false, false]);

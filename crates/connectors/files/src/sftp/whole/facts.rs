@@ -93,7 +93,7 @@ impl Facts {
     fn entry(&self) -> Option<Option<Entry>> {
         let f = &self.fields;
         let path = plain(&f[1]);
-        if path.as_bytes().is_empty() || path.segments().any(staging::is_staging) {
+        if path.segments().any(staging::is_staging) {
             return Some(None);
         }
         let (device, inode) = (number(&f[2])?, number(&f[3])?);

@@ -80,9 +80,9 @@ pub(super) async fn no_root(tree: &SshTree) -> ConnectorError {
     }
 }
 
-/// The facts of the things at `paths`, in their order.
+/// The facts of the things at `paths`, in their order; the empty path is the root.
 pub(super) async fn stats(tree: &SshTree, paths: &[FilePath]) -> Result<Vec<Option<Entry>>> {
-    let input = names(paths.iter().filter(|p| p.is_plain()));
+    let input = names(paths.iter().filter(|p| p.is_plain() || p.as_bytes().is_empty()));
     if input.is_empty() {
         return Ok(vec![None; paths.len()]);
     }

@@ -1,0 +1,226 @@
+//! A batch of a whole tree in one stream: packed by the source, hashed as it passes, unpacked by the target. What does not arrive that way
+//! (it vanished, changed meanwhile, or something stands in its place) goes its own way, one by one.
+
+use super::digest::Running;
+use super::item::{Item, Outcome, Stat, What};
+use super::lane::Lane;
+use super::sides::Fault;
+use super::told::Flow;
+use super::whole::Whole;
+use futures::StreamExt;
+use ports::files::posix::{Pack, Packed};
+use ports::files::{Digest, DigestKind, Entry, EntryKind, FilePath};
+use ports::{ConnectorError, ErrorKind, Result};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Holes are hashed as the zeros that they read as.
+const ZEROS: &[u8] = &[0; 64 << 10];
+
+impl Lane {
+    /// Moves all items of a batch. An error stops the migration; what concerns one path is its outcome.
+    pub(super) async fn carry_batch(&self, whole: &Whole, items: &[Item]) -> Result<Vec<Outcome>> {
+        let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
+        self.names(whole, items, &mut outcomes).await?;
+        let streamed: Vec<usize> = (0..items.len()).filter(|at| items[*at].same.is_none() && items[*at].hard.is_none() && !items[*at].follow).collect();
+        if let Some(first) = streamed.first() {
+            let chosen: Vec<&Item> = streamed.iter().map(|at| &items[*at]).collect();
+            let bytes = chosen.iter().map(|i| i.stat.size()).sum();
+            match self.retry(&items[*first].path, bytes, || self.stream(whole, &chosen)).await {
+                Ok(found) => streamed.iter().zip(found).for_each(|(at, outcome)| outcomes[*at] = outcome),
+                // One thing may have spoiled it for all.
+                Err(fault) if matches!(fault.error.kind, ErrorKind::Invalid | ErrorKind::Permission | ErrorKind::Changed | ErrorKind::Name) => {}
+                Err(fault) => return Err(fault.error),
+            }
+        }
+        let mut all = Vec::with_capacity(items.len());
+        for (item, outcome) in items.iter().zip(outcomes) {
+            all.push(match outcome {
+                Some(outcome) => outcome,
+                None => self.carry(item).await?,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Further names of files that are there.
+    async fn names(&self, whole: &Whole, items: &[Item], outcomes: &mut [Option<Outcome>]) -> Result<()> {
+        let places: Vec<usize> = (0..items.len()).filter(|at| items[*at].hard.is_some()).collect();
+        let Some(first) = places.first() else { return Ok(()) };
+        let pairs: Vec<(FilePath, FilePath)> = places.iter().filter_map(|at| items[*at].hard.clone().map(|leader| (leader, items[*at].path.clone()))).collect();
+        let named = self.retry(&items[*first].path, 0, async || whole.target.link(&self.staging, &pairs).await.map_err(Fault::target)).await;
+        for (at, result) in places.into_iter().zip(named.map_err(|f| f.error)?) {
+            // Without the first name there is still the content.
+            outcomes[at] = result.is_ok().then(|| Outcome::of(What::Named));
+        }
+        Ok(())
+    }
+
+    /// One try at a stream. `None` for what did not arrive as it should.
+    async fn stream(&self, whole: &Whole, items: &[&Item]) -> Result<Vec<Option<Outcome>>, Fault> {
+        let paths: Vec<FilePath> = items.iter().map(|i| i.path.clone()).collect();
+        let pack = whole.source.pack(paths.clone()).await.map_err(Fault::source)?;
+        let fresh = items.iter().map(|item| self.spares(item)).collect();
+        let watch = Watch::new(&paths, fresh, self.kind, self.flow.clone());
+        let unpacked = whole.target.unpack(&self.staging, watch.over(pack)).await.map_err(|e| watch.blame(e))?;
+        let seen = watch.seen();
+        let now = whole.source.stats(&seen.iter().map(|s| paths[s.at].clone()).collect::<Vec<_>>()).await.map_err(Fault::source)?;
+        let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
+        for ((seen, result), now) in seen.into_iter().zip(unpacked).zip(now) {
+            if let (Ok(()), Some(now)) = (result, now) {
+                let at = seen.at;
+                outcomes[at] = arrived(items[at], seen, &Stat::of(&now));
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+/// What became of a thing that was written: `None` when the source is not as it was read.
+fn arrived(item: &Item, seen: Seen, now: &Stat) -> Option<Outcome> {
+    let read = Stat::of(&seen.entry);
+    if read.kind != now.kind || read.modified_ns != now.modified_ns || read.other_mode(now) || !same_owner(&read, now) {
+        return None;
+    }
+    let what = match now.kind {
+        EntryKind::File { .. } => What::Copied,
+        EntryKind::Symlink { .. } => What::Linked,
+        _ => What::Made,
+    };
+    Some(Outcome { digest: seen.digest, read: (*now != item.stat).then(|| now.clone()), ..Outcome::of(what) })
+}
+
+/// Attributes are left to the comparison of listings: an archive may hold fewer of them than a listing tells.
+fn same_owner(read: &Stat, now: &Stat) -> bool {
+    match (&read.posix, &now.posix) {
+        (Some(a), Some(b)) => (a.owner, a.group) == (b.owner, b.group),
+        _ => true,
+    }
+}
+
+/// A thing that passed.
+struct Seen {
+    /// Its place among the items.
+    at: usize,
+    entry: Box<Entry>,
+    digest: Option<Digest>,
+}
+
+/// The file that is passing now.
+struct Passing {
+    running: Running,
+    size: u64,
+    /// Where its bytes are, the next ones first in reverse order.
+    data: Vec<Range<u64>>,
+    /// How far it is hashed.
+    hashed: u64,
+}
+
+struct Passed {
+    places: HashMap<FilePath, usize>,
+    fresh: Vec<bool>,
+    kind: DigestKind,
+    seen: Vec<Seen>,
+    passing: Option<Passing>,
+    fault: Option<ConnectorError>,
+}
+
+/// Watches a pack: hashes every file, and knows whose fault an error is.
+struct Watch {
+    passed: Arc<Mutex<Passed>>,
+    flow: Arc<Flow>,
+}
+
+impl Watch {
+    fn new(paths: &[FilePath], fresh: Vec<bool>, kind: DigestKind, flow: Arc<Flow>) -> Self {
+        let places = paths.iter().cloned().enumerate().map(|(at, path)| (path, at)).collect();
+        Self { passed: Arc::new(Mutex::new(Passed { places, fresh, kind, seen: Vec::new(), passing: None, fault: None })), flow }
+    }
+
+    fn over(&self, pack: Pack) -> Pack {
+        let (passed, flow) = (self.passed.clone(), self.flow.clone());
+        pack.map(move |packed| passed.lock().unwrap_or_else(PoisonError::into_inner).pass(packed, &flow)).boxed()
+    }
+
+    fn blame(&self, target: ConnectorError) -> Fault {
+        match self.passed.lock().unwrap_or_else(PoisonError::into_inner).fault.take() {
+            Some(source) => Fault::source(source),
+            None => Fault::target(target),
+        }
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.finish();
+        std::mem::take(&mut passed.seen)
+    }
+}
+
+impl Passed {
+    fn pass(&mut self, packed: Result<Packed>, flow: &Flow) -> Result<Packed> {
+        match packed {
+            Ok(Packed::Begin { entry, data, .. }) => {
+                self.finish();
+                let Some(at) = self.places.remove(&entry.path) else {
+                    return Err(ConnectorError::new(ErrorKind::Protocol, "read", entry.path.to_string(), "the pack holds something that was not asked for"));
+                };
+                if let EntryKind::File { size } = entry.kind {
+                    let data = data.iter().rev().cloned().collect();
+                    self.passing = Some(Passing { running: Running::new(self.kind, None), size, data, hashed: 0 });
+                }
+                self.seen.push(Seen { at, entry: entry.clone(), digest: None });
+                Ok(Packed::Begin { entry, data, fresh: self.fresh[at] })
+            }
+            Ok(Packed::Piece(piece)) => {
+                flow.count(piece.len() as u64);
+                if let Some(passing) = &mut self.passing {
+                    passing.piece(&piece);
+                }
+                Ok(Packed::Piece(piece))
+            }
+            Err(error) => {
+                let passed_on = ConnectorError::new(error.kind, error.operation.clone(), error.subject.clone(), error.reason.clone());
+                self.fault = Some(error);
+                Err(passed_on)
+            }
+        }
+    }
+
+    /// The file that was passing has ended.
+    fn finish(&mut self) {
+        if let (Some(passing), Some(last)) = (self.passing.take(), self.seen.last_mut()) {
+            last.digest = Some(passing.finish());
+        }
+    }
+}
+
+impl Passing {
+    fn piece(&mut self, mut piece: &[u8]) {
+        while let Some(range) = self.data.last().cloned()
+            && !piece.is_empty()
+        {
+            self.zeros(range.start);
+            let length = (range.end - self.hashed).min(piece.len() as u64) as usize;
+            self.running.update(&piece[..length]);
+            self.hashed += length as u64;
+            piece = &piece[length..];
+            if self.hashed == range.end {
+                self.data.pop();
+            }
+        }
+    }
+
+    fn zeros(&mut self, up_to: u64) {
+        while self.hashed < up_to {
+            let length = (up_to - self.hashed).min(ZEROS.len() as u64);
+            self.running.update(&ZEROS[..length as usize]);
+            self.hashed += length;
+        }
+    }
+
+    fn finish(mut self) -> Digest {
+        self.zeros(self.size);
+        self.running.finish()
+    }
+}
