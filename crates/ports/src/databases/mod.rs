@@ -153,8 +153,9 @@ pub enum Applied {
 pub trait RowTarget: Send + Sync {
     fn format(&self) -> RowFormat;
 
-    /// Makes the database if it is missing; true when it was made by this call.
-    async fn prepare(&self) -> Result<bool>;
+    /// Makes the database if it is missing, with what [`Schema::making`] says as far as the server can. What became of it, when it was made by
+    /// this call.
+    async fn prepare(&self, like: &Schema) -> Result<Option<Applied>>;
 
     /// Makes an object from the source's description (a table: columns, defaults, generated columns, primary key, character set; its other
     /// indexes and foreign keys are objects of their own, so that they come after the rows). Already there with our definition: `AsIs`. Repeatable.

@@ -99,4 +99,8 @@ pub struct Schema {
     pub server: String,
     pub charset: String,
     pub collation: String,
+    /// What the making of a database must say for it to be as this one, in the engine's own words (encoding and locale). Empty where nothing needs
+    /// to be said, or it can be said later too.
+    #[serde(default)]
+    pub making: String,
 }

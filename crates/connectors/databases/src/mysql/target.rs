@@ -87,7 +87,7 @@ impl RowTarget for MySqlTarget {
         RowFormat::MySqlText
     }
 
-    async fn prepare(&self) -> Result<bool> {
+    async fn prepare(&self, _like: &Schema) -> Result<Option<Applied>> {
         let server = self.server();
         let mut conn = server.session_without_database(Use::Write).await?;
         let failed = |e| server.failed("make", e);
@@ -97,7 +97,7 @@ impl RowTarget for MySqlTarget {
             conn.query_drop(format!("CREATE DATABASE IF NOT EXISTS {}", ident(server.database()))).await.map_err(failed)?;
         }
         conn.disconnect().await.ok();
-        Ok(there == Some(0))
+        Ok((there == Some(0)).then_some(Applied::AsIs))
     }
 
     async fn create(&self, object: &SchemaObject) -> Result<Applied> {

@@ -14,15 +14,35 @@ pub fn is_database(object: &SchemaObject) -> bool {
     object.kind == ObjectKind::Schema && object.statements.is_empty()
 }
 
-/// Makes the database, empty and in UTF-8; false when somebody else was faster.
-pub async fn create_database(server: &Server) -> Result<bool> {
+/// What a database is made with when nothing is known of its source, or the server does not have the source's encoding or locale.
+const PLAIN: &str = "ENCODING 'UTF8'";
+
+/// Makes the database, empty, with these options where the server knows them; nothing when somebody else was faster.
+pub async fn create_database(server: &Server, options: &str) -> Result<Option<Applied>> {
     let t = tried("create", &server.location);
     let connection = server.open_maintenance().await?;
-    let statement = format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", ident(&server.at.database));
-    match connection.client.batch_execute(&statement).await.map_err(|e| t.failed(e)) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind == ErrorKind::AlreadyExists => Ok(false),
-        Err(e) => Err(e),
+    // A server before 15 has one provider of locales and no word for it.
+    let older = options.replace(sql::LIBC, "");
+    let mut wanted: Vec<&str> = [options, &older].into_iter().filter(|o| !o.is_empty()).collect();
+    wanted.dedup();
+    let mut refused = None;
+    for options in wanted.into_iter().chain([PLAIN]) {
+        let statement = format!("CREATE DATABASE {} TEMPLATE template0 {options}", ident(&server.at.database));
+        match connection.client.batch_execute(&statement).await.map_err(|e| t.failed(e)) {
+            Ok(()) => return Ok(Some(as_made(refused, options))),
+            Err(e) if e.kind == ErrorKind::AlreadyExists => return Ok(None),
+            Err(e) if options == PLAIN || e.temporary || matches!(e.kind, ErrorKind::Permission | ErrorKind::NoSpace) => return Err(e),
+            Err(e) => refused = refused.or_else(|| Some((options.to_owned(), e.reason))),
+        }
+    }
+    Ok(None)
+}
+
+/// With the first refusal, if what was made in its place says less.
+fn as_made(refused: Option<(String, String)>, made: &str) -> Applied {
+    match refused {
+        Some((wanted, reason)) if made == PLAIN => Applied::Adapted(format!("{wanted} → {PLAIN} and the server's own locale, because {reason}")),
+        _ => Applied::AsIs,
     }
 }
 

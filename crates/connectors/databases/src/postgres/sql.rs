@@ -20,6 +20,9 @@ pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// Among the options of a new database: the C library's locales.
+pub const LIBC: &str = " LOCALE_PROVIDER libc";
+
 /// How a column's values travel and are hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {

@@ -164,13 +164,13 @@ impl RowTarget for Target {
         super::FORMAT
     }
 
-    async fn prepare(&self) -> Result<bool> {
+    async fn prepare(&self, like: &Schema) -> Result<Option<Applied>> {
         match self.pool.lease().await {
             Ok(lease) => {
                 lease.give_back();
-                Ok(false)
+                Ok(None)
             }
-            Err(e) if e.kind == ErrorKind::NotFound => objects::create_database(&self.server).await,
+            Err(e) if e.kind == ErrorKind::NotFound => objects::create_database(&self.server, &like.making).await,
             Err(e) => Err(e),
         }
     }

@@ -89,11 +89,11 @@ impl RowTarget for Target {
     }
 
     /// The file is made for its owner alone.
-    async fn prepare(&self) -> Result<bool> {
+    async fn prepare(&self, _like: &Schema) -> Result<Option<Applied>> {
         let path = self.path.clone();
         blocking("create", &self.path, move || match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(_) => Ok(true),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            Ok(_) => Ok(Some(Applied::AsIs)),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
             Err(e) => Err(file::io_error("create", &path, e)),
         })
         .await

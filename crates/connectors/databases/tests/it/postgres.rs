@@ -1,5 +1,7 @@
 //! PostgreSQL 15 and 18 of the rig: the suite, and what is peculiar to PostgreSQL.
 
+#[path = "postgres_made.rs"]
+mod made;
 #[path = "postgres_passing.rs"]
 mod passing;
 

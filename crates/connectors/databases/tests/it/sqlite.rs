@@ -6,7 +6,7 @@ use domain::spec::{DatabaseAt, DatabaseEngine, TlsMode};
 use futures::TryStreamExt;
 use ports::ErrorKind;
 use ports::check::{CheckOutcome, Role};
-use ports::databases::{Applied, Cells, Database, Key, KeyPart, KeyRange, ObjectKind, ObjectName, SchemaObject, View};
+use ports::databases::{Applied, Cells, Database, Key, KeyPart, KeyRange, ObjectKind, ObjectName, Schema, SchemaObject, View};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -284,7 +284,7 @@ async fn the_file_is_made_private_and_removed_whole() {
     use std::os::unix::fs::PermissionsExt;
     let (directory, from, to) = pair(NASTY).await;
     let target = to.write().await.unwrap();
-    assert!(target.prepare().await.unwrap());
+    assert!(target.prepare(&Schema::default()).await.unwrap().is_some());
     let file = directory.path().join("copy.db");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let schema = copy(&*from, &*to, 100).await.schema;

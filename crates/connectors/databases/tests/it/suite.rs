@@ -59,9 +59,9 @@ pub fn table<'s>(schema: &'s Schema, name: &str) -> &'s Table {
 pub async fn copy(source: &dyn Database, destination: &dyn Database, rows: u64) -> Copied {
     let from = source.read(View::Snapshot { connections: 3 }).await.expect("open the snapshot");
     let to = destination.write().await.expect("open the destination");
-    to.prepare().await.expect("prepare");
-    assert!(!to.prepare().await.expect("prepare again"), "the second call makes nothing");
     let schema = from.schema().await.expect("read the schema");
+    to.prepare(&schema).await.expect("prepare");
+    assert!(to.prepare(&schema).await.expect("prepare again").is_none(), "the second call makes nothing");
     let mut copied = Copied { schema: schema.clone(), applied: Vec::new(), rows: 0 };
     make(&*to, &schema, Phase::BeforeRows, &mut copied).await;
     let refused: BTreeSet<_> = copied.applied.iter().filter(|(_, a)| matches!(a, Applied::Refused(_))).map(|(o, _)| o.name.clone()).collect();
@@ -259,7 +259,7 @@ pub async fn dropping_is_repeatable(source: &dyn Fixture, destination: &dyn Fixt
     };
     assert_eq!(gone.expect_err("the database is gone").kind, ErrorKind::NotFound);
     let again = b.write().await.expect("write");
-    assert!(again.prepare().await.expect("prepare"), "made anew");
+    assert!(again.prepare(&Schema::default()).await.expect("prepare").is_some(), "made anew");
 }
 
 /// A good database passes every check, and the checks leave nothing behind.

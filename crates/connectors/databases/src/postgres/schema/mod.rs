@@ -20,6 +20,7 @@ mod routines;
 mod tables;
 
 use super::error::tried;
+use super::sql::LIBC;
 use draft::Draft;
 use ports::Result;
 use ports::databases::Schema;
@@ -48,12 +49,19 @@ pub async fn read(client: &Client, location: &str) -> Result<Schema> {
     later::gather(&catalog, &mut draft).await?;
     properties::gather(&catalog, &mut draft).await?;
     let unmovable = leftovers::gather(&catalog).await?;
-    let facts = "SELECT pg_catalog.current_setting('server_version'), pg_catalog.pg_encoding_to_char(encoding), datcollate::text \
-        FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
-    let facts = catalog.rows(facts).await?;
+    // The catalog's columns for locales differ between versions; as JSON, a missing one is NULL.
+    let facts = format!(
+        "SELECT pg_catalog.current_setting('server_version'), pg_catalog.pg_encoding_to_char(encoding), datcollate::text, \
+        pg_catalog.format('ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype) || \
+        CASE j->>'datlocprovider' WHEN 'c' THEN '{LIBC}' WHEN 'b' THEN pg_catalog.format(' LOCALE_PROVIDER builtin BUILTIN_LOCALE %L', j->>'datlocale') \
+        WHEN 'i' THEN pg_catalog.format(' LOCALE_PROVIDER icu ICU_LOCALE %L', COALESCE(j->>'datlocale', j->>'daticulocale')) || \
+        COALESCE(pg_catalog.format(' ICU_RULES %L', NULLIF(j->>'daticurules', '')), '') ELSE '' END \
+        FROM pg_catalog.pg_database d, LATERAL (SELECT pg_catalog.to_jsonb(d) AS j) AS q WHERE datname = pg_catalog.current_database()"
+    );
+    let facts = catalog.rows(&facts).await?;
     let fact = |i: usize| facts.first().map(|row| row.get::<_, String>(i)).unwrap_or_default();
     let objects = draft.into_order(&catalog).await?;
-    Ok(Schema { tables, objects, unmovable, server: super::product(&fact(0)), charset: fact(1), collation: fact(2) })
+    Ok(Schema { tables, objects, unmovable, server: super::product(&fact(0)), charset: fact(1), collation: fact(2), making: fact(3) })
 }
 
 /// Rows of a table by what the planner knows, scaled to the table's size now; by size alone when it knows nothing.
