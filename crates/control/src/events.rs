@@ -1,9 +1,10 @@
 //! The engine's event kinds in the product's public words, as webhooks, the event stream and the WebSocket name them.
 
 /// What webhooks may ask for.
-pub const WORDS: [&str; 21] = [
+pub const WORDS: [&str; 22] = [
     "migration.created",
     "migration.scheduled",
+    "migration.asked",
     "migration.started",
     "migration.pausing",
     "migration.paused",

@@ -84,6 +84,11 @@ impl StepContext {
         self.run.recorder.recall("", key).await
     }
 
+    /// Whether a user has asked for `name` ([`crate::Engine::ask`]).
+    pub async fn asked(&self, name: &str) -> Result<bool, StepError> {
+        Ok(self.recall(&crate::journal::words::asked(name)).await?.is_some())
+    }
+
     /// The run's chunk ledger of that name; made by its first `plan`.
     pub fn ledger(&self, name: &str) -> Ledger {
         Ledger::new(self.run.recorder.clone(), name)

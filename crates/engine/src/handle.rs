@@ -82,6 +82,11 @@ impl Engine {
         self.journal.request(tenant, id, &Request::Resolve).await
     }
 
+    /// Tells the run's steps something that one of them waits for ([`crate::StepContext::asked`]). Repeatable.
+    pub async fn ask(&self, tenant: &str, id: &str, name: &str) -> Result<RunView, EngineError> {
+        self.journal.request(tenant, id, &Request::Ask { name: name.to_owned() }).await
+    }
+
     /// Removes a run that is not active, with its events and ledgers.
     pub async fn delete(&self, tenant: &str, id: &str) -> Result<(), EngineError> {
         self.journal.delete(tenant, id).await

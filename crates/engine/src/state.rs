@@ -84,14 +84,25 @@ impl fmt::Display for RunState {
 /// What a user asks of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
-    Start { options: Value },
-    Schedule { at: Timestamp, options: Value },
+    Start {
+        options: Value,
+    },
+    Schedule {
+        at: Timestamp,
+        options: Value,
+    },
     Unschedule,
     Pause,
     Resume,
     Cancel,
-    Rollback { options: Value },
+    Rollback {
+        options: Value,
+    },
     Resolve,
+    /// Tells the steps something that one of them waits for.
+    Ask {
+        name: String,
+    },
 }
 
 /// What becomes of a request that is allowed.
@@ -101,6 +112,8 @@ pub enum Next {
     Enter(RunState),
     /// Its worker is told, and enters the state when it has stopped.
     Want(Wanted),
+    /// The state stays; it is written down for the steps.
+    Note,
 }
 
 /// What a worker says about the run it holds.
@@ -140,6 +153,7 @@ pub fn request(state: RunState, request: &Request, begun: bool) -> Result<Next, 
         Request::Cancel => cancel(state, begun),
         Request::Rollback { .. } => rollback(state),
         Request::Resolve => resolve(state),
+        Request::Ask { .. } => ask(state),
     }
 }
 
@@ -221,6 +235,15 @@ fn rollback(state: RunState) -> Result<Next, Refusal> {
     }
 }
 
+fn ask(state: RunState) -> Result<Next, Refusal> {
+    match state {
+        RunState::Created | RunState::Scheduled | RunState::Running | RunState::Paused | RunState::Failed => Ok(Next::Note),
+        RunState::Completed => refuse("it is complete"),
+        RunState::Cancelled => refuse("it was cancelled"),
+        RunState::RollingBack | RunState::RolledBack | RunState::Stuck => refuse("it has been rolled back, or is about to be"),
+    }
+}
+
 fn resolve(state: RunState) -> Result<Next, Refusal> {
     match state {
         RunState::Stuck => Ok(Next::Enter(RunState::RollingBack)),
@@ -299,6 +322,8 @@ mod tests {
             let back = enter(RollingBack);
             allows(&Request::Rollback { options: options.clone() }, begun, &[(Completed, back), (Failed, back), (Cancelled, back), (Paused, back)]);
             allows(&Request::Resolve, begun, &[(Stuck, back)]);
+            let noted = [Created, Scheduled, Running, Paused, Failed].map(|state| (state, Next::Note));
+            allows(&Request::Ask { name: "cutover".to_owned() }, begun, &noted);
         }
         allows(&Request::Pause, false, &[(Running, enter(Paused))]);
         allows(&Request::Pause, true, &[(Running, Next::Want(Wanted::Pause))]);

@@ -33,6 +33,9 @@ pub const APPLICATION: &str = "application";
 /// The kind of run that moves a server's mount points.
 pub const WORKLOAD: &str = "workload";
 
+/// What a warm migration of a workload waits for.
+pub const CUTOVER: &str = "cutover";
+
 /// What every plan needs from the process it runs in.
 #[derive(Clone)]
 pub struct Settings {

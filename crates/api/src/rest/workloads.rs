@@ -61,6 +61,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .fails(Code::NotFound, "No such workload")
             .fails(Code::Changed, "It was changed meanwhile; nothing was stored")
             .fails(Code::ValidationFailed, "It did not answer, or not as it should: see `failed_checks`"),
+        Endpoint::post("/migrations/{session_id}/cutover", "cut_over", |call| Box::pin(cut_over(call)))
+            .tag(TAG)
+            .says(
+                "Cut a warm migration over",
+                "Ends its passes: the last one follows at once, then verification. Stop what writes to the source first. Asked before the bulk is there, it is remembered.",
+            )
+            .answers(StatusCode::OK, "Started", "The migration")
+            .fails(Code::MigrationNotFound, "No such migration")
+            .fails(Code::InvalidState, "It moves no workload, or has ended"),
     ]
 }
 
@@ -100,6 +109,11 @@ async fn delete(mut call: Call) -> Result<Reply, Error> {
     call.no_query()?;
     call.control.delete_workload(&call.tenant, call.id(), expected(&call.headers)?).await?;
     Ok(Reply::gone())
+}
+
+async fn cut_over(mut call: Call) -> Result<Reply, Error> {
+    call.no_query()?;
+    Reply::ok(call.control.cut_over(&call.tenant, call.id()).await?)
 }
 
 async fn discover(mut call: Call) -> Result<Reply, Error> {

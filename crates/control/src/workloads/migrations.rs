@@ -1,12 +1,13 @@
 //! Migrations of workloads: made and looked at in document 0's words, steered like every other migration.
 
 use super::{CredentialsView, MountPointView, StorageView};
+use crate::error::{Code, Kind};
 use crate::migrations::{Acknowledged, Created, Detail};
 use crate::{Control, Error};
 use domain::spec::redact;
 use domain::workloads::{WorkloadSpec, is_workload_migration};
 use engine::{NewRun, RunState, RunView};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -88,6 +89,25 @@ pub struct WorkloadStatus {
     pub state: WorkloadState,
     /// Nothing happens any more unless somebody asks for it.
     pub finished: bool,
+    /// How far a warm migration's target is behind; `null` before its first pass and in other migrations.
+    pub replication: Option<Replication>,
+}
+
+/// A warm migration between two passes.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Replication {
+    /// Since its worker took it up.
+    #[schema(example = 12)]
+    pub passes: u64,
+    /// What the last pass found changed at the source: a cutover now finds about as much.
+    #[schema(example = 34)]
+    pub lag_files: u64,
+    pub lag_bytes: u64,
+    /// Gone at the source since the pass before.
+    pub lag_removed: u64,
+    /// How long the last pass took, and so about how long the source would have to stand still.
+    #[schema(example = 2.4)]
+    pub projected_downtime_seconds: f64,
 }
 
 /// A new migration: document 3's answer, or for a workload document 0's whole object.
@@ -117,11 +137,11 @@ pub enum Started {
 
 impl Control {
     /// A new migration of either kind, as the fields of the body say. Nothing moves before it is started. Each call makes a new one.
-    pub async fn create_any(&self, tenant: &str, body: &Value) -> Result<Made, Error> {
-        if !is_workload_migration(body) {
+    pub async fn create_any(&self, tenant: &str, body: Value) -> Result<Made, Error> {
+        if !is_workload_migration(&body) {
             return self.create(tenant, body).await.map(Made::Application);
         }
-        let (document, spec) = self.resolved(tenant, body).await?;
+        let (document, spec) = self.resolved(tenant, &body).await?;
         let id = self.create_workload_migration(tenant, document, &spec, None).await?;
         Ok(Made::Workload(Box::new(self.get(tenant, &id).await?)))
     }
@@ -152,6 +172,19 @@ impl Control {
         let acknowledged = self.start(tenant, id, body, skip_validation).await?;
         let detail = self.get(tenant, id).await?;
         Ok(if detail.summary.workload.is_some() { Started::Workload(Box::new(detail)) } else { Started::Application(acknowledged) })
+    }
+}
+
+impl Control {
+    /// Ends the warm passes of a workload's migration: the last pass follows at once. Repeatable until the migration has ended.
+    pub async fn cut_over(&self, tenant: &str, id: &str) -> Result<Started, Error> {
+        let view = self.engine().get(tenant, id).await.map_err(|e| Error::of_engine(e, id, "cut over"))?;
+        if !is_workload(&view) {
+            let message = "Only a workload's migration waits for a cutover; this one makes its last pass by itself";
+            return Err(Error::new(Kind::Conflict, Code::InvalidState, message).details(json!({"session_id": id, "current_status": view.state.word()})));
+        }
+        self.engine().ask(tenant, id, plans::CUTOVER).await.map_err(|e| Error::of_engine(e, id, "cut over"))?;
+        Ok(Started::Workload(Box::new(self.get(tenant, id).await?)))
     }
 }
 
@@ -198,7 +231,17 @@ pub(crate) fn shown(kind: &str, state: RunState, labels: &Value) -> Option<Workl
 
 /// Document 0's part of a status.
 pub(crate) fn status(view: &RunView) -> Option<WorkloadStatus> {
-    is_workload(view).then(|| WorkloadStatus { migration_id: view.id.clone(), state: WorkloadState::of(view.state), finished: view.state.is_end() })
+    is_workload(view).then(|| WorkloadStatus {
+        migration_id: view.id.clone(),
+        state: WorkloadState::of(view.state),
+        finished: view.state.is_end(),
+        replication: replication(view),
+    })
+}
+
+fn replication(view: &RunView) -> Option<Replication> {
+    let told = view.sample.as_ref().filter(|_| !view.state.is_end())?.operation.get("replication")?;
+    serde_json::from_value(told.clone()).ok()
 }
 
 /// What `/api/v1` calls the parts of a migration: ids of the selected mount points, of the source and of the target; `null` where a

@@ -14,7 +14,7 @@ mod resolve;
 pub(crate) mod stored;
 
 pub use discovery::{Discovered, LeftOut, Listener};
-pub use migrations::{Made, MigratedWorkload, MigrationTarget, Started, WorkloadMigration, WorkloadState, WorkloadStatus};
+pub use migrations::{Made, MigratedWorkload, MigrationTarget, Replication, Started, WorkloadMigration, WorkloadState, WorkloadStatus};
 pub(crate) use migrations::{is_workload, labels, resources_of, shown, status};
 pub use plans::WORKLOAD as KIND;
 

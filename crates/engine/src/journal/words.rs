@@ -17,22 +17,31 @@ pub fn requested(request: &Request, next: Next) -> NewEvent {
         (Request::Schedule { at, .. }, _) => ("run.scheduled", format!("scheduled for {at}")),
         (Request::Unschedule, _) => ("run.unscheduled", "taken off the schedule".to_owned()),
         (Request::Resume, _) => ("run.resumed", "resumed".to_owned()),
-        (Request::Pause, Next::Enter(_)) => ("run.paused", "paused".to_owned()),
+        (Request::Pause, Next::Enter(_) | Next::Note) => ("run.paused", "paused".to_owned()),
         (Request::Pause, Next::Want(_)) => ("run.pausing", "asked to pause".to_owned()),
-        (Request::Cancel, Next::Enter(_)) => ("run.cancelled", "cancelled".to_owned()),
+        (Request::Cancel, Next::Enter(_) | Next::Note) => ("run.cancelled", "cancelled".to_owned()),
         (Request::Cancel, Next::Want(_)) => ("run.cancelling", "asked to stop".to_owned()),
         (Request::Rollback { .. }, _) => ("run.rolling_back", "rollback started".to_owned()),
         (Request::Resolve, _) => ("run.rolling_back", "rollback tried again".to_owned()),
+        (Request::Ask { name }, _) => ("run.asked", format!("asked for the {name}")),
     };
-    let state = match next {
-        Next::Enter(state) => state.word(),
-        Next::Want(Wanted::Pause | Wanted::Cancel) => RunState::Running.word(),
+    let mut details = match next {
+        Next::Enter(state) => json!({ "state": state.word() }),
+        Next::Want(Wanted::Pause | Wanted::Cancel) => json!({ "state": RunState::Running.word() }),
+        Next::Note => json!({}),
     };
-    let mut details = json!({ "state": state });
+    if let Request::Ask { name } = request {
+        details["asked"] = json!(name);
+    }
     if let Request::Start { options } | Request::Schedule { options, .. } = request {
         details["options"] = options.clone();
     }
     NewEvent::new(kind, Level::Info, "engine", message).details(details)
+}
+
+/// The key of the memo that says what was asked for.
+pub fn asked(name: &str) -> String {
+    format!("asked.{name}")
 }
 
 /// The event of a scheduled run whose time has come.

@@ -127,6 +127,7 @@ impl Finish {
             "leftovers": leftovers,
             "leftovers_count": count,
             "warnings": parts.of_step("validate")["warnings"],
+            "warm": parts.of_step("replicate")["warm"],
             "backup": backup,
             "rollback": format!("To take everything back: migration-assistant rollback {0}, or POST /migrations/{0}/rollback.", cx.run_id()),
         })

@@ -18,6 +18,7 @@ mod job;
 mod replicate;
 mod validate;
 mod verify;
+mod warm;
 
 use crate::Settings;
 use domain::workloads::WorkloadSpec;

@@ -1,11 +1,13 @@
-//! Step 3: every file of the selected mount points, in bulk, while the source lives.
+//! Step 3: every file of the selected mount points, in bulk, while the source lives; in warm mode pass after pass behind it.
 //!
 //! Undo removes what we made at the target VM and restores what we replaced or deleted, the cutover's changes included.
 
 use super::job::Job;
+use super::warm;
 use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
 use crate::application::{is_absent, remove_root, restores, timed, value};
 use crate::backups;
+use domain::workloads::Mode;
 use engine::{Step, StepContext, StepError};
 use movers::files::FilesUndone;
 use ports::ErrorKind;
@@ -46,7 +48,11 @@ impl Step for Replicate {
             observer.info("replication", format!("{}: {} files are at the target VM", place.name, bulk.files));
             copied.push(json!({"mount_point_name": place.name, "copied": value(&bulk)}));
         }
-        Ok(timed(json!({"mount_points": copied}), began))
+        let warm = match self.job.spec.mode {
+            Mode::Warm => warm::hold(&self.job, cx, &observer, self.job.places().await?).await?,
+            Mode::Once => Value::Null,
+        };
+        Ok(timed(json!({"mount_points": copied, "warm": warm}), began))
     }
 
     async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {

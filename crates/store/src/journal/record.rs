@@ -36,6 +36,13 @@ impl Record for Store {
     }
 }
 
+/// Writes a memo, sealed, in the place of an earlier one.
+pub(super) async fn keep_memo(conn: &mut Conn, keys: &Keyring, tenant: &str, run: &str, scope: &str, key: &str, value: &Value) -> Result<(), EngineError> {
+    let sealed = keys.seal(tenant, run, value.to_string().as_bytes())?;
+    let sql = "INSERT INTO memo (run, scope, key, value) VALUES ($1, $2, $3, $4) ON CONFLICT (run, scope, key) DO UPDATE SET value = excluded.value";
+    conn.run(sql, params![run, scope, key, sealed]).await.map(drop)
+}
+
 async fn write(conn: &mut Conn, keys: Arc<Keyring>, token: Token, changes: Vec<Change>, events: Vec<NewEvent>) -> Result<(), EngineError> {
     fence(conn, &token).await?;
     let counts =
@@ -83,9 +90,7 @@ async fn apply(conn: &mut Conn, keys: &Keyring, token: &Token, change: Change) -
             conn.run("UPDATE run SET sample = $2 WHERE id = $1", params![run, text]).await?
         }
         Change::Memo { scope, key, value: Some(value) } => {
-            let sealed = keys.seal(&token.tenant, run, value.to_string().as_bytes())?;
-            let sql = "INSERT INTO memo (run, scope, key, value) VALUES ($1, $2, $3, $4) ON CONFLICT (run, scope, key) DO UPDATE SET value = excluded.value";
-            conn.run(sql, params![run, scope, key, sealed]).await?
+            return keep_memo(conn, keys, &token.tenant, run, &scope, &key, &value).await;
         }
         Change::Memo { scope, key, value: None } => {
             conn.run("DELETE FROM memo WHERE run = $1 AND scope = $2 AND key = $3", params![run, scope, key]).await?;

@@ -1,7 +1,9 @@
 //! Runs as users see them.
 
+use super::record::keep_memo;
 use super::{ROWS, RUN, append, complete, enter, lines, room, run_of, state_of, tell, view};
 use crate::Store;
+use crate::keys::Keyring;
 use crate::reach::Reach;
 use crate::records::time;
 use crate::sql::{Conn, params, values};
@@ -72,7 +74,8 @@ impl Runs for Store {
 
     async fn request(&self, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {
         let (reach, tenant, run, request) = (Reach::of(tenant), tenant.to_owned(), id.to_owned(), request.clone());
-        self.commit(id, reach, move |conn| Box::pin(async move { apply(conn, &tenant, &run, &request).await })).await
+        let keys = self.keys.clone();
+        self.commit(id, reach, move |conn| Box::pin(async move { apply(conn, &keys, &tenant, &run, &request).await })).await
     }
 
     async fn delete(&self, tenant: &str, id: &str) -> Result<(), EngineError> {
@@ -97,7 +100,7 @@ async fn insert_steps(conn: &mut Conn, run: &str, steps: &[StepPin]) -> Result<(
     Ok(())
 }
 
-async fn apply(conn: &mut Conn, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {
+async fn apply(conn: &mut Conn, keys: &Keyring, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {
     let row = conn.row("SELECT state, owner, wanted FROM run WHERE id = $1 AND tenant = $2 {lock}", params![id, tenant]).await?;
     let row = row.ok_or_else(|| EngineError::NotFound(id.to_owned()))?;
     let (now, held, wanted) = (state_of(&row.text(0)?)?, row.maybe_text(1)?.is_some(), row.maybe_text(2)?);
@@ -122,6 +125,7 @@ async fn apply(conn: &mut Conn, tenant: &str, id: &str, request: &Request) -> Re
         Request::Resume => {
             conn.run("UPDATE run SET error = NULL WHERE id = $1", params![id]).await?;
         }
+        Request::Ask { name } => keep_memo(conn, keys, tenant, id, "", &words::asked(name), &Value::Bool(true)).await?,
         Request::Pause | Request::Cancel | Request::Resolve => {}
     }
     match next {
@@ -130,6 +134,7 @@ async fn apply(conn: &mut Conn, tenant: &str, id: &str, request: &Request) -> Re
             let wish = wanted.as_deref().and_then(Wanted::parse).max(Some(new)).unwrap_or(new);
             conn.run("UPDATE run SET wanted = $2 WHERE id = $1", params![id, wish.word()]).await?;
         }
+        Next::Note => {}
     }
     append(conn, id, vec![words::requested(request, next)]).await?;
     view(conn, tenant, id).await

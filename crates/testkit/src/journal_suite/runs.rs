@@ -71,6 +71,11 @@ pub async fn requests_and_their_refusals(b: Bench) {
     assert_eq!(b.options(&id, Request::Resume).await.unwrap(), RunState::Running);
     let claim = b.claim("w").await.unwrap();
     assert_eq!(claim.options, json!({"auto_rollback": true}), "options outlive a pause");
+    for _ in 0..2 {
+        assert_eq!(b.options(&id, Request::Ask { name: "cutover".to_owned() }).await.unwrap(), RunState::Running);
+    }
+    assert_eq!(b.journal.recall(&claim.token, "", "asked.cutover").await.unwrap(), Some(json!(true)));
+    assert_eq!(b.journal.recall(&claim.token, "", "asked.tea").await.unwrap(), None);
     let failed = Change::State { to: RunState::Failed, error: Some(engine::StepError::permanent("disk", "it is full")) };
     b.journal.write(&claim.token, vec![failed], vec![]).await.unwrap();
     let view = b.journal.view(&b.tenant, &id).await.unwrap();

@@ -84,11 +84,13 @@ impl Runs for MemoryJournal {
                 Request::Rollback { options } if !options.is_null() => run.options = options.clone(),
                 Request::Unschedule => run.start_at = None,
                 Request::Resume => run.error = None,
+                Request::Ask { name } => drop(run.memos.insert((String::new(), words::asked(name)), Value::Bool(true))),
                 Request::Rollback { .. } | Request::Resolve | Request::Pause | Request::Cancel => {}
             }
             match next {
                 Next::Enter(state) => run.enter(state),
                 Next::Want(wanted) => run.wanted = run.wanted.max(Some(wanted)),
+                Next::Note => {}
             }
             run.append(words::requested(request, next));
             Ok(run.view())
