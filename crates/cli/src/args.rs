@@ -132,6 +132,8 @@ pub struct Serve {
     #[command(flatten)]
     pub telling: Telling,
     #[command(flatten)]
+    pub machines: crate::machines::Machines,
+    #[command(flatten)]
     pub tracing: Tracing,
 }
 

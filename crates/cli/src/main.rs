@@ -16,6 +16,7 @@ mod door;
 mod failure;
 mod follow;
 mod listening;
+mod machines;
 mod oidc;
 mod output;
 mod plane;

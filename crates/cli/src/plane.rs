@@ -29,6 +29,8 @@ pub struct Setup {
     pub request_rate: Option<control::limits::Rate>,
     /// How long the body of a request may take to arrive.
     pub body_time: Duration,
+    /// What runs virtual machines; nothing by default.
+    pub vms: control::vms::Setup,
     /// Which requests are recorded as traces.
     pub sampling: control::operations::Sampling,
 }
@@ -74,6 +76,7 @@ impl Plane {
             courier: setup.telling.courier()?,
             registration: setup.registration,
             request_rate: setup.request_rate,
+            vms: setup.vms,
             body_time: setup.body_time,
             sampling: setup.sampling,
             ..control::Options::new(setup.data_dir)
@@ -151,6 +154,12 @@ impl Plane {
     pub fn drive_batches(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(async move { control.drive_batches(stop).await }));
+    }
+
+    /// Keeps this node's virtual machines, as long as the control plane is open; they go on running afterwards.
+    pub fn keep_vms(&mut self) {
+        let (control, stop) = (self.control.clone(), self.stop.clone());
+        self.tasks.push(tokio::spawn(async move { control.keep_vms(stop).await }));
     }
 
     /// Keeps schedules, as long as the control plane is open.

@@ -27,8 +27,10 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
     }
     let listener = listen(serve).await?;
     let address = listener.local_addr().map_err(|e| no_port(serve, &e))?;
+    let data_dir = plane::data_dir(args.data_dir.as_deref())?;
     let setup = Setup {
-        data_dir: plane::data_dir(args.data_dir.as_deref())?,
+        vms: serve.machines.setup(&data_dir, serve.telling.fetcher()?)?,
+        data_dir,
         database_url: serve.database_url.clone(),
         local_roots: Some(local_roots(serve)?),
         known_hosts: serve.known_hosts.clone(),
@@ -45,6 +47,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
     plane.enforce_retention();
     plane.drive_batches();
     plane.keep_schedules();
+    plane.keep_vms();
     plane.tidy_identity();
     plane.tell_others();
     plane.thin_progress();

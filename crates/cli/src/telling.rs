@@ -55,6 +55,13 @@ impl Telling {
         Ok(Arc::new(couriers))
     }
 
+    /// Who fetches images of virtual machines: from addresses that webhooks may lead to.
+    pub fn fetcher(&self) -> Result<Arc<dyn ports::vms::Fetch>, Failure> {
+        let policy = Policy { allow_private: self.allow_private_webhooks };
+        let fetcher = couriers::Fetcher::new(policy).map_err(|why| Failure::usage(format!("Nothing can be fetched from the outside: {why}")))?;
+        Ok(Arc::new(fetcher))
+    }
+
     fn mailer(&self) -> Result<Option<Mailer>, Failure> {
         let url = match (&self.smtp_url, &self.smtp_url_file) {
             (Some(Word(url)), _) => url.clone(),

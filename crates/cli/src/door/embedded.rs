@@ -31,6 +31,7 @@ impl Embedded {
             registration: false,
             telling: Telling::from_environment()?,
             request_rate: None,
+            vms: control::vms::Setup::default(),
             // Nobody is slow in here.
             body_time: Duration::from_mins(1),
             sampling: Sampling::OFF,
