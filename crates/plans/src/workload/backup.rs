@@ -65,7 +65,7 @@ impl BackUp {
         if !self.job.spec.safety.backup_before {
             return Ok(Some("backup_before is off"));
         }
-        for place in self.job.places().await? {
+        for place in self.job.places(cx).await? {
             if plan_of(cx, place.index).await?.is_some_and(|p| p.overwrites + p.deletes > 0) {
                 return Ok(None);
             }
@@ -75,14 +75,13 @@ impl BackUp {
 
     async fn save(&self, cx: &StepContext, observer: &RunObserver, backup: &mut Backup) -> StepResult<()> {
         let dir = backups::directory(&self.job.settings, &backup.id).map_err(step_error)?;
-        for place in self.job.places().await? {
+        for place in self.job.places(cx).await? {
             if !plan_of(cx, place.index).await?.is_some_and(|p| p.overwrites + p.deletes > 0) {
                 continue;
             }
             let store = self.job.store(&dir, place.index).await?;
             store.prepare().await.map_err(step_error)?;
-            let mover = self.job.mover(cx, place);
-            let saved = mover.back_up(&place.bulk(cx), store, &place.saved(cx), observer, cx.stopping()).await.map_err(step_error)?;
+            let saved = place.mover.back_up(&place.bulk(cx), store, &place.saved(cx), observer, cx.stopping()).await.map_err(step_error)?;
             if let Some(problem) = saved.problems.listed.first() {
                 let message = format!("{} could not be saved: {}", problem.path, problem.reason);
                 return Err(failed(ErrorKind::Changed, message, "Nothing at the target VM was changed; start again"));

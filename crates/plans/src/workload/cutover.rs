@@ -29,13 +29,9 @@ impl Step for Cutover {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
         let mut passes = Vec::new();
-        for place in self.job.places().await? {
-            let mut mover = self.job.mover(cx, place);
-            if self.job.spec.safety.overwrite_without_backup {
-                mover = mover.overwriting();
-            }
+        for place in self.job.places(cx).await? {
             let (bulk, last) = (place.bulk(cx), place.last(cx));
-            let pass = mover.final_pass(&bulk, &last, &observer, cx.stopping()).await.map_err(step_error)?;
+            let pass = place.mover.final_pass(&bulk, &last, &observer, cx.stopping()).await.map_err(step_error)?;
             observer.info("cutover", format!("{}: the last pass brought {} files up to date and removed {}", place.name, pass.files, pass.removed));
             // What a crash left half-written goes before anything is called replicated.
             place.target.sweep(cx.run_id()).await.map_err(step_error)?;

@@ -32,6 +32,8 @@ pub struct Place {
     pub name: String,
     pub source: Arc<dyn FileTarget>,
     pub target: Arc<dyn FileTarget>,
+    /// From one to the other, with all that both sides know of a file.
+    pub mover: FilesMover,
 }
 
 /// Keys of the run's notes.
@@ -63,14 +65,15 @@ impl Job {
     }
 
     /// Every selected mount point on both servers, opened on first use.
-    pub async fn places(&self) -> StepResult<&[Place]> {
+    pub async fn places(&self, cx: &StepContext) -> StepResult<&[Place]> {
         let open = || async {
             let targets = self.targets().await?;
             let mut out = Vec::with_capacity(targets.len());
             for (index, selected) in self.spec.selected.iter().enumerate() {
                 let name = selected.mount_point_name.clone();
-                let source = self.open(&self.spec.source, &name).await?;
-                out.push(Place { index, name, source, target: targets[index].clone() });
+                let (source, target) = (self.open(&self.spec.source, &name).await?, targets[index].clone());
+                let mover = self.mover(cx, &source, &target).await?;
+                out.push(Place { index, name, source, target, mover });
             }
             Ok(out)
         };
@@ -94,13 +97,15 @@ impl Job {
         self.settings.connectors.files(&at, self.spec.transfer.parallel_transfers).await.map_err(step_error)
     }
 
-    pub fn mover(&self, cx: &StepContext, place: &Place) -> FilesMover {
-        FilesMover::new(place.source.clone(), place.target.clone(), self.options(cx))
+    async fn mover(&self, cx: &StepContext, source: &Arc<dyn FileTarget>, target: &Arc<dyn FileTarget>) -> StepResult<FilesMover> {
+        let mover = FilesMover::new(source.clone(), target.clone(), self.options(cx));
+        let mover = if self.spec.safety.overwrite_without_backup { mover.overwriting() } else { mover };
+        mover.whole().await.map_err(step_error)
     }
 
     /// A mover for taking back: it never looks at the source, so the target stands in for it.
-    pub fn undoer(&self, cx: &StepContext, target: &Arc<dyn FileTarget>) -> FilesMover {
-        FilesMover::new(target.clone(), target.clone(), self.options(cx))
+    pub async fn undoer(&self, cx: &StepContext, target: &Arc<dyn FileTarget>) -> StepResult<FilesMover> {
+        self.mover(cx, target, target).await
     }
 
     fn options(&self, cx: &StepContext) -> FileOptions {

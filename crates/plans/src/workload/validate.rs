@@ -32,7 +32,7 @@ impl Step for Validate {
     async fn run(&self, cx: &StepContext) -> StepResult {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
-        let places = self.job.places().await?;
+        let places = self.job.places(cx).await?;
         let checks = check(places, &observer).await?;
         let mut plans = Vec::with_capacity(places.len());
         for place in places {
@@ -45,7 +45,7 @@ impl Step for Validate {
         let output = json!({
             "checks_performed": checks.checks_performed,
             "checks_passed": checks.checks_passed,
-            "warnings": checks.warnings,
+            "warnings": checks.warnings.iter().chain(places.iter().flat_map(|p| p.mover.notes())).collect::<Vec<_>>(),
             "mount_points": places.iter().zip(&plans).map(|(place, plan)| planned(place, plan)).collect::<Vec<_>>(),
         });
         Ok(timed(output, began))
@@ -62,7 +62,7 @@ impl Validate {
         if let Some(plan) = recall::<FilesPlan>(cx, &key).await? {
             return Ok(plan);
         }
-        let plan = self.job.mover(cx, place).plan(&place.bulk(cx), observer, cx.stopping()).await.map_err(step_error)?;
+        let plan = place.mover.plan(&place.bulk(cx), observer, cx.stopping()).await.map_err(step_error)?;
         cx.remember(&key, Some(value(&plan))).await?;
         observer.info("planning", format!("{}: {} files ({}) to replicate", place.name, plan.files, units::size(plan.bytes)));
         for problem in plan.problems.listed.iter().take(20) {
@@ -78,6 +78,9 @@ async fn check(places: &[Place], observer: &RunObserver) -> StepResult<Validatio
     let checks = validate_doors(&doors, Limits::QUICK.check).await;
     for warning in &checks.warnings {
         observer.warning("validation", warning.clone());
+    }
+    for (place, note) in places.iter().flat_map(|p| p.mover.notes().iter().map(move |note| (p, note))) {
+        observer.warning("validation", format!("{}: {note}", place.name));
     }
     if checks.can_proceed {
         observer.info("validation", format!("{} of {} checks passed", checks.checks_passed, checks.checks_performed));

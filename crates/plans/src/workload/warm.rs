@@ -18,7 +18,7 @@ pub(super) async fn hold(job: &Job, cx: &StepContext, observer: &RunObserver, pl
     let mut all = Lag::default();
     while !cx.asked(CUTOVER).await? {
         let began = Instant::now();
-        let lag = pass(job, cx, observer, places).await?;
+        let lag = pass(cx, observer, places).await?;
         passes += 1;
         (all.files, all.bytes, all.removed) = (all.files + lag.files, all.bytes + lag.bytes, all.removed + lag.removed);
         let seconds = began.elapsed().as_secs_f64();
@@ -32,11 +32,11 @@ pub(super) async fn hold(job: &Job, cx: &StepContext, observer: &RunObserver, pl
     Ok(json!({"passes": passes, "files": all.files, "bytes": all.bytes, "removed": all.removed}))
 }
 
-async fn pass(job: &Job, cx: &StepContext, observer: &RunObserver, places: &[Place]) -> StepResult<Lag> {
+async fn pass(cx: &StepContext, observer: &RunObserver, places: &[Place]) -> StepResult<Lag> {
     let mut sum = Lag::default();
     for place in places {
         let (bulk, last) = (place.bulk(cx), place.last(cx));
-        let lag = job.mover(cx, place).warm_pass(&bulk, &last, observer, cx.stopping()).await.map_err(step_error)?;
+        let lag = place.mover.warm_pass(&bulk, &last, observer, cx.stopping()).await.map_err(step_error)?;
         (sum.files, sum.bytes, sum.removed) = (sum.files + lag.files, sum.bytes + lag.bytes, sum.removed + lag.removed);
     }
     Ok(sum)
