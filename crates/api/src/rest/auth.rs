@@ -14,7 +14,7 @@ use serde_json::json;
 pub(super) const TAG: &str = "Identity";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![token(), revoke(), setup(), me()]
+    vec![token(), revoke(), setup(), me(), own_password()]
 }
 
 fn token() -> Endpoint {
@@ -67,6 +67,27 @@ fn me() -> Endpoint {
         .access(Access::LoggedIn)
         .says("Who am I", "The caller, its tenant and what it may do there.")
         .answers(StatusCode::OK, "Me", "The caller")
+}
+
+fn own_password() -> Endpoint {
+    Endpoint::put("/auth/me/password", "change_own_password", |call| Box::pin(change_own_password(call)))
+        .tag(TAG)
+        .access(Access::LoggedIn)
+        .says("Change my password", "Ends all other sessions of the user. API keys stay as they are. A wrong old password counts as a failed log-in.")
+        .takes(Body::Required, "PasswordChange", json!({"old_password": "a long password", "new_password": "another long password"}))
+        .answers_with(StatusCode::NO_CONTENT, "Changed", vec![])
+        .fails(Code::InvalidRequest, "Bad, missing or unknown fields, or the old password is wrong")
+        .fails(Code::Denied, "It was asked with an API key")
+        .fails(Code::AuthenticationDisabled, "Nobody has to log in here")
+        .fails(Code::TooManyAttempts, "Too many failed log-ins: `Retry-After` says how long to wait")
+        .fails(Code::Changed, "Somebody else has changed the user at the same time")
+}
+
+async fn change_own_password(mut call: Call) -> Result<Reply, Error> {
+    call.no_query()?;
+    let bearer = super::credentials(&call.headers).bearer;
+    call.control.change_own_password(&call.caller, bearer.as_deref(), call.body(), &call.origin).await?;
+    Ok(Reply::gone())
 }
 
 async fn get_token(mut call: Call) -> Result<Reply, Error> {

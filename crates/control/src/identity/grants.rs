@@ -10,8 +10,7 @@ use crate::error::{Code, Kind};
 use crate::{Control, DEFAULT_TENANT, Error};
 use domain::decode::{Fields, Problems};
 use ports::records::{RecordsError, SYSTEM};
-use serde_json::{Value, json};
-use std::time::Instant;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 /// Where a request came from, for the audit log and the limits.
@@ -196,17 +195,15 @@ impl Control {
         };
         let turn = identity.passwords.turn().await?;
         // Asked when it is our turn: what others have tried meanwhile counts.
-        if let Some(wait) = identity.attempts.wait(username, &origin.address, Instant::now()) {
-            return Err(slow_down(wait.as_secs_f64().ceil() as u64));
-        }
+        self.may_try(username, &origin.address).await?;
         let fits = turn.check(password, stored).await?;
         match user.filter(|user| fits && !user.body.disabled) {
             Some(user) => {
-                identity.attempts.succeeded(username, &origin.address);
+                self.has_succeeded(username, &origin.address).await?;
                 Ok(user)
             }
             None => {
-                identity.attempts.failed(username, &origin.address, Instant::now());
+                self.has_failed(username, &origin.address).await?;
                 Err(Refusal::grant("The user name or the password is wrong").error)
             }
         }
@@ -267,8 +264,4 @@ pub(super) fn missing(names: &[&str]) -> Refusal {
         problems.note(*name, "is required");
     }
     Refusal::request(Error::request(problems))
-}
-
-fn slow_down(seconds: u64) -> Error {
-    Error::new(Kind::TooMany, Code::TooManyAttempts, format!("Too many failed log-ins; try again in {seconds} s")).details(json!({"retry_after": seconds}))
 }

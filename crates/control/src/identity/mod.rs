@@ -13,6 +13,7 @@ pub mod authorize;
 pub mod clients;
 pub mod grants;
 pub mod openid;
+mod own_password;
 mod passwords;
 mod registration;
 pub mod scopes;
@@ -72,7 +73,6 @@ pub(crate) struct Identity {
     /// Whether everybody has to log in, and not only the users of `/api/v1`.
     required: AtomicBool,
     passwords: passwords::Passwords,
-    attempts: attempts::Attempts,
     standings: standing::Standings,
 }
 
@@ -140,10 +140,10 @@ impl Control {
         Ok(Zeroizing::new(text.to_owned()))
     }
 
-    /// Removes sessions, refresh tokens and codes that have expired. Gives how many.
+    /// Removes sessions, refresh tokens, codes and failed log-ins that have expired. Gives how many.
     pub async fn tidy_identity(&self) -> Result<usize, Error> {
         let mut removed = 0;
-        for kind in [SESSION, REFRESH, CODE, openid::LOGIN] {
+        for kind in [SESSION, REFRESH, CODE, openid::LOGIN, attempts::KIND] {
             loop {
                 let due = self.records().take_due(kind, 200, Duration::from_mins(5), None).await?;
                 if due.is_empty() {
