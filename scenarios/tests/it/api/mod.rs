@@ -7,6 +7,7 @@ mod auth;
 mod auth_access;
 mod auth_code;
 mod auth_forged;
+mod auth_password;
 mod bad_bodies;
 mod batches;
 pub mod bench;
