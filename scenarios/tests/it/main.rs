@@ -20,7 +20,6 @@ mod plan;
 mod product;
 mod receiver;
 mod schema;
-mod schemathesis;
 mod traces;
 mod tree;
 mod validation;
