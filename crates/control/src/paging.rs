@@ -25,6 +25,12 @@ impl Page {
     pub fn filter(self) -> RecordFilter {
         RecordFilter { newest_first: true, limit: self.limit, offset: self.offset, after: self.after, ..RecordFilter::default() }
     }
+
+    /// Such a page of a whole list that ascends by `place`.
+    pub fn cut<T>(self, all: impl IntoIterator<Item = T>, place: impl Fn(&T) -> &str) -> Vec<T> {
+        let behind = |item: &T| self.after.as_deref().is_none_or(|after| place(item) > after);
+        all.into_iter().filter(behind).skip(self.offset as usize).take(self.limit as usize).collect()
+    }
 }
 
 /// The opaque text for a place in a list.

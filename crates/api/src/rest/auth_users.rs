@@ -1,6 +1,7 @@
 //! Users of a tenant, for its administrators.
 
 use super::auth::TAG;
+use super::paging::paged;
 use super::{Body, Call, Endpoint, Reply};
 use axum::http::StatusCode;
 use control::Error;
@@ -8,13 +9,6 @@ use control::error::Code;
 use serde_json::json;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let page = |e: Endpoint| {
-        e.query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results").query(
-            "offset",
-            json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0}),
-            "Results to pass over",
-        )
-    };
     vec![
         Endpoint::post("/auth/users", "create_user", |call| Box::pin(create(call)))
             .tag(TAG)
@@ -23,7 +17,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers(StatusCode::CREATED, "UserView", "Created; the Location header has its address")
             .fails(Code::InvalidRequest, "Bad, missing or unknown fields, all named")
             .fails(Code::Taken, "There is a user with that name"),
-        page(Endpoint::get("/auth/users", "list_users", |call| Box::pin(list(call))))
+        paged(Endpoint::get("/auth/users", "list_users", |call| Box::pin(list(call))))
             .tag(TAG)
             .says("List users", "Those of the caller's tenant; for administrators of the tenant `default` all. Oldest first.")
             .answers_list("UserView", "The users"),
@@ -61,8 +55,8 @@ async fn create(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn list(mut call: Call) -> Result<Reply, Error> {
-    let query = call.take_query();
-    Reply::ok(call.control.users(&call.caller, query).await?)
+    let (pages, query) = (call.pages(), call.take_query());
+    pages.reply(&call.control.users(&call.caller, query).await?, |u| u.id.clone())
 }
 
 async fn get(mut call: Call) -> Result<Reply, Error> {

@@ -1,6 +1,7 @@
 //! Tenants, for the administrators of the tenant `default`.
 
 use super::auth::TAG;
+use super::paging::paged;
 use super::{Body, Call, Endpoint, Reply};
 use axum::http::StatusCode;
 use control::Error;
@@ -16,11 +17,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers(StatusCode::CREATED, "TenantView", "Created; the Location header has its address")
             .fails(Code::InvalidRequest, "Bad, missing or unknown fields, all named")
             .fails(Code::Taken, "There is a tenant with that id"),
-        Endpoint::get("/tenants", "list_tenants", |call| Box::pin(list(call)))
+        paged(Endpoint::get("/tenants", "list_tenants", |call| Box::pin(list(call))))
             .tag(TAG)
-            .says("List tenants", "All for administrators of the tenant `default`, their own one for others.")
-            .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum results")
-            .query("offset", json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0}), "Results to pass over")
+            .says("List tenants", "All for administrators of the tenant `default`, their own one for others; in the order of their ids.")
             .answers_list("TenantView", "The tenants"),
         Endpoint::get("/tenants/{tenant_id}", "get_tenant", |call| Box::pin(get(call)))
             .tag(TAG)
@@ -44,8 +43,8 @@ async fn create(mut call: Call) -> Result<Reply, Error> {
 }
 
 async fn list(mut call: Call) -> Result<Reply, Error> {
-    let query = call.take_query();
-    Reply::ok(call.control.tenants(&call.caller, query).await?)
+    let (pages, query) = (call.pages(), call.take_query());
+    pages.reply(&call.control.tenants(&call.caller, query).await?, |t| t.id.clone())
 }
 
 async fn get(mut call: Call) -> Result<Reply, Error> {

@@ -140,11 +140,11 @@ impl Control {
 
     /// Users that the caller looks after, in the order in which they were made.
     pub async fn users(&self, caller: &Caller, mut query: Filter) -> Result<Vec<UserView>, Error> {
-        let (limit, offset) = (query.number("limit", 1..=1000, 100), query.number("offset", 0..=u64::from(u32::MAX), 0));
+        let page = query.page();
         query.done()?;
         let all = self.all_users().await?;
-        let known = all.iter().filter(|u| u.is_known_to(caller));
-        Ok(known.skip(offset as usize).take(limit as usize).map(|u| u.view(caller)).collect())
+        let known = all.iter().filter(|u| u.is_known_to(caller)).map(|u| u.view(caller));
+        Ok(page.cut(known, |u| &u.id))
     }
 
     pub async fn user(&self, caller: &Caller, id: &str) -> Result<UserView, Error> {

@@ -26,16 +26,17 @@ pub struct TenantView {
 }
 
 impl Control {
-    /// All tenants for an administrator of `default`, the caller's own one for others.
+    /// All tenants for an administrator of `default`, the caller's own one for others; in the order of their ids.
     pub async fn tenants(&self, caller: &Caller, mut query: Filter) -> Result<Vec<TenantView>, Error> {
-        let (limit, offset) = (query.number("limit", 1..=1000, 100), query.number("offset", 0..=u64::from(u32::MAX), 0));
+        let page = query.page();
         query.done()?;
         let mut all: Vec<TenantView> = self.records().list(SYSTEM, TENANT, &RecordFilter::default()).await?.iter().map(view).collect();
         if !all.iter().any(|t| t.id == DEFAULT_TENANT) {
-            all.insert(0, first());
+            all.push(first());
         }
         all.retain(|t| caller.is_operator() || t.id == caller.tenant);
-        Ok(all.into_iter().skip(offset as usize).take(limit as usize).collect())
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(page.cut(all, |t| &t.id))
     }
 
     pub async fn tenant(&self, caller: &Caller, id: &str) -> Result<TenantView, Error> {

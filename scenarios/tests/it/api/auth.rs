@@ -331,3 +331,25 @@ async fn a_web_socket_asks_who_is_there_and_asks_again() {
     let next = tokio::time::timeout(Duration::from_secs(20), socket.next()).await.expect("in time").expect("a message").expect("a message");
     assert!(matches!(&next, Message::Close(Some(frame)) if u16::from(frame.code) == 1008), "{next:?}");
 }
+
+#[tokio::test]
+async fn lists_of_users_and_tenants_go_on_behind_the_last_one() {
+    let guarded = Guarded::new().await;
+    for n in 1..=4 {
+        guarded.user(&format!("user-{n}"), "default", &["migrations:read"]).await;
+        guarded.tenant(&format!("tenant-{n}")).await;
+    }
+    for list in ["/auth/users/", "/tenants/"] {
+        let whole = guarded.as_admin(Method::GET, list, None).await;
+        assert!(whole.json.as_array().is_some_and(|l| l.len() == 5) && !whole.headers.contains_key("link"), "{list}: {}", whole.text);
+        let (mut seen, mut at) = (Vec::new(), Some(format!("{list}?limit=2")));
+        while let Some(page) = at {
+            let answer = guarded.as_admin(Method::GET, &page, None).await;
+            seen.extend(answer.json.as_array().expect("a list").clone());
+            at = answer.headers.get("link").map(|link| link.to_str().unwrap().trim_start_matches('<').split('>').next().unwrap().to_owned());
+        }
+        assert_eq!(Value::Array(seen), whole.json, "{list}");
+        assert_eq!(guarded.as_admin(Method::GET, &format!("{list}?limit=2&offset=3"), None).await.json.as_array().map(Vec::len), Some(2), "{list}");
+        assert_eq!(guarded.as_admin(Method::GET, &format!("{list}?cursor=%25"), None).await.fields(), ["cursor"], "{list}");
+    }
+}

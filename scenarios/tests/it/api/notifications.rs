@@ -137,6 +137,27 @@ async fn nobody_is_told_who_does_not_want_to_be() {
     assert_eq!(receiver.seen().len(), 1);
 }
 
+/// What a schedule says of the completion comes before what the configuration says.
+#[tokio::test]
+async fn a_schedule_decides_about_the_completion() {
+    for (configured, scheduled, told) in [(false, json!(true), 1), (true, json!(false), 0), (true, Value::Null, 1)] {
+        let (receiver, bench) = (Receiver::start().await, bench(None).await);
+        let mut document = body();
+        document["notifications"] = json!({"webhook": {"url": receiver.url}, "on_completion": configured});
+        let id = bench.post("/migrations", &document).await.json["id"].as_str().expect("an id").to_owned();
+        let mut asked = json!({"cron": "0 * * * *"});
+        if scheduled.is_boolean() {
+            asked["notifications"] = json!({"on_completion": scheduled});
+        }
+        let made = bench.post(&format!("/migrations/{id}/schedule"), &asked).await;
+        let next: Timestamp = format!("{}Z", made.json["next_run_at"].as_str().expect("a time")).parse().expect("a time");
+        while bench.control.turn_schedules(Some(next)).await.expect("a store") + bench.control.turn_firings(Some(next)).await.expect("a store") > 0 {}
+        bench.take_up().await.state(RunState::Completed).await;
+        tell(&bench, None).await;
+        assert_eq!(receiver.seen().len(), told, "configured {configured}, scheduled {scheduled}");
+    }
+}
+
 #[tokio::test]
 async fn before_a_start_everybody_is_told_once() {
     let mail = rig::mail();

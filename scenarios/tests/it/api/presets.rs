@@ -56,6 +56,13 @@ async fn the_documents_list_and_details() {
     assert_eq!(named, (&json!("wordpress-mysql"), &json!("WordPress with MySQL"), &json!("WordPress CMS with MySQL database migration"), &json!(false)));
     assert_eq!(detail["config_template"], wordpress());
     assert_eq!((&detail["supported"], &detail["unsupported_reason"]), (&json!(true), &Value::Null));
+    for id in
+        ["drupal-mysql", "laravel-mysql", "rails-postgres", "static-s3", "static-gcs", "static-azure", "mysql-postgres", "postgres-mysql", "mongo-postgres"]
+            .into_iter()
+            .chain(["redis-postgres", "docker-static", "docker-mysql", "docker-postgres"])
+    {
+        assert_eq!(bench.get(&format!("/presets/{id}")).await.status, StatusCode::OK, "{id}");
+    }
     let missing = bench.get("/presets/none").await;
     assert_eq!((missing.status, missing.code(), &missing.json["error"]["details"]["preset_id"]), (StatusCode::NOT_FOUND, "NOT_FOUND", &json!("none")));
     assert_eq!(bench.get("/health").await.json["components"]["preset_manager"], true);

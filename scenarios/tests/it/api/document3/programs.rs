@@ -126,6 +126,28 @@ async fn the_server_starts_as_printed() {
 }
 
 #[tokio::test]
+async fn what_is_scheduled_as_printed_starts_when_its_time_has_come() {
+    let (data, site) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    std::fs::create_dir(site.path().join("from")).expect("a directory");
+    std::fs::write(site.path().join("from/index.html"), "the site").expect("a file");
+    let product = Product::start(data.path(), &[site.path()]).await;
+    let at = |name: &str| json!({"type": "static", "paths": {"web_root": site.path().join(name)}});
+    let (_, made) = product.post("/migrations/", json!({"name": "Later", "source": at("from"), "destination": at("to")})).await;
+    let id = made["session_id"].as_str().expect("an id");
+    let mut asked = json("Scheduled Migrations 2");
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+    asked["scheduled_time"] = json!(soon.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let (code, scheduled) = product.post(&format!("/migrations/{id}/schedule"), asked).await;
+    assert_eq!((code, &scheduled["status"]), (201, &json!("scheduled")), "{scheduled:#}");
+    assert!(!site.path().join("to/index.html").exists(), "not yet");
+    assert_eq!(product.settle(id).await["status"], "completed");
+    assert_eq!(std::fs::read_to_string(site.path().join("to/index.html")).expect("moved"), "the site");
+    let (_, status) = product.get(&format!("/migrations/{id}/status")).await;
+    let started: jiff::Timestamp = format!("{}Z", status["start_time"].as_str().expect("a time")).parse().expect("a time");
+    assert!(started.as_second() >= soon.as_second(), "{started} is before {soon}");
+}
+
+#[tokio::test]
 async fn the_health_check_with_requests() {
     let data = tempfile::tempdir().expect("a directory");
     let product = Product::start(data.path(), &[]).await;
