@@ -32,7 +32,7 @@ guest_get() {
 b=/bin/busybox
 $b mount -t devtmpfs dev /dev; $b mount -t proc proc /proc; $b mount -t sysfs sys /sys
 while read -r m; do [ -e /modules/$m.ko ] && $b insmod /modules/$m.ko; done </modules/order
-( $b dd if=/dev/input/event0 of=/dev/null bs=24 count=1 2>/dev/null && echo "power button" && $b sync && $b poweroff -f ) &
+for e in /dev/input/event*; do ( $b dd if=$e of=/dev/null bs=24 count=1 2>/dev/null && echo "power button" && $b sync && $b poweroff -f ) & done
 echo "guest is up, disk $($b cat /sys/block/vda/size 2>/dev/null), mark '$($b dd if=/dev/vda bs=16 count=1 2>/dev/null | $b tr -d '\000\n')'"
 case "$($b cat /proc/cmdline)" in *mark=*) m=$($b sed 's/.*mark=\([a-z0-9]*\).*/\1/' /proc/cmdline); echo "$m" | $b dd of=/dev/vda conv=notrunc,fsync 2>/dev/null; echo "marked $m";; esac
 n=0; while :; do n=$((n+1)); echo "tick $n"; $b sleep 1; done

@@ -2,6 +2,7 @@
 
 mod document;
 mod life;
+mod machine;
 mod tasks;
 
 use crate::api::bench::{Answer, Bench};
