@@ -331,6 +331,7 @@ fn schemas() -> Map<String, Value> {
     let mut out: Map<String, Value> = found.into_iter().filter_map(|(name, schema)| Some((name, serde_json::to_value(schema).ok()?))).collect();
     strict::lay_over(&mut out, &read(include_str!("../assets/rules.json")));
     out.extend(written());
+    strict::open_absent_parts(&mut out);
     strict::close(&mut out, rest::table().into_iter().filter_map(|endpoint| Some(endpoint.takes?.0)));
     out
 }

@@ -31,6 +31,17 @@ pub(super) fn close(schemas: &mut Map<String, Value>, names: impl Iterator<Item 
     }
 }
 
+/// A part that an answer has or has not at its own level: utoipa says "that part, or null", which no object is.
+pub(super) fn open_absent_parts(schemas: &mut Map<String, Value>) {
+    let parts = schemas.values_mut().filter_map(|schema| schema.get_mut("allOf")?.as_array_mut()).flatten();
+    for part in parts {
+        let choices: Vec<Value> = part["oneOf"].as_array().into_iter().flatten().filter(|choice| choice["type"] != "null").cloned().collect();
+        if !choices.is_empty() {
+            *part = json!({"anyOf": choices.into_iter().chain([json!({"type": "object"})]).collect::<Vec<_>>()});
+        }
+    }
+}
+
 fn tighten(schema: &mut Value, found: &mut Vec<String>) {
     let Value::Object(map) = schema else { return };
     // A part of another schema (`…/properties/name`) is reached through that one.
@@ -92,6 +103,14 @@ pub(super) fn form_of(schema: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_may_be_absent() {
+        let whole = json!({"A": {"allOf": [{"oneOf": [{"$ref": "#/components/schemas/B"}, {"type": "null"}]}, {"type": "object"}]}});
+        let Value::Object(mut schemas) = whole else { unreachable!("an object was written") };
+        open_absent_parts(&mut schemas);
+        assert_eq!(schemas["A"]["allOf"], json!([{"anyOf": [{"$ref": "#/components/schemas/B"}, {"type": "object"}]}, {"type": "object"}]));
+    }
 
     #[test]
     fn rules_are_merged_and_what_requests_mention_is_closed() {

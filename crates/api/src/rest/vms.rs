@@ -47,7 +47,7 @@ fn definitions() -> Vec<Endpoint> {
             .tag(TAG)
             .says("Read a machine's console", "What it wrote on its first serial port, over all its starts. The last megabytes are kept.")
             .query("tail", json!({"type": "integer", "minimum": 0, "maximum": 1_048_576, "default": 65_536}), "The last bytes")
-            .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}), "From this byte on, in place of tail: `next_offset` of the answer before")
+            .query("offset", json!({"type": "integer", "minimum": 0, "maximum": u64::MAX, "default": 0}), "From this byte on, in place of tail: `next_offset` of the answer before")
             .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1_048_576, "default": 65_536}), "Bytes of the answer at most")
             .query("wait", json!({"type": "integer", "minimum": 0, "maximum": 60, "default": 0}), "Seconds to wait for something new when there is nothing yet")
             .answers(StatusCode::OK, "Console", "That part of the log")

@@ -5,7 +5,7 @@ use crate::templates::unchanged;
 use crate::{Caller, Control, Error};
 use domain::decode::{Fields, Problems};
 use engine::{RunFilter, RunState};
-use ports::records::{self, Record, SYSTEM, Write};
+use ports::records::{self, Record, RecordsError, SYSTEM, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -67,7 +67,9 @@ impl Control {
                 unchanged(record, expected)?;
                 Write::update(record, fields)
             }
-            None => Write::insert(SYSTEM, KIND, &tenant, fields),
+            // What was never set shows version 0.
+            None if expected.is_none_or(|version| version == 0) => Write::insert(SYSTEM, KIND, &tenant, fields),
+            None => return Err(RecordsError::Changed { kind: KIND.to_owned(), id: tenant }.into()),
         };
         let limit = Write::Limit { tenant: tenant.clone(), active: quotas.running_migrations };
         let made = self.records().apply(vec![write, limit]).await?;
