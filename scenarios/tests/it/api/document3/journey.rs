@@ -6,7 +6,8 @@ use super::shape::{assert_alike, assert_told};
 use super::{json, line};
 use crate::oauth::guarded;
 use crate::product::Product;
-use crate::wordpress::{Site, shell};
+use crate::wordpress::{Site, mysql, shell};
+use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
 
 /// Where the printed hosts are in the rig.
@@ -17,13 +18,16 @@ struct Places {
 }
 
 impl Places {
-    /// The site has a picture that is worth its own line in the log.
-    fn new() -> Self {
+    /// The site has a picture that is worth its own line in the log; the database holds something that is worth a backup.
+    async fn new() -> Self {
         let (id, site) = (std::process::id(), Site::new("document3"));
         let folder = site.root.join("wp-content/uploads/2024/08");
         let user = testkit::rig::ssh().user;
         shell(&format!("mkdir -p {0} && head -c 2200000 /dev/urandom > {0}/image.jpg && chown -R {user} {0}", folder.display()));
-        Self { site, bucket: format!("document3-{id}"), database: format!("document3_{id}") }
+        let database = format!("document3_{id}");
+        let older = format!("CREATE DATABASE {database}; CREATE TABLE {database}.wp_options(option_id INT PRIMARY KEY, old TEXT)");
+        mysql().await.query_drop(format!("{older}; INSERT INTO {database}.wp_options VALUES (1, 'before')")).await.expect("an older database");
+        Self { site, bucket: format!("document3-{id}"), database }
     }
 
     /// What is in the place of the printed values, as fields.
@@ -60,6 +64,16 @@ impl Places {
     }
 }
 
+impl Drop for Places {
+    fn drop(&mut self) {
+        let gone = format!("DROP DATABASE IF EXISTS {}", self.database);
+        let drops = async move { mysql().await.query_drop(gone).await };
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let ended = std::thread::spawn(move || runtime().block_on(drops)).join();
+        assert!(ended.is_ok_and(|e| e.is_ok()) || std::thread::panicking(), "the database is dropped");
+    }
+}
+
 /// As that caller.
 async fn ask(product: &Product, token: &str, key: &str, id: &str, body: Option<&Value>) -> (u16, Value) {
     let (method, path) = line(key, &[("session_id", id)]);
@@ -87,7 +101,7 @@ fn to_validate(places: &Places) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_basic_program_moves_a_wordpress() {
-    let (data, places) = (tempfile::tempdir().expect("a directory"), Places::new());
+    let (data, places) = (tempfile::tempdir().expect("a directory"), Places::new().await);
     let (product, token) = guarded(data.path()).await;
     let (code, found) = ask(&product, &token, "Validate Configuration 1", "", Some(&to_validate(&places))).await;
     assert_eq!(code, 200, "{found:#}");
@@ -109,7 +123,7 @@ async fn the_basic_program_moves_a_wordpress() {
         entry["details"] = json!({});
     }
     assert_alike(&printed, &logs);
-    let all = product.http.get(product.url(&format!("/migrations/{id}/logs?limit=1000&level=DEBUG"))).bearer_auth(&token).send().await.expect("an answer");
+    let all = product.http.get(product.url(&format!("/migrations/{id}/logs?limit=1000&level=INFO"))).bearer_auth(&token).send().await.expect("an answer");
     let all: Value = all.json().await.expect("JSON");
     let one = all["logs"].as_array().expect("a list").iter().find(|l| l["details"]["checksum"].is_string()).expect("a file's own line");
     assert_alike(&transferred, one);
@@ -125,6 +139,8 @@ async fn the_basic_program_moves_a_wordpress() {
     assert_eq!(code, 200, "{answer:#}");
     assert_told(&json("Rollback Migration 3"), &answer, &["/status", "/message"]);
     assert_eq!(rested(&product, &token, &id).await, "rolled_back");
+    let old: Option<String> = mysql().await.query_first(format!("SELECT old FROM {}.wp_options", places.database)).await.expect("the old table");
+    assert_eq!(old.as_deref(), Some("before"), "what stood there is back");
 }
 
 /// Its status once nothing happens any more.
