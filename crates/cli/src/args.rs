@@ -103,6 +103,9 @@ pub struct Serve {
     /// Connections at once; more wait until one ends
     #[arg(long, default_value_t = 4096, value_name = "N", value_parser = connections)]
     pub max_connections: usize,
+    /// Proxies whose X-Forwarded-For is believed: how many stand in front of the server, or their addresses and networks (none by default)
+    #[arg(long, value_name = "N|ADDRESS,…", default_value = "0")]
+    pub trusted_proxies: crate::proxies::Proxies,
     /// Seconds that a client may take for the headers of a request, and that its connection may be idle
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
     pub header_timeout: Duration,

@@ -3,6 +3,7 @@
 //! A client that is slow with its headers, or idle, loses its connection; slow bodies are the API's affair. Beyond the limit nobody is refused: new
 //! connections wait in the system's queue until one ends.
 
+use crate::proxies::Proxies;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -34,11 +35,14 @@ pub struct Limits {
     pub connections: usize,
     /// How long a client may take for the headers of a request, and how long a connection may be idle.
     pub headers: Duration,
+    /// Who may say for whom a request comes.
+    pub proxies: Proxies,
 }
 
 /// Answers connections until `stop`, then lets open requests end.
 pub async fn answer(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(limits.connections));
+    let proxies = Arc::new(limits.proxies);
     let (open, builder) = (TaskTracker::new(), patience(limits.headers));
     loop {
         let next = async {
@@ -55,8 +59,10 @@ pub async fn answer(listener: TcpListener, router: Router, limits: Limits, stop:
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "a connection stays with delays");
                 }
+                let proxies = proxies.clone();
                 let known = move |mut request: Request<Incoming>| {
-                    request.extensions_mut().insert(ConnectInfo(peer));
+                    let client = proxies.client(peer, request.headers());
+                    request.extensions_mut().insert(ConnectInfo(client));
                     request.map(Body::new)
                 };
                 let service = TowerToHyperService::new(router.clone().map_request(known));

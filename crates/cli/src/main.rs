@@ -20,6 +20,7 @@ mod machines;
 mod oidc;
 mod output;
 mod plane;
+mod proxies;
 mod serve;
 mod telemetry;
 mod telling;

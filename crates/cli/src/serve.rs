@@ -55,7 +55,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
     greet(output, serve, address, &shown, setup_token.as_deref());
 
     let stop = CancellationToken::new();
-    let limits = Limits { connections: serve.max_connections, headers: serve.header_timeout };
+    let limits = Limits { connections: serve.max_connections, headers: serve.header_timeout, proxies: serve.trusted_proxies.clone() };
     let server = tokio::spawn(crate::listening::answer(listener, plane.router.clone(), limits, stop.clone()));
     let mut signals = Signals::new()?;
     signals.next().await;
