@@ -47,7 +47,7 @@ async fn selected_mount_points_move_by_document_0s_calls() {
     let (status, vm) = product.post("/workloads", target.workload(Some(&[]))).await;
     assert_eq!(status, 201, "{vm:#}");
 
-    let busy = source.start("while true; do date +%s.%N >> /data/www/access.log; done");
+    let busy = source.start("while true; do echo "somebody was here" >> /data/www/access.log; sleep 0.02; done");
     let all = found["storage"]["mount_points"].as_array().expect("mount points");
     let credentials = json!({"username": "AKIA", "password": "cloud-canary"});
     let body = json!({
@@ -61,7 +61,7 @@ async fn selected_mount_points_move_by_document_0s_calls() {
     let (status, started) = product.post(&format!("/migrations/{id}/start"), json!({})).await;
     assert_eq!((status, &started["state"]), (200, &json!("RUNNING")), "{started:#}");
     let ended = product.settle(&id).await;
-    drop(busy);
+    busy.end();
     assert_eq!((&ended["state"], &ended["finished"]), (&json!("SUCCESS"), &json!(true)), "{ended:#}");
     let (_, shown) = product.get(&format!("/migrations/{id}")).await;
     assert_eq!(names(&shown["migration_target"]["target_vm"]["storage"]), ["/data", "/srv/shop"]);

@@ -30,11 +30,11 @@ impl Server {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// Starts a script that goes on until it is killed.
-    pub fn start(&self, script: &str) -> Going {
+    /// Starts a script that goes on until [`Going::end`].
+    pub fn start(&self, script: &str) -> Going<'_> {
         let mut child = self.command().stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("ssh");
-        child.stdin.as_mut().expect("an input").write_all(format!("{script}\n").as_bytes()).expect("the script");
-        Going(child)
+        child.stdin.as_mut().expect("an input").write_all(format!("echo $$ > /run/going.pid\n{script}\n").as_bytes()).expect("the script");
+        Going { server: self, child }
     }
 
     /// Document 0's body of a workload. `mount_points` with their sizes; `None`: to be discovered.
@@ -59,12 +59,16 @@ impl Server {
     }
 }
 
-/// A script that runs on a server. Ends with this.
-pub struct Going(Child);
+/// A script that runs on a server.
+pub struct Going<'a> {
+    server: &'a Server,
+    child: Child,
+}
 
-impl Drop for Going {
-    fn drop(&mut self) {
-        let _ended_already = self.0.kill();
-        let _reaped = self.0.wait();
+impl Going<'_> {
+    /// Nothing of it runs any more when this ends.
+    pub fn end(mut self) {
+        self.server.run("kill -9 $(cat /run/going.pid); while kill -0 $(cat /run/going.pid) 2>/dev/null; do :; done");
+        self.child.wait().expect("ssh ends");
     }
 }
