@@ -85,6 +85,11 @@ impl Call {
         self.body.as_ref().unwrap_or(&Value::Null)
     }
 
+    /// Hands the body of an endpoint that requires one over to a use case that keeps it.
+    pub fn take_body(&mut self) -> Value {
+        self.body.take().unwrap_or_default()
+    }
+
     pub fn optional_body(&self) -> Option<&Value> {
         self.body.as_ref()
     }

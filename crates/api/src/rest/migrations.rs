@@ -96,7 +96,8 @@ fn acknowledged(path: &'static str, id: &'static str, call: super::endpoint::Han
 
 async fn create(mut call: Call) -> Result<Reply, Error> {
     call.no_query()?;
-    let made = call.control.create_any(&call.tenant, call.body()).await?;
+    let body = call.take_body();
+    let made = call.control.create_any(&call.tenant, body).await?;
     Reply::created(format!("/migrations/{}", made.id()), made)
 }
 

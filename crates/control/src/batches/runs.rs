@@ -40,7 +40,7 @@ impl Control {
 
     async fn make_run(&self, tenant: &str, member: &mut Member, document: &Value) -> Result<(), Error> {
         let made = match self.read(document) {
-            Ok(spec) => self.create_as(tenant, &member.id, document, &Spec::Application(Box::new(spec))).await.map(drop),
+            Ok(spec) => self.create_as(tenant, &member.id, document.clone(), &Spec::Application(Box::new(spec))).await.map(drop),
             Err(_) => Err(EngineError::Invalid("This server no longer accepts the configuration".to_owned())),
         };
         match made {

@@ -25,13 +25,13 @@ pub struct Created {
 
 impl Control {
     /// Stores a migration; nothing moves before it is started. Each call makes a new one.
-    pub async fn create(&self, tenant: &str, body: &Value) -> Result<Created, Error> {
+    pub async fn create(&self, tenant: &str, body: Value) -> Result<Created, Error> {
         self.create_saying(tenant, body, "Migration session created successfully".to_owned()).await
     }
 
     /// As [`Control::create`], with other words for people.
-    pub(crate) async fn create_saying(&self, tenant: &str, body: &Value, message: String) -> Result<Created, Error> {
-        let spec = self.decode(body)?;
+    pub(crate) async fn create_saying(&self, tenant: &str, body: Value, message: String) -> Result<Created, Error> {
+        let spec = self.decode(&body)?;
         let id = uuid::Uuid::now_v7().simple().to_string();
         let created_at = self.create_as(tenant, &id, body, &Spec::Application(Box::new(spec))).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
         Ok(Created { session_id: id.clone(), id, status: "created", message, created_at: crate::time::text(created_at) })
@@ -45,8 +45,9 @@ impl Control {
     }
 
     /// Stores a decoded document under an id that was chosen before; gives the moment. An id that exists is [`EngineError::Invalid`].
-    pub(crate) async fn create_as(&self, tenant: &str, id: &str, body: &Value, spec: &Spec) -> Result<Timestamp, EngineError> {
-        let run = NewRun { id: id.to_owned(), tenant: tenant.to_owned(), kind: spec.kind().to_owned(), input: body.clone(), labels: spec.labels(body) };
+    pub(crate) async fn create_as(&self, tenant: &str, id: &str, body: Value, spec: &Spec) -> Result<Timestamp, EngineError> {
+        let labels = spec.labels(&body);
+        let run = NewRun { id: id.to_owned(), tenant: tenant.to_owned(), kind: spec.kind().to_owned(), input: body, labels };
         self.engine().create(run).await
     }
 }

@@ -99,7 +99,7 @@ impl Control {
         if !problems.is_empty() {
             return Err(Error::configuration(problems));
         }
-        self.create_saying(tenant, &document, format!("Migration session created from preset {id}")).await
+        self.create_saying(tenant, document, format!("Migration session created from preset {id}")).await
     }
 
     /// Whether presets can be read now: asked by `/health`.

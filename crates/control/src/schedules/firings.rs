@@ -154,7 +154,7 @@ impl Control {
         document["name"] = json!(format!("{name} {}", schedule.zone()?.to_datetime(firing.at).strftime("%Y-%m-%d %H:%M")));
         let spec = self.decode_any(&document)?;
         let made = async {
-            match self.create_as(tenant, &firing.run, &document, &spec).await {
+            match self.create_as(tenant, &firing.run, document, &spec).await {
                 // Before a crash, or by a server that was thought dead.
                 Err(EngineError::Invalid(_)) if self.engine().get(tenant, &firing.run).await.is_ok() => Ok(()),
                 other => other.map(drop).map_err(|e| Error::of_engine(e, &firing.run, "create")),

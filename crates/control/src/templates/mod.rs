@@ -68,7 +68,7 @@ impl Control {
         let record = self.template_record(tenant, id).await?;
         let form = self.form(&record).await?;
         let document = filled(&form, body.unwrap_or(&json!({})))?;
-        self.create_saying(tenant, &document, format!("Migration session created from template {}", form.name)).await
+        self.create_saying(tenant, document, format!("Migration session created from template {}", form.name)).await
     }
 
     async fn template_record(&self, tenant: &str, id: &str) -> Result<Record, Error> {
