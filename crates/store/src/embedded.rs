@@ -5,6 +5,7 @@
 
 use crate::sql::Param;
 use engine::EngineError;
+use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql};
@@ -73,6 +74,8 @@ impl Pool {
         connection.busy_timeout(LOCK_PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.execute_batch(if self.0.query_only { LOOKING } else { CHANGING })?;
+        // Else every statement with `LIMIT $1` is planned anew for every value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         // SQLite's own clock counts milliseconds; ours and PostgreSQL's count microseconds, and the three are compared.
         let no_arguments = 0;
         connection.create_scalar_function("microseconds_now", no_arguments, FunctionFlags::SQLITE_UTF8, |_| Ok(jiff::Timestamp::now().as_microsecond()))?;
