@@ -23,6 +23,7 @@ STEPS = [
 ]
 WORDS = {"pending": "pending", "begun": "running", "done": "completed", "undone": "undone", "failed": "failed"}
 RUN = "id, kind, state, labels, error, created_at, started_at, ended_at, sample, last_event, by_itself"
+LINE = "id, kind, state, labels, created_at, started_at, ended_at, by_itself, steps, steps_done, at_work"
 AUDIT = "at, tenant, actor, proof, action, target, source, request_id, result, details"
 SECRETS = {"password", "private_key", "passphrase", "secret_access_key", "session_token", "account_key", "sas_token", "service_account_key"}
 FRESH = 3.0
@@ -97,14 +98,14 @@ def now():
 def listed(tenant, state, limit, offset):
     db = connection()
     where, values = ("AND state = ?", [state]) if state else ("", [])
-    sql = f"SELECT {RUN} FROM run WHERE tenant = ? {where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
+    sql = f"SELECT {LINE} FROM run WHERE tenant = ? {where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
     db.execute("BEGIN")
     try:
         runs = db.execute(sql, [tenant, *values, limit, offset]).fetchall()
-        steps, ledgers = _parts(db, [run[0] for run in runs])
+        ledgers = _ledgers(db, [run[0] for run in runs if run[10]])
     finally:
         db.execute("ROLLBACK")
-    return [summary(run, steps.get(run[0], []), ledgers.get(run[0], [])) for run in runs]
+    return [summary(*run[:8], progress(*run[8:], ledgers.get(run[0], []))) for run in runs]
 
 
 def _one(tenant, id, with_input):
@@ -114,41 +115,44 @@ def _one(tenant, id, with_input):
         run = db.execute(f"SELECT {RUN} FROM run WHERE id = ? AND tenant = ?", (id, tenant)).fetchone()
         if run is None:
             raise Missing(id)
-        steps, ledgers = _parts(db, [id])
+        steps = db.execute("SELECT name, title, state, attempts, started_at, ended_at FROM step WHERE run = ? ORDER BY idx", (id,)).fetchall()
+        ledgers = _ledgers(db, [id]).get(id, [])
         document = db.execute("SELECT input FROM run WHERE id = ? AND tenant = ?", (id, tenant)).fetchone()[0] if with_input else None
     finally:
         db.execute("ROLLBACK")
-    return run, steps.get(id, []), ledgers.get(id, []), document
+    return run, steps, ledgers, document
 
 
-def _parts(db, ids):
-    marks = ", ".join("?" * len(ids))
-    steps, ledgers = {}, {}
-    for row in db.execute(f"SELECT run, name, title, state, attempts, started_at, ended_at FROM step WHERE run IN ({marks}) ORDER BY run, idx", ids):
-        steps.setdefault(row[0], []).append(row[1:])
-    columns = "run, name, items, items_done, bytes, bytes_done"
-    for row in db.execute(f"SELECT {columns} FROM ledger WHERE run IN ({marks}) ORDER BY run, name", ids):
+def _ledgers(db, ids):
+    if not ids:
+        return {}
+    sql = f"SELECT run, name, items, items_done, bytes, bytes_done FROM ledger WHERE run IN ({', '.join('?' * len(ids))}) ORDER BY run, name"
+    ledgers = {}
+    for row in db.execute(sql, ids):
         ledgers.setdefault(row[0], []).append(row[1:])
-    return steps, ledgers
+    return ledgers
 
 
-def progress(steps, ledgers):
-    done = sum(1 for step in steps if step[2] == "done")
-    begun = next((step[0] for step in steps if step[2] == "begun"), None)
+def progress(steps, done, begun, ledgers):
     part = next((l[4] / l[3] for l in ledgers if l[3] and begun == {"files": "files", "tables": "database"}.get(l[0])), 0.0)
-    return int((done + min(part, 0.99)) / len(steps) * 1000) / 10 if steps else 0.0
+    return int((done + min(part, 0.99)) / steps * 1000) / 10 if steps else 0.0
 
 
-def status_word(run):
-    return "failed" if run[2] == "rolled_back" and run[10] else run[2]
+def progress_of(steps, ledgers):
+    done = sum(1 for step in steps if step[2] == "done")
+    return progress(len(steps), done, next((step[0] for step in steps if step[2] == "begun"), None), ledgers)
 
 
-def summary(run, steps, ledgers):
-    labels = json.loads(run[3])
+def status_word(state, by_itself):
+    return "failed" if state == "rolled_back" and by_itself else state
+
+
+def summary(id, kind, state, labels, created, started, ended, by_itself, percent):
+    labels = json.loads(labels)
     return {
-        "session_id": run[0], "id": run[0], "name": labels["name"], "status": status_word(run), "rolled_back": run[2] == "rolled_back",
-        "kind": run[1], "created_at": text(run[5]), "start_time": text(run[6]), "end_time": text(run[7]),
-        "source_type": labels["source_type"], "destination_type": labels["destination_type"], "progress": progress(steps, ledgers),
+        "session_id": id, "id": id, "name": labels["name"], "status": status_word(state, by_itself), "rolled_back": state == "rolled_back",
+        "kind": kind, "created_at": text(created), "start_time": text(started), "end_time": text(ended),
+        "source_type": labels["source_type"], "destination_type": labels["destination_type"], "progress": percent,
     }
 
 
@@ -170,7 +174,7 @@ def detail(tenant, id):
     run, steps, ledgers, document = _one(tenant, id, True)
     labels = json.loads(run[3])
     return {
-        **summary(run, steps, ledgers), "description": labels.get("description"), "source": labels["source"], "destination": labels["destination"],
+        **summary(*run[:4], *run[5:8], run[10], progress_of(steps, ledgers)), "description": labels.get("description"), "source": labels["source"], "destination": labels["destination"],
         "error": json.loads(run[4]) if run[4] else None, "steps": shown_steps(run, steps), "configuration": redact(json.loads(document)),
     }
 
@@ -205,8 +209,8 @@ def status(tenant, id):
     at_work = next((s for s in steps if s[2] in ("begun", "pending")), None)
     started, ended = run[6], run[7]
     return {
-        "session_id": id, "id": id, "name": json.loads(run[3])["name"], "status": status_word(run), "rolled_back": run[2] == "rolled_back",
-        "progress": progress(steps, ledgers), "current_step": at_work[1] if at_work and run[2] in ("running", "paused") else None,
+        "session_id": id, "id": id, "name": json.loads(run[3])["name"], "status": status_word(run[2], run[10]), "rolled_back": run[2] == "rolled_back",
+        "progress": progress_of(steps, ledgers), "current_step": at_work[1] if at_work and run[2] in ("running", "paused") else None,
         "start_time": text(started), "end_time": text(ended), "duration": None if started is None else ((ended or now()) - started) / 1e6,
         "error": json.loads(run[4]) if run[4] else None, "steps_completed": sum(1 for s in steps if s[2] == "done"), "steps_total": len(steps),
         "performance_metrics": performance(run, ledgers), "current_operation": None, "steps": shown_steps(run, steps), "partial": False,
@@ -229,8 +233,9 @@ def create(name, tenant, address, body):
     id, at, db = uuid.uuid4().hex, now(), connection()
     db.execute("BEGIN IMMEDIATE")
     try:
-        db.execute("INSERT INTO run (id, tenant, kind, state, labels, input, options, created_at, last_event) VALUES (?, ?, 'application', 'created', ?, ?, 'null', ?, 1)",
-                   (id, tenant, json.dumps(labels_of(body)), json.dumps(body), at))
+        db.execute("INSERT INTO run (id, tenant, kind, state, labels, input, options, created_at, last_event, steps) "
+                   "VALUES (?, ?, 'application', 'created', ?, ?, 'null', ?, 1, ?)",
+                   (id, tenant, json.dumps(labels_of(body)), json.dumps(body), at, len(STEPS)))
         db.executemany("INSERT INTO step (run, idx, name, title, version) VALUES (?, ?, ?, ?, 1)", [(id, n, *step) for n, step in enumerate(STEPS)])
         db.execute("INSERT INTO event (run, seq, at, kind, level, component, message, details) VALUES (?, 1, ?, 'run.created', 1, 'engine', 'created', 'null')", (id, at))
         db.execute(f"INSERT INTO audit ({AUDIT}) VALUES (?, ?, ?, 'token', 'create_migration', 'migrations', ?, ?, 'done', 'null')",

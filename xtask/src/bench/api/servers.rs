@@ -33,6 +33,8 @@ impl Server {
         let port = free_port()?;
         let mut command = Command::new(workspace::target().join("release/migration-assistant"));
         command.args(["serve", "--auth-enabled", "--token-minutes", "1440", "--port", &port.to_string(), "--data-dir"]).arg(data);
+        // As the peers are started: no line in the log for every request.
+        command.env("RUST_LOG", "warn");
         command.env("MIGRATION_ASSISTANT_JWT_SECRET", &secrets.signing).env("MIGRATION_ASSISTANT_ADMIN_PASSWORD", &secrets.password);
         // As for the others: no line for each request.
         command.env("RUST_LOG", "warn");
