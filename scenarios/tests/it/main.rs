@@ -20,6 +20,7 @@ mod plan;
 mod product;
 mod receiver;
 mod schema;
+mod schemathesis;
 mod traces;
 mod tree;
 mod validation;
