@@ -47,7 +47,7 @@ async fn selected_mount_points_move_by_document_0s_calls() {
     let (status, vm) = product.post("/workloads", target.workload(Some(&[]))).await;
     assert_eq!(status, 201, "{vm:#}");
 
-    let busy = source.start("while true; do echo "somebody was here" >> /data/www/access.log; sleep 0.02; done");
+    let busy = source.start("while true; do echo visited >> /data/www/access.log; sleep 0.02; done");
     let all = found["storage"]["mount_points"].as_array().expect("mount points");
     let credentials = json!({"username": "AKIA", "password": "cloud-canary"});
     let body = json!({
