@@ -17,6 +17,7 @@ mod firings;
 mod idempotency;
 mod lifecycle;
 mod limits;
+mod lists;
 mod notifications;
 mod openapi;
 mod operations;
