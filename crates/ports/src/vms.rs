@@ -10,17 +10,6 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 
-/// What a node can do, found by trying.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HostFacts {
-    /// Name and version of what runs the machines; `None` when it is not installed.
-    pub program: Option<String>,
-    /// `kvm` where a guest really booted with it, else `tcg`.
-    pub accelerator: Option<String>,
-    /// Ids of the machines of which something is kept, running or not.
-    pub machines: Vec<String>,
-}
-
 /// A machine's process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
@@ -82,8 +71,8 @@ pub struct ConsoleText {
 /// The door.
 #[async_trait::async_trait]
 pub trait VmHost: VmSnapshots {
-    /// Cheap after the first time.
-    async fn facts(&self) -> Result<HostFacts>;
+    /// Ids of the machines of which something is kept, running or not.
+    async fn machines(&self) -> Result<Vec<String>>;
 
     /// Makes the disk if there is none, and starts the process. A machine that runs already is left as it is. A failure leaves no process behind.
     async fn start(&self, id: &str, spec: &VmSpec) -> Result<Running>;

@@ -2,7 +2,7 @@
 //! start, and obey the power button when they have a kernel or an image.
 
 use domain::vms::VmSpec;
-use ports::vms::{Act, ConsoleText, Ending, HostFacts, Observed, Part, Running, VmHost, VmSnapshots};
+use ports::vms::{Act, ConsoleText, Ending, Observed, Part, Running, VmHost, VmSnapshots};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -81,9 +81,8 @@ fn running(process: u32) -> Running {
 
 #[async_trait::async_trait]
 impl VmHost for MemoryVms {
-    async fn facts(&self) -> Result<HostFacts> {
-        let machines = self.state().machines.keys().cloned().collect();
-        Ok(HostFacts { program: Some("memory".to_owned()), accelerator: Some("none".to_owned()), machines })
+    async fn machines(&self) -> Result<Vec<String>> {
+        Ok(self.state().machines.keys().cloned().collect())
     }
 
     async fn start(&self, id: &str, spec: &VmSpec) -> Result<Running> {

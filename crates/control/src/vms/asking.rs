@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long an answer waits for the operation, unless the caller says otherwise. Less than most clients' own patience.
-const USUAL_WAIT: Duration = Duration::from_secs(60);
+const USUAL_WAIT: Duration = Duration::from_mins(1);
 /// How often a task is looked at that another server carries out.
 const LOOK: Duration = Duration::from_millis(250);
 /// Tries of a write beside which the machine changes.

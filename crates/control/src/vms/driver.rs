@@ -1,7 +1,8 @@
 //! The server's side on a node: it takes what is marked for it, and takes over what was left when it starts.
 
-use super::stored::{NODE, place};
+use super::stored::{NODE, TASK, place};
 use super::tasks::{Task, WAITING};
+use crate::error::Kind;
 use crate::{Control, Error};
 use ports::records::{Fields, Record, RecordFilter, RecordsError, SYSTEM, Write};
 use ports::vms::VmHost;
@@ -55,9 +56,9 @@ impl Control {
         }
         let places = self.records().list(SYSTEM, &place(&node), &RecordFilter::default()).await?;
         for record in &places {
-            self.look_again_at_vm(host, record).await?;
+            told(self.look_again_at_vm(host, record).await, record)?;
         }
-        let kept = host.facts().await.map(|facts| facts.machines).unwrap_or_default();
+        let kept = host.machines().await.unwrap_or_default();
         let strangers: Vec<&String> = kept.iter().filter(|id| !places.iter().any(|p| p.id == **id)).collect();
         if !strangers.is_empty() {
             // Another database may know them: nothing of somebody's disk is thrown away on a suspicion.
@@ -80,18 +81,22 @@ impl Control {
 
     async fn take_marked_vms(&self, host: &Arc<dyn VmHost>, work: &mut JoinSet<()>) -> Result<(), Error> {
         for marked in self.records().take_due(&place(&self.own_node()), AT_ONCE, HOLD, None).await? {
-            let tenant = tenant(&marked);
-            let filter = RecordFilter { parent: Some(marked.id.clone()), states: vec![WAITING.to_owned()], ..RecordFilter::default() };
-            let waiting = self.records().list(&tenant, super::stored::TASK, &filter).await?;
-            if waiting.is_empty() {
-                self.unmark_vm(&marked).await?;
-            }
-            for record in waiting {
-                let task = Task::of(record)?;
-                if self.inner.vms.begin(&task.record.id) {
-                    let (control, host) = (self.clone(), host.clone());
-                    work.spawn(async move { control.carry_vm_task(&host, task).await });
-                }
+            told(self.take_marked_vm(host, &marked, work).await, &marked)?;
+        }
+        Ok(())
+    }
+
+    async fn take_marked_vm(&self, host: &Arc<dyn VmHost>, marked: &Record, work: &mut JoinSet<()>) -> Result<(), Error> {
+        let filter = RecordFilter { parent: Some(marked.id.clone()), states: vec![WAITING.to_owned()], ..RecordFilter::default() };
+        let waiting = self.records().list(&tenant(marked), TASK, &filter).await?;
+        if waiting.is_empty() {
+            self.unmark_vm(marked).await?;
+        }
+        for record in waiting {
+            let task = Task::of(record)?;
+            if self.inner.vms.begin(&task.record.id) {
+                let (control, host) = (self.clone(), host.clone());
+                work.spawn(async move { control.carry_vm_task(&host, task).await });
             }
         }
         Ok(())
@@ -103,6 +108,17 @@ impl Control {
             Ok(_) | Err(RecordsError::Changed { .. } | RecordsError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// What is wrong with one machine must not keep the others waiting; a store that does not answer is everybody's.
+fn told(result: Result<(), Error>, place: &Record) -> Result<(), Error> {
+    match result {
+        Err(error) if error.kind != Kind::Unavailable => {
+            tracing::error!(%error, private = error.private, vm = place.id, "a virtual machine cannot be looked after");
+            Ok(())
+        }
+        other => other,
     }
 }
 

@@ -80,7 +80,9 @@ impl Vms {
     fn let_go(&self) {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let all = std::mem::take(&mut *self.watches.lock().unwrap_or_else(PoisonError::into_inner));
-        all.into_values().for_each(|watch| watch.abort());
+        for watch in all.into_values() {
+            watch.abort();
+        }
     }
 
     fn unwatch(&self, id: &str) {

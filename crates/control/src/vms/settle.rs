@@ -29,9 +29,14 @@ impl Control {
         let (tenant, id) = (&task.record.tenant, task.machine());
         for tried in 1.. {
             let vm = self.find_vm(tenant, id).await?;
+            let is_current = vm.body.task.as_deref() == Some(&task.record.id);
+            if !is_current && task.body.operation == Operation::Start && failed.is_none() {
+                // Somebody pulled the plug in the very moment of its start.
+                let _off_or_told = host.stop(id, None).await.inspect_err(|error| tracing::error!(%error, vm = id, "a virtual machine runs that should be off"));
+            }
             let mut writes = vec![task.ended(failed.clone())?];
             writes.extend(extra.iter().cloned());
-            if vm.body.task.as_deref() == Some(&task.record.id) {
+            if is_current {
                 let observed = host.observe(id).await;
                 let start_failed = (task.body.operation == Operation::Start).then_some(failed.as_ref()).flatten();
                 writes.push(settled(&vm, observed, start_failed.map(|f| f.message.clone()).or_else(|| reason.clone()), start_failed.is_some())?);

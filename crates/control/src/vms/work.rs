@@ -41,6 +41,10 @@ impl Control {
         if task.body.operation == Operation::Delete {
             return self.delete_everything(host, &vm, task).await;
         }
+        if task.body.operation == Operation::Start && vm.body.task.as_deref() != Some(&task.record.id) {
+            let late = ConnectorError::new(ErrorKind::Stopped, "start", task.machine(), "its plug was pulled before it began");
+            return self.settle_task(host, task, Err(late)).await;
+        }
         let done = self.operate_host(host, &vm, task).await;
         if let Err(error) = &done {
             tracing::warn!(%error, vm = task.machine(), operation = task.body.operation.word(), "an operation on a virtual machine failed");

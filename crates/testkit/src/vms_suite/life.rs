@@ -1,13 +1,13 @@
 //! Starting, stopping, looking.
 
-use super::{Bench, empty};
+use super::{Bench, empty, new_id};
 use ports::ErrorKind;
 use ports::vms::{Act, ConsoleText, Observed, Part};
 use std::time::Duration;
 use tokio::time::Instant;
 
 pub async fn one_life(bench: &Bench) {
-    let (host, id) = (&bench.host, bench.new_id());
+    let (host, id) = (&bench.host, new_id());
     assert_eq!(host.observe(&id).await.expect("a look"), Observed::Absent);
     let running = host.start(&id, &empty()).await.expect("started");
     assert_eq!(host.start(&id, &empty()).await.expect("as it is"), running, "a second start leaves it as it is");
@@ -16,7 +16,7 @@ pub async fn one_life(bench: &Bench) {
         host.act(&id, act).await.expect("done");
         assert_eq!(host.observe(&id).await.expect("a look"), Observed::On { running: running.clone(), paused }, "{act:?}");
     }
-    assert!(host.facts().await.expect("facts").machines.contains(&id));
+    assert!(host.machines().await.expect("machines").contains(&id));
     let ending = host.stop(&id, None).await.expect("stopped");
     assert!(ending.clean && !ending.reason.is_empty(), "{ending:?}");
     assert!(matches!(host.observe(&id).await.expect("a look"), Observed::Off(ending) if ending.clean));
@@ -30,7 +30,7 @@ pub async fn one_life(bench: &Bench) {
 
 /// The guest switches itself off, and what it wrote can be read in parts.
 pub async fn the_power_button(bench: &Bench) {
-    let (host, id) = (&bench.host, bench.new_id());
+    let (host, id) = (&bench.host, new_id());
     host.start(&id, &bench.guest()).await.expect("started");
     let up = bench.says(&id, 0, "guest is up").await;
     host.act(&id, Act::Reset).await.expect("reset");
@@ -55,7 +55,7 @@ pub async fn the_power_button(bench: &Bench) {
 
 /// Nobody listens to the button: patience runs out, and a caller without patience ends the waiting of one with it.
 pub async fn a_deaf_machine(bench: &Bench) {
-    let (host, id) = (&bench.host, bench.new_id());
+    let (host, id) = (&bench.host, new_id());
     host.start(&id, &empty()).await.expect("started");
     assert!(host.stop(&id, Some(Duration::from_millis(200))).await.expect("stopped").clean);
     host.start(&id, &empty()).await.expect("started");
@@ -68,7 +68,7 @@ pub async fn a_deaf_machine(bench: &Bench) {
 }
 
 pub async fn what_is_not_there(bench: &Bench) {
-    let (host, id) = (&bench.host, bench.new_id());
+    let (host, id) = (&bench.host, new_id());
     for act in [Act::Pause, Act::Resume, Act::Reset] {
         assert_eq!(host.act(&id, act).await.expect_err("it does not run").kind, ErrorKind::NotFound);
     }

@@ -29,14 +29,10 @@ pub async fn run(bench: Bench) {
     life::a_deaf_machine(&bench).await;
     life::what_is_not_there(&bench).await;
     snapshots::with_and_without_memory(&bench).await;
-    assert_eq!(bench.host.facts().await.expect("facts").machines, Vec::<String>::new(), "nothing is left");
+    assert_eq!(bench.host.machines().await.expect("machines"), Vec::<String>::new(), "nothing is left");
 }
 
 impl Bench {
-    fn new_id(&self) -> String {
-        uuid::Uuid::now_v7().simple().to_string()
-    }
-
     /// The guest's definition.
     fn guest(&self) -> VmSpec {
         let mut body = json!({"name": "suite", "memory_mib": 128});
@@ -59,6 +55,10 @@ impl Bench {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+fn new_id() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
 }
 
 /// A machine without anything to boot.

@@ -1,11 +1,11 @@
 //! Going back.
 
-use super::Bench;
+use super::{Bench, new_id};
 use ports::ErrorKind;
 use ports::vms::{Act, Observed};
 
 pub async fn with_and_without_memory(bench: &Bench) {
-    let (host, id) = (&bench.host, bench.new_id());
+    let (host, id) = (&bench.host, new_id());
     host.start(&id, &bench.guest()).await.expect("started");
     bench.says(&id, 0, "guest is up").await;
     assert!(host.save(&id, "running").await.expect("saved"), "a running machine's has its memory");

@@ -87,8 +87,11 @@ mod tests {
         let mut log = OpenOptions::new().create(true).append(true).open(place.file(LOG)).unwrap();
         let mut written = 0u64;
         let mut line = |log: &mut File| {
-            let lines: String = (0..4096).map(|n| format!("{:015}\n", written + n * 16)).collect();
-            log.write_all(lines.as_bytes()).unwrap();
+            let lines = (0..4096).fold(Vec::new(), |mut all, n| {
+                writeln!(all, "{:015}", written + n * 16).unwrap();
+                all
+            });
+            log.write_all(&lines).unwrap();
             written += 4096 * 16;
             written
         };

@@ -28,7 +28,7 @@ mod stop;
 use crate::qemu::place::Place;
 use crate::qemu::process::Process;
 use domain::vms::VmSpec;
-use ports::vms::{Act, ConsoleText, Ending, Fetch, HostFacts, Observed, Part, Running, VmHost};
+use ports::vms::{Act, ConsoleText, Ending, Fetch, Observed, Part, Running, VmHost};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -113,10 +113,8 @@ impl Qemu {
 
 #[async_trait::async_trait]
 impl VmHost for Qemu {
-    async fn facts(&self) -> Result<HostFacts> {
-        let program = program::version().await.ok();
-        let accelerator = if program.is_some() { Some(self.accelerator().await) } else { None };
-        Ok(HostFacts { program, accelerator, machines: place::all(&self.directory)? })
+    async fn machines(&self) -> Result<Vec<String>> {
+        place::all(&self.directory)
     }
 
     async fn start(&self, id: &str, spec: &VmSpec) -> Result<Running> {

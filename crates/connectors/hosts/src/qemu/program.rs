@@ -47,7 +47,18 @@ pub(super) fn missing(program: &str, error: &std::io::Error) -> ConnectorError {
     if error.kind() != std::io::ErrorKind::NotFound {
         return ConnectorError::new(ErrorKind::Permission, "run", program, error.to_string());
     }
-    let package = if program == IMG { "qemu-utils" } else { "qemu-system-x86" };
     let reason = format!("this machine has no QEMU: there is no program {program}");
-    ConnectorError::new(ErrorKind::Unsupported, "run", program, reason).advice(format!("On Debian and Ubuntu: apt install {package}"))
+    ConnectorError::new(ErrorKind::Unsupported, "run", program, reason).advice("On Debian and Ubuntu: apt install qemu-system-x86 qemu-utils")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_installed_is_named_with_its_package() {
+        let error = run("qemu-system-of-nowhere", ["--version"]).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unsupported);
+        assert!(error.to_string().ends_with("apt install qemu-system-x86 qemu-utils"), "{error}");
+    }
 }

@@ -3,7 +3,7 @@
 use connectors_hosts::Qemu;
 use domain::decode::Problems;
 use domain::vms::VmSpec;
-use ports::vms::{Fetch, Observed, Part, VmHost};
+use ports::vms::{Fetch, Observed, Part, VmHost, VmSnapshots};
 use ports::{ConnectorError, ErrorKind};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -105,24 +105,48 @@ async fn disks_are_layers_over_images() {
     qemu_img(&["create", "-q", "-f", "qcow2", &at("large.qcow2"), "2G"]);
     assert!(host.start("aa", &spec(&small)).await.expect_err("too small").to_string().contains("larger disk_gib"));
     let before = std::fs::read(at("base.qcow2")).expect("the image");
+    let plain = spec(&machine("base.qcow2", "console=ttyS0 quiet"));
     host.start("bb", &spec(&machine("base.qcow2", "console=ttyS0 quiet mark=second"))).await.expect("started");
-    says(&host, "bb", "mark 'first'").await;
-    says(&host, "bb", "marked second").await;
+    says(&host, "bb", "mark 'first'", 1).await;
+    says(&host, "bb", "marked second", 1).await;
     host.stop("bb", None).await.expect("stopped");
-    host.start("bb", &spec(&machine("base.qcow2", "console=ttyS0 quiet"))).await.expect("started");
-    says(&host, "bb", "mark 'second'").await;
+    assert!(!host.save("bb", "second").await.expect("saved"));
+    host.start("bb", &spec(&machine("base.qcow2", "console=ttyS0 quiet mark=third"))).await.expect("started");
+    says(&host, "bb", "mark 'second'", 1).await;
+    says(&host, "bb", "marked third", 1).await;
+    host.stop("bb", None).await.expect("stopped");
+    host.restore("bb", "second").await.expect("restored");
+    host.start("bb", &plain).await.expect("started");
+    says(&host, "bb", "mark 'second'", 2).await;
     assert!(std::fs::read(at("base.qcow2")).expect("the image") == before, "the image was written to");
     for id in ["aa", "bb"] {
         host.remove(id).await.expect("removed");
     }
 }
 
-async fn says(host: &Qemu, id: &str, text: &str) {
+/// A machine that goes back counts on from where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_with_memory_takes_the_guest_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (host, guest) = (host(dir.path()), rig::guest());
+    let body = json!({"name": "n", "memory_mib": 128, "kernel": guest.kernel, "initrd": guest.initrd, "append": "console=ttyS0 quiet"});
+    host.start("aa", &spec(&body)).await.expect("started");
+    says(&host, "aa", "tick 1\r", 1).await;
+    assert!(host.save("aa", "early").await.expect("saved"));
+    says(&host, "aa", "tick 3\r", 1).await;
+    host.restore("aa", "early").await.expect("restored");
+    says(&host, "aa", "tick 3\r", 2).await;
+    says(&host, "aa", "guest is up", 1).await;
+    host.remove("aa").await.expect("removed");
+}
+
+/// Waits until the guest has said it so often.
+async fn says(host: &Qemu, id: &str, text: &str, times: usize) {
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(90);
     loop {
         let part = host.console(id, Part::From(0), 1 << 20).await.expect("a console");
         let found = String::from_utf8_lossy(&part.bytes).into_owned();
-        if found.contains(text) {
+        if found.matches(text).count() >= times {
             return;
         }
         assert!(tokio::time::Instant::now() < deadline, "'{text}' is not in: {found}");
