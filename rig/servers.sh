@@ -36,6 +36,7 @@ inside() { # inside N   in the new namespaces, as process 1: make the machine, t
   for i in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "$r/dev/${i%:*}" c 1 "${i#*:}"; done; mknod -m 666 "$r/dev/tty" c 5 0; ln -s /proc/self/fd "$r/dev/fd"
   for i in 0 1 2; do ln -s "/proc/self/fd/$i" "$r/dev/$(printf 'stdin\nstdout\nstderr\n' | sed -n $((i + 1))p)"; done
   for x in $(disks "$n"); do IFS=: read -r name _ point <<<"$x"; mkdir -p "$r$point"; mount -o loop "$d/$name.img" "$r$point"; chmod 755 "$r$point"; done
+  rm -f "$r"/root/.bash* "$r"/root/.profile # What this machine does at every log-in is no part of a server.
   mkdir -p "$r/run/sshd" "$r/etc/ssh"; cp "$D/host" "$r/etc/ssh/rig_host"; chmod 600 "$r/etc/ssh/rig_host"; cp "$D/authorized_keys" "$r/etc/ssh/rig_authorized_keys"
   cp "$D/sshd_config" "$r/etc/ssh/rig_sshd_config"; echo "server$n" >"$r/etc/hostname"; hostname "server$n"
   cd "$r"; pivot_root . .old; umount -l /.old; rmdir /.old; cd /; echo "root:$SSH_PASS" | chpasswd
