@@ -87,8 +87,7 @@ async fn server(url: &str, dir: &Path) -> Control {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_on_one_postgresql_tell_each_event_once() {
-    let (database, dir, receiver) =
-        (ProductDatabase::make(rig::postgres18(), "telling"), tempfile::tempdir().expect("a directory"), Receiver::start().await);
+    let (database, dir, receiver) = (ProductDatabase::make(rig::postgres18(), "telling"), tempfile::tempdir().expect("a directory"), Receiver::start().await);
     let url = database.url();
     let (stop, mut servers) = (CancellationToken::new(), Vec::new());
     for _ in 0..3 {
@@ -107,7 +106,7 @@ async fn three_servers_on_one_postgresql_tell_each_event_once() {
     let body = json!({"name": "n", "source": {"type": "static", "host": "old.example", "username": "u", "password": "p"}, "destination": {"type": "aws-s3", "bucket": "new-site"}});
     for round in 0..40 {
         let server = &servers[round % 3];
-        let id = server.create(DEFAULT_TENANT, &body).await.expect("a migration").id;
+        let id = server.create(DEFAULT_TENANT, body.clone()).await.expect("a migration").id;
         server.start(DEFAULT_TENANT, &id, None, true).await.expect("started");
         server.cancel(DEFAULT_TENANT, &id).await.expect("cancelled");
     }

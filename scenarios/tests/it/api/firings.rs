@@ -28,7 +28,7 @@ async fn server(url: &str, dir: &std::path::Path) -> (Control, Arc<store::Store>
 async fn scheduled(control: &Control, count: usize, more: &Value) -> Vec<(String, Timestamp)> {
     let mut out = Vec::new();
     for _ in 0..count {
-        let id = control.create(TENANT, &body()).await.expect("a migration").session_id;
+        let id = control.create(TENANT, body()).await.expect("a migration").session_id;
         let mut wanted = json!({"cron": "* * * * *", "catch_up": "all", "auto_start": false});
         wanted.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         let (made, _) = control.schedule(TENANT, &id, &wanted, None).await.expect("scheduled");

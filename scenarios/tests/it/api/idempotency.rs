@@ -132,7 +132,7 @@ async fn dies(bench: &Bench, ticket: Ticket, work: impl Future<Output = ()>) {
 async fn what_a_dead_server_has_made_is_found_again() {
     let bench = Bench::new().await;
     let ticket = taken(&bench, "/migrations", &body()).await;
-    dies(&bench, ticket, async { drop(bench.control.create("default", &body()).await.expect("created")) }).await;
+    dies(&bench, ticket, async { drop(bench.control.create("default", body()).await.expect("created")) }).await;
     let first = post(&bench, "/migrations/", "k", &body()).await;
     assert_eq!((first.status, replayed(&first)), (StatusCode::CREATED, true), "{}", first.text);
     let all = bench.get("/migrations").await.json;
@@ -186,7 +186,7 @@ async fn whoever_took_too_long_changes_nothing_any_more() {
         let (store, key) = (bench.journal.clone(), keys(&bench).await.remove(0));
         // Another server finds the lease over: it takes the key. A task of its own has nothing to do with this request.
         tokio::spawn(async move { store.apply(vec![Write::delete(&key)]).await }).await.expect("a task").expect("the key is free");
-        let refused = bench.control.create("default", &body()).await.expect_err("too late");
+        let refused = bench.control.create("default", body()).await.expect_err("too late");
         assert_eq!(refused.code, Code::Unavailable, "{refused:?}");
         KeptAnswer { status: 503, headers: Vec::new(), body: String::new() }
     };
