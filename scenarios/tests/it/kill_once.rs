@@ -83,7 +83,7 @@ async fn all(product: &Product) -> BTreeMap<String, String> {
 
 /// Asks until there is an answer; a server's death may hold the key for its lease.
 async fn until_answered(product: &Product, name: &str) -> (String, bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(answer) = ask(&product.http, &product.url("/migrations/"), name).await {
             return answer;

@@ -5,6 +5,7 @@
 use super::etag::created;
 use super::{Call, Reply};
 use control::Error;
+use control::migrations::Acknowledged;
 use futures::future::BoxFuture;
 
 /// Finds the answer of a request that has written the thing with this id.
@@ -16,7 +17,7 @@ pub(super) fn of(operation: &str) -> Option<Recall> {
         "create_migration" => |call, id| Box::pin(migration(call, id, "Migration session created successfully")),
         "create_migration_from_preset" => |call, id| Box::pin(migration(call, id, "Migration session created from a preset")),
         "create_migration_from_template" => |call, id| Box::pin(migration(call, id, "Migration session created from a template")),
-        "start_migration" => |_, id| Box::pin(async move { steered(id, "started", "Migration execution started in background") }),
+        "start_migration" => |call, id| Box::pin(started(call, id)),
         "resume_migration" => |_, id| Box::pin(async move { steered(id, "started", "Migration execution resumed in background") }),
         "cancel_migration" => |_, id| Box::pin(async move { steered(id, "cancelled", "Migration cancellation initiated") }),
         "rollback_migration" => |_, id| Box::pin(async move { steered(id, "rollback_started", "Migration rollback started in background") }),
@@ -30,13 +31,22 @@ pub(super) fn of(operation: &str) -> Option<Recall> {
 }
 
 async fn migration(call: Call, id: String, message: &str) -> Result<Reply, Error> {
-    let made = call.control.created_before(&call.tenant, &id, message).await?;
+    let made = call.control.made_before(&call.tenant, &id, message).await?;
     Reply::created(format!("/migrations/{id}"), made)
+}
+
+async fn started(call: Call, id: String) -> Result<Reply, Error> {
+    let acknowledged = acknowledged(id.clone(), "started", "Migration execution started in background");
+    Reply::ok(call.control.started_before(&call.tenant, &id, acknowledged).await?)
 }
 
 /// The wish was written in the transaction that wrote its mark.
 fn steered(id: String, status: &'static str, message: &str) -> Result<Reply, Error> {
-    Reply::ok(control::migrations::Acknowledged { session_id: id.clone(), id, status, message: message.to_owned() })
+    Reply::ok(acknowledged(id, status, message))
+}
+
+fn acknowledged(id: String, status: &'static str, message: &str) -> Acknowledged {
+    Acknowledged { session_id: id.clone(), id, status, message: message.to_owned() }
 }
 
 async fn batch(call: Call, id: String) -> Result<Reply, Error> {

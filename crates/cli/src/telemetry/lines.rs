@@ -12,10 +12,13 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+/// Takes one line.
+type Write = Box<dyn Fn(&[u8]) + Send + Sync>;
+
 /// A layer that writes lines. What cannot be written is lost: there is nobody to tell.
 pub(super) struct Lines {
     json: bool,
-    write: Box<dyn Fn(&[u8]) + Send + Sync>,
+    write: Write,
 }
 
 /// What a span adds to its lines, in the words of the log.

@@ -167,11 +167,25 @@ impl Control {
         Ok(id)
     }
 
+    /// The answer of a creation again, as it is now.
+    pub async fn made_before(&self, tenant: &str, id: &str, message: &str) -> Result<Made, Error> {
+        let detail = self.get(tenant, id).await?;
+        if detail.summary.workload.is_some() {
+            return Ok(Made::Workload(Box::new(detail)));
+        }
+        self.created_before(tenant, id, message).await.map(Made::Application)
+    }
+
+    /// The answer of a start again, as it is now.
+    pub async fn started_before(&self, tenant: &str, id: &str, acknowledged: Acknowledged) -> Result<Started, Error> {
+        let detail = self.get(tenant, id).await?;
+        Ok(if detail.summary.workload.is_some() { Started::Workload(Box::new(detail)) } else { Started::Application(acknowledged) })
+    }
+
     /// Starts a migration of either kind. See [`Control::start`].
     pub async fn start_any(&self, tenant: &str, id: &str, body: Option<&Value>, skip_validation: bool) -> Result<Started, Error> {
         let acknowledged = self.start(tenant, id, body, skip_validation).await?;
-        let detail = self.get(tenant, id).await?;
-        Ok(if detail.summary.workload.is_some() { Started::Workload(Box::new(detail)) } else { Started::Application(acknowledged) })
+        self.started_before(tenant, id, acknowledged).await
     }
 }
 

@@ -56,8 +56,11 @@ pub async fn validate_within(spec: &MigrationSpec, connectors: &dyn Connectors, 
     Validation::of(reports, pairs.estimate)
 }
 
+/// Two doors to files.
+pub type Pair = (Arc<dyn FileTarget>, Arc<dyn FileTarget>);
+
 /// Checks pairs of doors to files: the first of each will be read, the second written. All checks run side by side, each within `limit`.
-pub async fn validate_doors(pairs: &[(Arc<dyn FileTarget>, Arc<dyn FileTarget>)], limit: Duration) -> Validation {
+pub async fn validate_doors(pairs: &[Pair], limit: Duration) -> Validation {
     let mut running = Vec::new();
     for (source, destination) in pairs {
         for (files, role, side) in [(source, Role::Source, "source"), (destination, Role::Destination, "migration_target.target_vm")] {

@@ -76,7 +76,7 @@ impl BackUp {
     async fn save(&self, cx: &StepContext, observer: &RunObserver, backup: &mut Backup) -> StepResult<()> {
         let dir = backups::directory(&self.job.settings, &backup.id).map_err(step_error)?;
         for place in self.job.places(cx).await? {
-            if !plan_of(cx, place.index).await?.is_some_and(|p| p.overwrites + p.deletes > 0) {
+            if plan_of(cx, place.index).await?.is_none_or(|p| p.overwrites + p.deletes == 0) {
                 continue;
             }
             let store = self.job.store(&dir, place.index).await?;

@@ -35,7 +35,7 @@ impl Story {
     async fn says(&self, from: u64, text: &str) -> u64 {
         let (begun, mut at, mut seen) = (Instant::now(), from, String::new());
         while !seen.contains(text) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "'{text}' does not come: {seen}");
+            assert!(begun.elapsed() < Duration::from_mins(1), "'{text}' does not come: {seen}");
             let (status, part) = self.product.get(&self.path(&format!("/console?offset={at}&wait=5"))).await;
             assert_eq!(status, 200, "{part:#}");
             at = part["next_offset"].as_u64().expect("a place");
