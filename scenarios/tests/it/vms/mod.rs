@@ -3,6 +3,7 @@
 mod document;
 mod life;
 mod machine;
+mod nodes;
 mod tasks;
 
 use crate::api::bench::{Answer, Bench};
