@@ -8,6 +8,7 @@ mod databases;
 mod files;
 mod listing;
 mod measure;
+mod workload;
 
 use crate::{rig::Rig, workspace};
 use anyhow::{Context, Result, bail};
@@ -21,7 +22,7 @@ const MIB: u64 = 1 << 20;
 /// Every case: name, the server families it needs, and what runs it.
 type Case = (&'static str, &'static [&'static str], fn(&Bench) -> Result<()>);
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     ("s3-small", &["s3"], files::s3_small),
     ("s3-large", &["s3"], files::s3_large),
     ("sftp-small", &["ssh"], files::sftp_small),
@@ -30,6 +31,7 @@ const CASES: [Case; 8] = [
     ("postgres", &["postgres"], databases::postgres),
     ("listing", &[], listing::million),
     ("api", &[], api::compare),
+    ("workload", &["servers"], workload::whole_tree),
 ];
 
 /// What every case uses.

@@ -14,12 +14,13 @@ mod parts;
 mod read;
 mod root;
 mod walk;
+mod whole;
 mod write;
 
 use crate::tree;
 use error::from_io;
 use futures::stream::BoxStream;
-use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, WebsiteTarget};
+use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, PosixTree, WebsiteTarget};
 use ports::{Check, ConnectorError, ErrorKind, Examine, Result, Role};
 use root::Root;
 use std::ops::Range;
@@ -134,6 +135,10 @@ impl FileTarget for LocalFiles {
 
     fn parts(&self) -> Arc<dyn PartTarget> {
         Arc::new(parts::LocalParts(self.clone()))
+    }
+
+    async fn posix(&self) -> Result<std::result::Result<Arc<dyn PosixTree>, String>> {
+        Ok(Ok(Arc::new(whole::LocalTree::new(self))))
     }
 
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>> {

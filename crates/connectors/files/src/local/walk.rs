@@ -3,6 +3,7 @@
 use super::error::from_io;
 use super::facts::Facts;
 use super::root::Root;
+use super::whole::facts as whole;
 use crate::{staging, tree::Names};
 use futures::stream::{self, BoxStream, StreamExt};
 use ports::Result;
@@ -18,9 +19,18 @@ const BATCH: usize = 256;
 type Batch = Vec<Result<Entry>>;
 
 pub(super) fn stream(root: Arc<Root>) -> BoxStream<'static, Result<Entry>> {
+    walk(root, false)
+}
+
+/// With all that a POSIX file system knows, and not beyond the root's device.
+pub(super) fn stream_whole(root: Arc<Root>) -> BoxStream<'static, Result<Entry>> {
+    walk(root, true)
+}
+
+fn walk(root: Arc<Root>, whole: bool) -> BoxStream<'static, Result<Entry>> {
     let started = async move {
         let (send, receive) = mpsc::channel::<Batch>(4);
-        let walker = tokio::task::spawn_blocking(move || Walk::run(&root, send));
+        let walker = tokio::task::spawn_blocking(move || Walk::run(&root, send, whole));
         // The walker ends when the receiver is dropped; its handle goes with the stream.
         stream::unfold((receive, walker), |(mut receive, walker)| async move {
             let batch = receive.recv().await?;
@@ -40,13 +50,15 @@ struct Level {
 
 struct Walk<'a> {
     root: &'a Root,
+    /// The root's device, where all facts are asked for.
+    whole: Option<u64>,
     batch: Batch,
     send: mpsc::Sender<Batch>,
 }
 
 impl<'a> Walk<'a> {
-    fn run(root: &'a Root, send: mpsc::Sender<Batch>) {
-        let mut walk = Walk { root, batch: Vec::with_capacity(BATCH), send };
+    fn run(root: &'a Root, send: mpsc::Sender<Batch>, whole: bool) {
+        let mut walk = Walk { root, whole: whole.then_some(0), batch: Vec::with_capacity(BATCH), send };
         if let Err(e) = walk.descend() {
             walk.batch.push(Err(e));
         }
@@ -56,6 +68,9 @@ impl<'a> Walk<'a> {
 
     fn descend(&mut self) -> Result<()> {
         let top = open_top(self.root)?;
+        if let Some(device) = &mut self.whole {
+            *device = rustix::fs::fstat(&top).map_err(|e| from_io("look at", self.root.location(), e.into()))?.st_dev;
+        }
         let mut levels = vec![self.level(top, FilePath::default())?];
         while let Some(level) = levels.last_mut() {
             let Some((name, ())) = level.names.take() else {
@@ -91,11 +106,12 @@ impl<'a> Walk<'a> {
 
     /// `None`: it vanished.
     fn look(&self, dir: &OwnedFd, name: &[u8], path: FilePath) -> Result<Option<Entry>> {
-        let facts = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(s) => Facts::from(&s),
+        let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(s) => s,
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => return Err(from_io("look at", self.root.subject(&path), e.into())),
         };
+        let facts = Facts::from(&stat);
         let target = if facts.file_type() == FileType::Symlink {
             match readlinkat(dir, name, Vec::new()) {
                 Ok(text) => Some(text.into_bytes()),
@@ -105,7 +121,13 @@ impl<'a> Walk<'a> {
         } else {
             None
         };
-        Ok(Some(facts.entry(path, target)))
+        let mut entry = facts.entry(path, target);
+        if let Some(device) = self.whole {
+            let known = whole::posix(dir, name, &stat).map_err(|e| from_io("look at", self.root.subject(&entry.path), e.into()))?;
+            entry.posix = Some(Box::new(known));
+            whole::mounted(&mut entry, device);
+        }
+        Ok(Some(entry))
     }
 }
 

@@ -49,6 +49,13 @@ impl Pool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A session on a connection that nobody else uses and that ends with it.
+    pub(super) async fn alone(&self) -> Result<Lent> {
+        let session = connect::session(&self.at).await?;
+        session.users.fetch_add(1, Ordering::Relaxed);
+        Ok(Lent(Arc::new(session)))
+    }
+
     /// The least busy session, or a new one while all are busy and there may be more.
     pub(super) async fn get(&self) -> Result<Lent> {
         if let Some(lent) = self.lend(BUSY) {

@@ -52,6 +52,11 @@ impl Host {
         self.pool.get().await
     }
 
+    /// For a stream that may have to wait for its reader: what waits on a connection holds up everything else on it.
+    pub(super) async fn session_alone(&self) -> Result<Lent> {
+        self.pool.alone().await
+    }
+
     /// The absolute name on the server; of the root itself for the empty path.
     pub(super) fn absolute(&self, path: &FilePath) -> Vec<u8> {
         let mut name = self.root.clone();

@@ -31,6 +31,15 @@ async fn on_server(number: u8, disk: &str) -> Arc<dyn PosixTree> {
     files.posix().await.expect("probe").unwrap_or_else(|why| panic!("no whole tree: {why}"))
 }
 
+/// A local directory, as root.
+async fn here() -> (tempfile::TempDir, Arc<dyn PosixTree>) {
+    let guard = tempfile::tempdir().expect("tempdir");
+    let files = connectors_files::local::LocalFiles::new(guard.path().join("root"));
+    files.prepare().await.expect("prepare");
+    let tree = files.posix().await.expect("local").expect("a whole tree");
+    (guard, tree)
+}
+
 macro_rules! on_all_disks {
     ($($test:ident),*) => {$(
         #[tokio::test]
@@ -41,6 +50,8 @@ macro_rules! on_all_disks {
                 clear(&*tree).await;
                 tree.remove(&ports::files::FilePath::default()).await.expect("remove the root");
             }
+            let (_guard, tree) = here().await;
+            whole::$test(&*tree).await;
         }
     )*};
 }

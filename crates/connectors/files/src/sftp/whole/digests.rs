@@ -6,6 +6,7 @@ use super::list::names;
 use super::tools::Hasher;
 use ports::Result;
 use ports::files::{Digest, DigestKind, FilePath};
+use sha2::{Digest as _, Sha256};
 
 /// Hashes of the files at `paths`, in their order; `None` for what is no file there.
 pub(super) async fn run(tree: &SshTree, paths: &[FilePath]) -> Result<Vec<Option<Digest>>> {
@@ -21,6 +22,30 @@ pub(super) async fn run(tree: &SshTree, paths: &[FilePath]) -> Result<Vec<Option
         return Err(ended.letter("compute hashes at", tree.host.location()));
     }
     Ok(taken_apart(&said, paths, tree.tools.hasher))
+}
+
+/// The hash over the hashes of the parts of a large file; `None` for what is no file there.
+pub(super) async fn over_parts(tree: &SshTree, path: &FilePath, part_size: u64) -> Result<Option<Digest>> {
+    let name = exec::quoted(&[b"./", path.as_bytes()].concat());
+    let hash = match tree.tools.hasher {
+        Hasher::OpenSsl => "openssl dgst -sha256 -r",
+        Hasher::Sha256sum => "sha256sum",
+    };
+    let rest = format!(
+        r#"; [ -f "$f" ] && [ ! -h "$f" ] || exit 0; n=0; size=$(stat -c %s -- "$f"); while [ $((n * {part_size})) -lt "$size" ]; do
+        dd if="$f" bs=1M iflag=skip_bytes,count_bytes skip=$((n * {part_size})) count={part_size} 2>/dev/null | {hash} | cut -c1-64; n=$((n + 1)); done"#
+    );
+    // The name may be no UTF-8, so the script is bytes.
+    let script = [b"f=".as_slice(), &name, rest.as_bytes()].concat();
+    let (said, ended) = exec::start_bytes(&tree.host, &script).await?.answer(Vec::new()).await?;
+    if ended.status != 0 {
+        return Err(ended.letter("compute the hash of", &tree.host.subject(path)));
+    }
+    let hashes: Option<Vec<Vec<u8>>> = said.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|line| hex::decode(line).ok()).collect();
+    let Some(hashes) = hashes.filter(|h| !h.is_empty()) else { return Ok(None) };
+    let mut whole = Sha256::new();
+    hashes.iter().for_each(|part| whole.update(part));
+    Ok(Some(Digest { kind: DigestKind::Sha256, hex: format!("{}-{}", hex::encode(whole.finalize()), hashes.len()) }))
 }
 
 /// `HASH *NAME`, in the order of the names; a file that cannot be read has a line of another form, or none.

@@ -75,15 +75,31 @@ impl Ended {
 
 /// Starts `script` in the root of `host`.
 pub(super) async fn start(host: &Host, script: &str) -> Result<Running> {
+    start_bytes(host, script.as_bytes()).await
+}
+
+/// The same for a script that holds names.
+pub(super) async fn start_bytes(host: &Host, script: &[u8]) -> Result<Running> {
+    start_on(host, host.session().await?, &in_root(host, script)).await
+}
+
+/// The same on a connection of its own, for output that may have to wait for its reader while other programs run.
+pub(super) async fn start_alone(host: &Host, script: &str) -> Result<Running> {
+    start_on(host, host.session_alone().await?, &in_root(host, script.as_bytes())).await
+}
+
+fn in_root(host: &Host, script: &[u8]) -> Vec<u8> {
     let root = quoted(&host.absolute(&ports::files::FilePath::default()));
-    let whole = [b"LC_ALL=C; export LC_ALL; cd -- ", root.as_slice(), b" 2>/dev/null || exit 71; ", script.as_bytes()].concat();
-    start_anywhere(host, &whole).await
+    [b"LC_ALL=C; export LC_ALL; cd -- ", root.as_slice(), b" 2>/dev/null || exit 71; ", script].concat()
 }
 
 /// Starts a script in the user's home directory, with the plain shell whatever the user's own is.
 pub(in crate::sftp) async fn start_anywhere(host: &Host, script: &[u8]) -> Result<Running> {
+    start_on(host, host.session().await?, script).await
+}
+
+async fn start_on(host: &Host, lent: Lent, script: &[u8]) -> Result<Running> {
     let subject = host.server().to_owned();
-    let lent = host.session().await?;
     let told = |e: russh::Error| broken("start a program on", &subject, e);
     let channel = lent.channel().await.map_err(told)?;
     channel.exec(true, [b"exec sh -c ".as_slice(), &quoted(script)].concat()).await.map_err(told)?;

@@ -4,7 +4,6 @@
 //! names need no quoting, and a listing of millions passes through in stretches.
 
 use crate::staging;
-use crate::tar::nanoseconds;
 use bytes::{Buf, Bytes, BytesMut};
 use ports::files::posix::{BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, MOUNT_POINT, SOCKET};
 use ports::files::{Entry, EntryKind, FilePath, Posix};
@@ -142,6 +141,13 @@ fn plain(name: &[u8]) -> FilePath {
     FilePath::new(name.strip_suffix(b"/").unwrap_or(name))
 }
 
+/// What `find` prints of times: whole seconds, rounded down, a point and what is above them, also before 1970 (`-2.5000000000`: a second and a half).
+fn nanoseconds(text: &[u8]) -> Option<i64> {
+    let (whole, fraction) = std::str::from_utf8(text).ok()?.split_once('.')?;
+    let above: i64 = fraction.get(..9)?.parse().ok()?;
+    whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(above)
+}
+
 fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
@@ -219,12 +225,19 @@ mod tests {
             assert_eq!(names, ["dir", "dir/o\\ndd", "disk", "link", "mnt"]);
             let posix = |at: usize| found[at].posix.as_ref().expect("facts");
             assert_eq!(posix(1).attributes["user.a=b"], [0x0a, 0xff]);
-            assert_eq!(posix(1).attributes["user.empty"], []);
+            assert!(posix(1).attributes["user.empty"].is_empty());
             assert_eq!((posix(2).node, posix(2).stored), (Some((7, 300)), 8 * 512));
             assert_eq!(found[3].kind, EntryKind::Symlink { target: b"to/there".to_vec() });
             assert_eq!(found[4].kind, EntryKind::Other(MOUNT_POINT.to_owned()));
             assert_eq!((found[1].mode, found[1].modified_ns), (Some(0o4755), Some(1_700_000_000_123_456_789)));
         }
+    }
+
+    #[test]
+    fn times_before_1970() {
+        assert_eq!(nanoseconds(b"-2.5000000000"), Some(-1_500_000_000));
+        assert_eq!(nanoseconds(b"1700000000.1234567890"), Some(1_700_000_000_123_456_789));
+        assert_eq!(nanoseconds(b"x"), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn script(getfattr: bool) -> String {
 
 pub(super) fn stream(tree: Arc<SshTree>) -> BoxStream<'static, Result<Entry>> {
     let opening = async move {
-        let listing = match exec::start(&tree.host, &script(tree.tools.getfattr)).await {
+        let listing = match exec::start_alone(&tree.host, &script(tree.tools.getfattr)).await {
             Ok(running) => Ok(Listing { tree, fed: running.fed(Vec::new()), facts: Facts::new() }),
             Err(e) => Err(e),
         };

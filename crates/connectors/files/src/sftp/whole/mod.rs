@@ -132,8 +132,11 @@ impl FileTarget for SshTree {
         }
     }
 
-    async fn stored_digest(&self, _path: &FilePath, _part_size: Option<u64>) -> Result<Option<Digest>> {
-        Ok(None)
+    async fn stored_digest(&self, path: &FilePath, part_size: Option<u64>) -> Result<Option<Digest>> {
+        match part_size {
+            Some(size) => digests::over_parts(self, path, size).await,
+            None => Ok(self.digests(std::slice::from_ref(path)).await?.pop().flatten()),
+        }
     }
 
     async fn free_space(&self) -> Result<Option<u64>> {
