@@ -47,8 +47,10 @@ pub(super) fn missing(program: &str, error: &std::io::Error) -> ConnectorError {
     if error.kind() != std::io::ErrorKind::NotFound {
         return ConnectorError::new(ErrorKind::Permission, "run", program, error.to_string());
     }
-    let reason = format!("this machine has no QEMU: there is no program {program}");
-    ConnectorError::new(ErrorKind::Unsupported, "run", program, reason).advice("On Debian and Ubuntu: apt install qemu-system-x86 qemu-utils")
+    let (what, packages) =
+        if program.starts_with("qemu-") { (" no QEMU:", "qemu-system-x86 qemu-utils") } else { (", as it seems, no util-linux:", "util-linux") };
+    let reason = format!("this machine has{what} there is no program {program}");
+    ConnectorError::new(ErrorKind::Unsupported, "run", program, reason).advice(format!("On Debian and Ubuntu: apt install {packages}"))
 }
 
 #[cfg(test)]
