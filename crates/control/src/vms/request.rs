@@ -4,6 +4,7 @@ use super::Setup;
 use crate::Error;
 use domain::decode::{Fields, Problems};
 use domain::vms::{ImagePlace, VmSpec, is_snapshot_name};
+use ports::Courier;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -55,11 +56,18 @@ pub struct SnapshotBody {
 }
 
 /// The definition, checked against this node's directories when it is to run here.
-pub(super) fn definition(body: &Value, setup: &Setup, node: &str) -> Result<VmSpec, Error> {
+pub(super) fn definition(body: &Value, setup: &Setup, node: &str, courier: &dyn Courier) -> Result<VmSpec, Error> {
     let mut problems = Problems::default();
     let spec = VmSpec::decode(body, &mut problems);
     if let Some(spec) = spec.as_ref().filter(|s| s.node.as_deref().is_none_or(|n| n == node)) {
         check_files(spec, &setup.image_roots, &mut problems);
+    }
+    // Images come from where webhooks may lead; the address is checked again when it is fetched.
+    if let Some(ImagePlace::Url { url, .. }) = spec.as_ref().and_then(|s| s.image.as_ref()).map(|i| &i.place)
+        && !problems.0.iter().any(|p| p.field == "image.url")
+        && let Err(why) = courier.admits(url)
+    {
+        problems.note("image.url", why);
     }
     match spec {
         Some(spec) if problems.is_empty() => Ok(spec),

@@ -57,12 +57,14 @@ async fn what_its_status_forbids_is_a_conflict() {
 #[tokio::test]
 async fn input_is_validated_all_at_once() {
     let bench = Bench::new().await;
-    let rows: [(serde_json::Value, &[&str]); 6] = [
+    let hash = "ab".repeat(32);
+    let rows: [(serde_json::Value, &[&str]); 7] = [
         (json!({}), &["name"]),
         (json!({"name": ""}), &["name"]),
         (json!({"name": 5, "vcpus": 0, "memory_mib": "much", "disk_gib": -1, "colour": "red"}), &["name", "vcpus", "memory_mib", "disk_gib", "colour"]),
         (json!({"name": "n", "image": "/etc/passwd", "kernel": "/boot/vmlinuz"}), &["image", "kernel"]),
         (json!({"name": "n", "image": {"url": "https://example.com/a.qcow2"}}), &["image.sha256"]),
+        (json!({"name": "n", "image": {"url": "http://169.254.169.254/a.qcow2", "sha256": hash}}), &["image.url"]),
         (json!({"name": "n", "node": "elsewhere"}), &["node"]),
     ];
     for (body, fields) in rows {
