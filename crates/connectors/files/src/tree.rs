@@ -45,6 +45,11 @@ pub(crate) fn can_be_made(kind: &str) -> bool {
     [FIFO, CHARACTER_DEVICE, BLOCK_DEVICE].contains(&kind)
 }
 
+/// Whether an attribute is one of its own: XFS shows access lists a second time, in a form of its own.
+pub(crate) fn is_attribute(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with("trusted.SGI_ACL_")
+}
+
 /// Whether a file is known to have holes.
 pub(crate) fn has_holes(entry: &Entry) -> bool {
     entry.posix.as_ref().is_some_and(|p| p.stored < entry.size())

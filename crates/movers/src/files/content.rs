@@ -37,7 +37,8 @@ pub(super) async fn run_round(
 ) -> Result<()> {
     let (mut lane, told) = mover.lane();
     lane.look_again = care == Care::Final;
-    lane.sparing = care == Care::Bulk;
+    // What later rounds write over is known to be ours, or was looked at when they were planned.
+    lane.sparing = care == Care::Bulk && round == 0;
     let mut done = Round { mover, ledger, number: round, observer, lane: Arc::new(lane), told };
     let what = || mover.destination.location();
     or_stop(stop, "clear the way at", what(), done.removals(Phase::Clear)).await?;

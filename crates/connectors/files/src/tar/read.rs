@@ -270,7 +270,7 @@ impl Header {
 fn attributes(records: BTreeMap<Vec<u8>, Bytes>) -> BTreeMap<String, Vec<u8>> {
     let named = |key: Vec<u8>| {
         let name = String::from_utf8(key.strip_prefix(b"SCHILY.xattr.")?.to_vec()).ok()?;
-        Some(name.replace("%3D", "=").replace("%25", "%"))
+        Some(name.replace("%3D", "=").replace("%25", "%")).filter(|name| crate::tree::is_attribute(name))
     };
     records.into_iter().filter_map(|(key, value)| Some((named(key)?, value.to_vec()))).collect()
 }

@@ -42,7 +42,7 @@ pub(super) fn attributes(handle: &OwnedFd) -> rustix::io::Result<BTreeMap<String
         Err(Errno::OPNOTSUPP | Errno::NOENT | Errno::PERM) => return Ok(found),
         Err(e) => return Err(e),
     }
-    for attribute in list.split(|b| *b == 0).filter_map(|n| std::str::from_utf8(n).ok()).filter(|n| !n.is_empty()) {
+    for attribute in list.split(|b| *b == 0).filter_map(|n| std::str::from_utf8(n).ok()).filter(|n| crate::tree::is_attribute(n)) {
         let mut value = Vec::with_capacity(64 << 10);
         match getxattr(&name, attribute, rustix::buffer::spare_capacity(&mut value)) {
             Ok(_) => drop(found.insert(attribute.to_owned(), value.as_slice().to_vec())),

@@ -92,6 +92,10 @@ pub(super) async fn file(tree: &SshTree, entry: &Entry) -> Result<()> {
     }
     let name = name_of(&entry.path);
     let mut script = Vec::new();
+    // First, because a new owner takes some of them away too.
+    let wanted = entry.posix.as_ref().map(|p| &p.attributes);
+    let extra = now.posix.iter().flat_map(|p| p.attributes.keys()).filter(|a| tree.tools.setfattr && wanted.is_some_and(|w| !w.contains_key(*a)));
+    extra.for_each(|attribute| attribute_away(&mut script, attribute, &entry.path));
     let mut command = |words: &str| {
         script.extend_from_slice(words.as_bytes());
         script.extend_from_slice(b" -- ");
@@ -105,15 +109,10 @@ pub(super) async fn file(tree: &SshTree, entry: &Entry) -> Result<()> {
         command(&format!("chmod {:o}", mode & 0o7777));
     }
     if tree.tools.setfattr {
-        let wanted = entry.posix.as_ref().map(|p| &p.attributes);
         for (attribute, value) in wanted.into_iter().flatten().filter(|(a, _)| tree.tools.root || a.starts_with("user.") || a.starts_with("system.posix_acl_"))
         {
             let attribute = String::from_utf8_lossy(&quoted(attribute.as_bytes())).into_owned();
             command(&format!("setfattr -h -n {attribute} -v 0x{}", hex::encode(value)));
-        }
-        let extra: Vec<String> = now.posix.iter().flat_map(|p| p.attributes.keys()).filter(|a| wanted.is_some_and(|w| !w.contains_key(*a))).cloned().collect();
-        for attribute in extra {
-            attribute_away(&mut script, &attribute, &entry.path);
         }
     }
     if let Some(ns) = entry.modified_ns {

@@ -176,7 +176,7 @@ fn attribute(line: &[u8]) -> Option<(String, Vec<u8>)> {
         None => (line, Vec::new()),
     };
     let name = String::from_utf8(unescaped(name)).ok()?;
-    (!name.is_empty()).then_some((name, value))
+    crate::tree::is_attribute(&name).then_some((name, value))
 }
 
 /// `\012` is a newline.
