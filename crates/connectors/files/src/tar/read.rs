@@ -93,6 +93,7 @@ impl Reader {
     }
 
     /// A piece, or the end of the content (the inner `None`).
+    #[expect(clippy::option_option, reason = "to wait and the end are two answers")]
     fn content(&mut self) -> Option<Option<Bytes>> {
         let State::Content { left, padding } = &mut self.state else { return Some(None) };
         if *left == 0 {
@@ -131,7 +132,7 @@ impl Reader {
             return Ok(None);
         }
         self.begin_content(stored);
-        let data = if stored > 0 { vec![0..stored] } else { Vec::new() };
+        let data = std::iter::once(0..stored).filter(|r| !r.is_empty()).collect();
         Ok(Some(Packed::Begin { entry: Box::new(entry.entry), data, fresh: false }))
     }
 

@@ -67,7 +67,7 @@ pub(crate) fn posix(directory: impl AsFd, name: impl Arg, stat: &Stat) -> rustix
         group: stat.st_gid,
         device: stat.st_dev,
         inode: stat.st_ino,
-        links: stat.st_nlink as u64,
+        links: stat.st_nlink,
         stored: (stat.st_blocks as u64).saturating_mul(512),
         node,
         attributes,

@@ -44,7 +44,9 @@ pub(super) async fn over_parts(tree: &SshTree, path: &FilePath, part_size: u64) 
     let hashes: Option<Vec<Vec<u8>>> = said.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|line| hex::decode(line).ok()).collect();
     let Some(hashes) = hashes.filter(|h| !h.is_empty()) else { return Ok(None) };
     let mut whole = Sha256::new();
-    hashes.iter().for_each(|part| whole.update(part));
+    for part in &hashes {
+        whole.update(part);
+    }
     Ok(Some(Digest { kind: DigestKind::Sha256, hex: format!("{}-{}", hex::encode(whole.finalize()), hashes.len()) }))
 }
 

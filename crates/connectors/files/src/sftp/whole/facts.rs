@@ -89,6 +89,7 @@ impl Facts {
     }
 
     /// The outer `None`: nonsense; the inner one: something of ours, unfinished.
+    #[expect(clippy::option_option, reason = "nonsense and something to pass over are two answers")]
     fn entry(&self) -> Option<Option<Entry>> {
         let f = &self.fields;
         let path = plain(&f[1]);
