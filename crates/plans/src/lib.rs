@@ -22,7 +22,7 @@ pub mod wordpress;
 mod workload;
 
 pub use site::{Site, WordPress};
-pub use survey::{DryRun, survey};
+pub use survey::{DryRun, survey, survey_workload};
 
 use std::path::PathBuf;
 use std::sync::Arc;

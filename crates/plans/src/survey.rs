@@ -6,6 +6,7 @@ use crate::site::{Configuration, Site, left_out};
 use crate::wordpress::CONFIG;
 use domain::spec::MigrationSpec;
 use domain::units;
+use domain::workloads::WorkloadSpec;
 use futures::{StreamExt, TryStreamExt};
 use movers::databases::DatabasePlan;
 use movers::files::FilesPlan;
@@ -73,6 +74,11 @@ pub struct Estimate {
     pub seconds_per_file: Option<f64>,
     pub database_rate: Option<f64>,
     pub how: String,
+}
+
+/// The same for a workload: its mount points added up.
+pub async fn survey_workload(spec: &WorkloadSpec, settings: &Settings, stop: &CancellationToken) -> Result<DryRun> {
+    crate::workload::survey(spec, settings, stop).await
 }
 
 /// Looks at both sides and measures the source briefly. Reads only.
@@ -146,23 +152,10 @@ fn refusals(spec: &MigrationSpec, site: &Site, losses: u64) -> Vec<String> {
 
 async fn estimate(spec: &MigrationSpec, site: &Site, files: Option<&FilesPlan>, database: Option<&DatabasePlan>, stop: &CancellationToken) -> Result<Estimate> {
     let mut out = Estimate::default();
-    let mut words = Vec::new();
-    if let (Some(plan), Some(source)) = (files.filter(|p| p.files > 0), &site.source.files) {
-        let sample = read_files(source.as_ref(), plan, stop).await?;
-        if sample.bytes > 0 {
-            let rate = sample.bytes as f64 / sample.reading.max(1e-6);
-            let per_file = sample.opening / sample.files as f64;
-            out.seconds += plan.bytes as f64 / rate + plan.files as f64 * per_file / spec.transfer.parallel_transfers as f64;
-            out.files_rate = Some(rate);
-            out.seconds_per_file = Some(per_file);
-            words.push(format!(
-                "{} of the source's largest files were read at {} and opened in {:.1} ms each",
-                units::size(sample.bytes),
-                units::rate(rate),
-                per_file * 1000.0
-            ));
-        }
+    if let (Some(plan), Some(source)) = (files, &site.source.files) {
+        out = measured(out, source.as_ref(), plan, spec.transfer.parallel_transfers, stop).await?;
     }
+    let mut words: Vec<String> = (!out.how.is_empty()).then(|| std::mem::take(&mut out.how)).into_iter().collect();
     if let (Some(plan), Some(source)) = (database.filter(|p| p.rows > 0), &site.source.database) {
         let (bytes, seconds) = read_rows(source.as_ref(), plan, stop).await?;
         if bytes > 0 {
@@ -172,13 +165,40 @@ async fn estimate(spec: &MigrationSpec, site: &Site, files: Option<&FilesPlan>, 
             words.push(format!("{} of the largest table were read at {}", units::size(bytes), units::rate(rate)));
         }
     }
-    out.duration = units::duration(out.seconds);
-    out.how = if words.is_empty() {
-        "there is nothing to transfer".to_owned()
-    } else {
-        format!("{}; writing, verification and backup come on top", words.join("; "))
-    };
-    Ok(out)
+    out.how = words.join("; ");
+    Ok(out.finished())
+}
+
+/// Adds what the files of a plan will take, by reading the largest for a short while.
+pub(crate) async fn measured(
+    mut so_far: Estimate,
+    source: &dyn FileSource,
+    plan: &FilesPlan,
+    parallel: usize,
+    stop: &CancellationToken,
+) -> Result<Estimate> {
+    let sample = if plan.files > 0 { read_files(source, plan, stop).await? } else { Sample::default() };
+    if sample.bytes == 0 {
+        return Ok(so_far);
+    }
+    let rate = sample.bytes as f64 / sample.reading.max(1e-6);
+    let per_file = sample.opening / sample.files as f64;
+    so_far.seconds += plan.bytes as f64 / rate + plan.files as f64 * per_file / parallel.max(1) as f64;
+    (so_far.files_rate, so_far.seconds_per_file) = (Some(rate), Some(per_file));
+    let (size, rate) = (units::size(sample.bytes), units::rate(rate));
+    let words = format!("{size} of the source's largest files were read at {rate} and opened in {:.1} ms each", per_file * 1000.0);
+    so_far.how = if so_far.how.is_empty() { words } else { format!("{}; {words}", so_far.how) };
+    Ok(so_far)
+}
+
+impl Estimate {
+    /// With the words for people.
+    pub(crate) fn finished(mut self) -> Self {
+        self.duration = units::duration(self.seconds);
+        self.how =
+            if self.how.is_empty() { "there is nothing to transfer".to_owned() } else { format!("{}; writing, verification and backup come on top", self.how) };
+        self
+    }
 }
 
 #[derive(Default)]
@@ -245,7 +265,7 @@ async fn read_rows(source: &dyn Database, plan: &DatabasePlan, stop: &Cancellati
 
 /// Nobody listens to a dry run.
 #[derive(Default)]
-struct Quiet(Meter);
+pub(crate) struct Quiet(Meter);
 
 impl ports::Observer for Quiet {
     fn log(&self, _level: Level, _component: &str, _message: String, _details: Value) {}

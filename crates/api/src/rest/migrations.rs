@@ -28,7 +28,7 @@ fn collection() -> Vec<Endpoint> {
             .answers_list("Summary", "The migrations"),
         Endpoint::post("/migrations/dry-run", "dry_run", |call| Box::pin(dry_run(call)))
             .says("Dry run of a configuration", "Everything that only reads: what would be moved, overwritten and deleted, and how long it would take. Nothing is stored.")
-            .takes(Body::Required, "MigrationConfiguration", examples::migration())
+            .takes(Body::Required, "NewMigration", examples::migration())
             .answers(StatusCode::OK, "DryRun", "The plan")
             .fails(Code::InvalidConfiguration, "Bad, missing or unknown fields, all named")
             .fails(Code::ValidationFailed, "A system could not be read"),

@@ -51,6 +51,7 @@ pub struct Detail {
     /// Where from, for people: `sftp://user@host:22/var/www + mysql://…`.
     /// A workload's is among document 0's fields, as an object.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value)]
     pub source: Option<String>,
     pub destination: String,
     pub error: Option<Problem>,

@@ -42,7 +42,7 @@ impl Only {
         };
         let is_system = |word: &str| SystemKind::ALL.iter().any(|(w, _)| *w == word);
         let found = Self {
-            session_ids: list("session_ids", &|id| !id.is_empty() && id.len() <= 100),
+            session_ids: list("session_ids", &|id| !id.is_empty() && id.chars().count() <= 100),
             source_types: list("source_types", &|word| is_system(word) || OTHER_SOURCES.contains(&word)),
             destination_types: list("destination_types", &|word| is_system(word) || CloudType::ALL.iter().any(|(w, _)| *w == word)),
         };

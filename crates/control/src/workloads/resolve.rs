@@ -12,7 +12,7 @@ const PLACES: [(&str, &str); 2] = [("/source", "source"), ("/migration_target/ta
 impl Control {
     /// A complete document and what it says. Whoever sends back what an answer showed (passwords read `********`), or a workload's address
     /// alone (as an object with `ip`, or as a string), gets the rest from the stored workload with that address.
-    pub(super) async fn resolved(&self, tenant: &str, body: &Value) -> Result<(Value, WorkloadSpec), Error> {
+    pub(crate) async fn resolved(&self, tenant: &str, body: &Value) -> Result<(Value, WorkloadSpec), Error> {
         let mut document = body.clone();
         for (pointer, _) in PLACES {
             let Some(workload) = document.pointer_mut(pointer) else { continue };

@@ -65,7 +65,7 @@ impl BackUp {
         if !self.job.spec.safety.backup_before {
             return Ok(Some("backup_before is off"));
         }
-        for place in self.job.places(cx).await? {
+        for place in self.job.places(cx.run_id()).await? {
             if plan_of(cx, place.index).await?.is_some_and(|p| p.overwrites + p.deletes > 0) {
                 return Ok(None);
             }
@@ -75,7 +75,7 @@ impl BackUp {
 
     async fn save(&self, cx: &StepContext, observer: &RunObserver, backup: &mut Backup) -> StepResult<()> {
         let dir = backups::directory(&self.job.settings, &backup.id).map_err(step_error)?;
-        for place in self.job.places(cx).await? {
+        for place in self.job.places(cx.run_id()).await? {
             if plan_of(cx, place.index).await?.is_none_or(|p| p.overwrites + p.deletes == 0) {
                 continue;
             }

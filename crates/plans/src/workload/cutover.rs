@@ -29,7 +29,7 @@ impl Step for Cutover {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
         let mut passes = Vec::new();
-        for place in self.job.places(cx).await? {
+        for place in self.job.places(cx.run_id()).await? {
             let (bulk, last) = (place.bulk(cx), place.last(cx));
             let pass = place.mover.final_pass(&bulk, &last, &observer, cx.stopping()).await.map_err(step_error)?;
             observer.info("cutover", format!("{}: the last pass brought {} files up to date and removed {}", place.name, pass.files, pass.removed));

@@ -65,14 +65,15 @@ impl Job {
     }
 
     /// Every selected mount point on both servers, opened on first use.
-    pub async fn places(&self, cx: &StepContext) -> StepResult<&[Place]> {
+    /// `run` tags what is written under staging names.
+    pub async fn places(&self, run: &str) -> StepResult<&[Place]> {
         let open = || async {
             let targets = self.targets().await?;
             let mut out = Vec::with_capacity(targets.len());
             for (index, selected) in self.spec.selected.iter().enumerate() {
                 let name = selected.mount_point_name.clone();
                 let (source, target) = (self.open(&self.spec.source, &name).await?, targets[index].clone());
-                let mover = self.mover(cx, &source, &target).await?;
+                let mover = self.mover(run, &source, &target).await?;
                 out.push(Place { index, name, source, target, mover });
             }
             Ok(out)
@@ -97,18 +98,18 @@ impl Job {
         self.settings.connectors.files(&at, self.spec.transfer.parallel_transfers).await.map_err(step_error)
     }
 
-    async fn mover(&self, cx: &StepContext, source: &Arc<dyn FileTarget>, target: &Arc<dyn FileTarget>) -> StepResult<FilesMover> {
-        let mover = FilesMover::new(source.clone(), target.clone(), self.options(cx));
+    async fn mover(&self, run: &str, source: &Arc<dyn FileTarget>, target: &Arc<dyn FileTarget>) -> StepResult<FilesMover> {
+        let mover = FilesMover::new(source.clone(), target.clone(), self.options(run));
         let mover = if self.spec.safety.overwrite_without_backup { mover.overwriting() } else { mover };
         mover.whole().await.map_err(step_error)
     }
 
     /// A mover for taking back: it never looks at the source, so the target stands in for it.
-    pub async fn undoer(&self, cx: &StepContext, target: &Arc<dyn FileTarget>) -> StepResult<FilesMover> {
-        self.mover(cx, target, target).await
+    pub async fn undoer(&self, run: &str, target: &Arc<dyn FileTarget>) -> StepResult<FilesMover> {
+        self.mover(run, target, target).await
     }
 
-    fn options(&self, cx: &StepContext) -> FileOptions {
+    fn options(&self, run: &str) -> FileOptions {
         let transfer = &self.spec.transfer;
         FileOptions {
             parallel: transfer.parallel_transfers,
@@ -116,7 +117,7 @@ impl Job {
             symlinks: transfer.symlinks,
             exclude: transfer.exclude.clone(),
             delete_extraneous: transfer.delete_extraneous,
-            staging: cx.run_id().to_owned(),
+            staging: run.to_owned(),
             retries: RETRIES,
         }
     }

@@ -16,9 +16,12 @@ mod cutover;
 mod finish;
 mod job;
 mod replicate;
+mod survey;
 mod validate;
 mod verify;
 mod warm;
+
+pub(crate) use survey::survey;
 
 use crate::Settings;
 use domain::workloads::WorkloadSpec;

@@ -38,7 +38,7 @@ impl Step for Replicate {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
         let mut copied = Vec::new();
-        for place in self.job.places(cx).await? {
+        for place in self.job.places(cx.run_id()).await? {
             let note = root_absent(place.index);
             if cx.recall(&note).await?.is_none() {
                 cx.remember(&note, Some(json!(is_absent(place.target.as_ref()).await?))).await?;
@@ -49,7 +49,7 @@ impl Step for Replicate {
             copied.push(json!({"mount_point_name": place.name, "copied": value(&bulk)}));
         }
         let warm = match self.job.spec.mode {
-            Mode::Warm => warm::hold(&self.job, cx, &observer, self.job.places(cx).await?).await?,
+            Mode::Warm => warm::hold(&self.job, cx, &observer, self.job.places(cx.run_id()).await?).await?,
             Mode::Once => Value::Null,
         };
         Ok(timed(json!({"mount_points": copied, "warm": warm}), began))
@@ -71,7 +71,7 @@ impl Step for Replicate {
                 _ => None,
             };
             let (bulk, last) = (RunLedger::new(cx.ledger(&format!("files.{index}"))), RunLedger::new(cx.ledger(&format!("files-final.{index}"))));
-            let undone = self.job.undoer(cx, target).await?.undo(&[&bulk, &last], store, &observer, cx.stopping()).await.map_err(step_error)?;
+            let undone = self.job.undoer(cx.run_id(), target).await?.undo(&[&bulk, &last], store, &observer, cx.stopping()).await.map_err(step_error)?;
             told(&observer, &undone, self.job.spec.safety.overwrite_without_backup)?;
             if cx.recall(&root_absent(index)).await? == Some(json!(true)) {
                 remove_root(target.as_ref(), &observer).await?;

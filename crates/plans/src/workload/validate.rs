@@ -32,7 +32,7 @@ impl Step for Validate {
     async fn run(&self, cx: &StepContext) -> StepResult {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
-        let places = self.job.places(cx).await?;
+        let places = self.job.places(cx.run_id()).await?;
         let checks = check(places, &observer).await?;
         let mut plans = Vec::with_capacity(places.len());
         for place in places {

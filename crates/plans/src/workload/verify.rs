@@ -33,7 +33,7 @@ impl Step for Verify {
             return Ok(timed(json!({"verified": false, "reason": "verify_after is off"}), began));
         }
         let (mut found, mut differences, mut mismatched) = (Vec::new(), Vec::new(), 0);
-        for place in self.job.places(cx).await? {
+        for place in self.job.places(cx.run_id()).await? {
             let (bulk, last) = (place.bulk(cx), place.last(cx));
             let verified = place.mover.verify(&[&bulk, &last], &observer, cx.stopping()).await.map_err(step_error)?;
             differences.extend(verified.mismatches.iter().map(|m| format!("{} in {}: {}", m.path, place.name, m.reason)));
