@@ -170,13 +170,7 @@ async fn estimate(spec: &MigrationSpec, site: &Site, files: Option<&FilesPlan>, 
 }
 
 /// Adds what the files of a plan will take, by reading the largest for a short while.
-pub(crate) async fn measured(
-    mut so_far: Estimate,
-    source: &dyn FileSource,
-    plan: &FilesPlan,
-    parallel: usize,
-    stop: &CancellationToken,
-) -> Result<Estimate> {
+pub(crate) async fn measured(mut so_far: Estimate, source: &dyn FileSource, plan: &FilesPlan, parallel: usize, stop: &CancellationToken) -> Result<Estimate> {
     let sample = if plan.files > 0 { read_files(source, plan, stop).await? } else { Sample::default() };
     if sample.bytes == 0 {
         return Ok(so_far);

@@ -94,10 +94,10 @@ python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("mail/sock")'
 for n in $'new\nline' $'tab\t' 'quote"' "it's" '$(x)' '`y`' ' lead' 'trail ' '*' '?' '[a]' '\\' '-rf' '--' $'\x01low' $'caf\xe9' 'ünï' '#' '~' '%41' ';' '&' '!'; do printf %s "$n" >"odd/$n"; mkdir "odd/d$n"; done
 touch -h -d '2001-02-03 04:05:06.123456789' www/link www/film.mp4 odd mail/fifo; touch -d '1969-12-31 23:59:58.5' www/nothing; touch -d '2019-01-01 01:01:01.000000001' deep/d www; chmod 711 .; chown 12:13 ."#;
 
-const CHANGE: &str = r#"
+const CHANGE: &str = r"
 echo more >>www/uploads/2024/p7.html; rm www/uploads/2024/p8.html; mv www/uploads/2024/p9.html www/uploads/renamed; echo new >www/new
 chmod 600 www/uploads/2024/p10.html; chown 44:44 empty; setfattr -x user.dir www; setfacl -b www/cache; setfattr -n user.dir -v 3 odd
-ln www/uploads/2024/p11.html mail/p11; rm mail/photo.jpg; ln -sf elsewhere www/link; rm -r deep; mkdir -p fresh/dir; touch fresh/dir/file; printf Z | dd of=mail/archive.mbox bs=1 seek=70000000 conv=notrunc status=none"#;
+ln www/uploads/2024/p11.html mail/p11; rm mail/photo.jpg; ln -sf elsewhere www/link; rm -r deep; mkdir -p fresh/dir; touch fresh/dir/file; printf Z | dd of=mail/archive.mbox bs=1 seek=70000000 conv=notrunc status=none";
 
 struct Journey {
     mover: FilesMover,

@@ -9,7 +9,7 @@ const FROM: &str = "/srv/shop/bench";
 const TO: &str = "/srv/shop/bench";
 
 /// Sizes as on a shop's disk: most are small, a few are large; some have further names and attributes.
-const MAKE: &str = r#"python3 - <<'P'
+const MAKE: &str = r"python3 - <<'P'
 import os, random
 random.seed(1); root = '/srv/shop/bench'; block = os.urandom(1 << 20)
 for n in range(49950):
@@ -27,7 +27,7 @@ for n in range(50):
     with open(f'{root}/big{n:02}', 'wb') as f:
         left = big
         while left > 0: left -= f.write(block[:left])
-P"#;
+P";
 
 pub fn whole_tree(bench: &Bench) -> Result<()> {
     workspace::run(workspace::cargo().args(["build", "--quiet", "--release", "--package", "testkit", "--example", "whole-tree"]))?;

@@ -115,7 +115,7 @@ fn sections(said: &str) -> BTreeMap<String, Vec<String>> {
     for line in said.lines() {
         match line.strip_prefix('#') {
             Some(next) => {
-                name = next.to_owned();
+                next.clone_into(&mut name);
                 out.entry(name.clone()).or_default();
             }
             None => out.entry(name.clone()).or_default().push(line.trim_end().to_owned()),

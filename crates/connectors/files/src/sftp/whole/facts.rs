@@ -205,19 +205,19 @@ mod tests {
     use super::*;
 
     fn print(kind: &str, name: &str, device: u64, target: &str) -> Vec<u8> {
-        format!("E{kind}\0{name}\0{device}\077\01\05\06\04755\09\08\01700000000.1234567890\01700000001.5000000000\0{target}\0").into_bytes()
+        format!("E{kind}\0{name}\0{device}\x0077\x001\x005\x006\x004755\x009\x008\x001700000000.1234567890\x001700000001.5000000000\0{target}\0").into_bytes()
     }
 
     #[test]
     fn a_print_is_taken_apart_however_it_is_cut() {
-        let mut whole = b"R\05\0".to_vec();
+        let mut whole = b"R\x005\0".to_vec();
         whole.extend(print("d", "./dir/", 5, ""));
         whole.extend(print("f", "./dir/o\ndd", 5, ""));
         whole.extend(print("b", "./disk", 5, ""));
         whole.extend(print("l", "./link", 5, "to/there"));
         whole.extend(print("d", "./mnt/", 6, ""));
         whole.extend(print("f", "./.migration-assistant~x~1", 5, ""));
-        whole.extend(b"N\0./disk\07\012c\0A\0# file: dir/o\\012dd\nuser.a\\075b=0x0aff\nuser.empty\n\n\0");
+        whole.extend(b"N\0./disk\x007\x0012c\0A\0# file: dir/o\\x0012dd\nuser.a\\x0075b=0x0aff\nuser.empty\n\n\0");
         for cut in [1, 7, whole.len()] {
             let mut facts = Facts::new();
             let found: Vec<Entry> = whole.chunks(cut).flat_map(|piece| facts.push(piece).expect("our own print")).collect();
@@ -244,6 +244,6 @@ mod tests {
     #[test]
     fn something_else_is_noticed() {
         assert!(Facts::new().push(b"Welcome!\0").is_none());
-        assert!(Facts::new().push(b"Ef\0./a\0x\0y\01\02\03\0644\05\06\07\08\0\0").is_none());
+        assert!(Facts::new().push(b"Ef\0./a\0x\0y\x001\x002\x003\x00644\x005\x006\x007\x008\0\0").is_none());
     }
 }

@@ -4,7 +4,7 @@ use super::{comes_and_goes, on, prepared, unique};
 use crate::suite::{Case, TAG, clear, directory, entries, file, noise, paths, put, read, suite};
 use domain::spec::S3At;
 use ports::ErrorKind;
-use ports::files::{EntryKind, FilePath, FileTarget};
+use ports::files::{EntryKind, FilePath};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

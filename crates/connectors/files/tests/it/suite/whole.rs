@@ -14,9 +14,9 @@ fn access_list() -> Vec<u8> {
     hex::decode("0200000001000700ffffffff02000600e110000004000500ffffffff10000700ffffffff20000500ffffffff").expect("hex")
 }
 
-fn facts(owner: u32, attributes: &[(&str, &[u8])]) -> Option<Box<Posix>> {
+fn facts(owner: u32, attributes: &[(&str, &[u8])]) -> Posix {
     let attributes: BTreeMap<String, Vec<u8>> = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
-    Some(Box::new(Posix { owner, group: owner + 1, attributes, ..Posix::default() }))
+    Posix { owner, group: owner + 1, attributes, ..Posix::default() }
 }
 
 /// With everything that a file can have.
@@ -24,7 +24,7 @@ fn rich(path: &str, size: usize) -> Entry {
     let list = access_list();
     let capability = hex::decode("0100000200200000000000000000000000000000").expect("hex");
     let attributes = [("user.a=b %", b"\0\n\xff".as_slice()), ("trusted.t", b"x"), ("system.posix_acl_access", &list), ("security.capability", &capability)];
-    Entry { mode: Some(0o4775), modified_ns: Some(TIME), posix: facts(3_000_000_000, &attributes), ..file(path, size) }
+    Entry { mode: Some(0o4775), modified_ns: Some(TIME), posix: Some(Box::new(facts(3_000_000_000, &attributes))), ..file(path, size) }
 }
 
 /// Without what only the place can know.
@@ -44,11 +44,16 @@ pub async fn everything_is_kept(tree: &dyn PosixTree) {
     let list = access_list();
     let data = noise(1000, 1);
     let wanted = [
-        Entry { mode: Some(0o2750), modified_ns: Some(TIME + 1), posix: facts(7, &[("system.posix_acl_default", &list), ("user.d", b"")]), ..directory("dir") },
+        Entry {
+            mode: Some(0o2750),
+            modified_ns: Some(TIME + 1),
+            posix: Some(Box::new(facts(7, &[("system.posix_acl_default", &list), ("user.d", b"")]))),
+            ..directory("dir")
+        },
         rich("dir/odd \n'\"$ name", data.len()),
-        Entry { mode: Some(0o600), modified_ns: Some(TIME), posix: facts(9, &[]), ..file("dir/plain", data.len()) },
-        Entry { mode: Some(0o640), modified_ns: Some(TIME), posix: facts(9, &[]), kind: EntryKind::Other(FIFO.to_owned()), ..file("fifo", 0) },
-        Entry { mode: Some(0o777), modified_ns: Some(TIME), posix: facts(5, &[]), ..link("link", "dir/no where") },
+        Entry { mode: Some(0o600), modified_ns: Some(TIME), posix: Some(Box::new(facts(9, &[]))), ..file("dir/plain", data.len()) },
+        Entry { mode: Some(0o640), modified_ns: Some(TIME), posix: Some(Box::new(facts(9, &[]))), kind: EntryKind::Other(FIFO.to_owned()), ..file("fifo", 0) },
+        Entry { mode: Some(0o777), modified_ns: Some(TIME), posix: Some(Box::new(facts(5, &[]))), ..link("link", "dir/no where") },
         node("node-b", BLOCK_DEVICE, (7, 300)),
         node("node-c", CHARACTER_DEVICE, (1, 3)),
     ];
@@ -69,16 +74,17 @@ pub async fn everything_is_kept(tree: &dyn PosixTree) {
     assert!(digests[0].is_none() && digests[1].is_some() && digests[1] == digests[2], "{digests:?}");
     assert_eq!(read(tree, paths[1].clone()).await.expect("read"), data);
     // A second time changes nothing, and attributes that are too many go.
-    let less = Entry { mode: Some(0o755), modified_ns: Some(TIME + 2), posix: facts(8, &[("user.e", b"1")]), ..directory("dir") };
+    let less = Entry { mode: Some(0o755), modified_ns: Some(TIME + 2), posix: Some(Box::new(facts(8, &[("user.e", b"1")]))), ..directory("dir") };
     tree.make_directories(std::slice::from_ref(&less)).await.expect("directories");
     assert_eq!(comparable(found(tree, "dir").await), less);
-    let adjusted = Entry { mode: Some(0o444), posix: facts(1, &[("user.f", b"2")]), ..rich("dir/odd \n'\"$ name", data.len()) };
+    let adjusted = Entry { mode: Some(0o444), posix: Some(Box::new(facts(1, &[("user.f", b"2")]))), ..rich("dir/odd \n'\"$ name", data.len()) };
     tree.make(&adjusted).await.expect("adjust");
     assert_eq!(comparable(found(tree, "dir/odd \n'\"$ name").await), adjusted);
 }
 
 fn node(path: &str, kind: &str, numbers: (u32, u32)) -> Entry {
-    let mut entry = Entry { mode: Some(0o600), modified_ns: Some(TIME), posix: facts(2, &[]), kind: EntryKind::Other(kind.to_owned()), ..file(path, 0) };
+    let mut entry =
+        Entry { mode: Some(0o600), modified_ns: Some(TIME), posix: Some(Box::new(facts(2, &[]))), kind: EntryKind::Other(kind.to_owned()), ..file(path, 0) };
     if let Some(posix) = entry.posix.as_mut() {
         posix.node = Some(numbers);
     }
@@ -117,7 +123,7 @@ pub async fn packs_arrive(tree: &dyn PosixTree) {
     tree.unpack(TAG, pack_with_holes(sparse.clone())).await.expect("unpack").pop().expect("one").expect("in place");
     assert_eq!(read(tree, "in/holes").await.expect("read"), holes);
     assert!(found(tree, "in/holes").await.posix.is_some_and(|p| p.stored < 100_000), "holes stay holes");
-    tree.make(&Entry { mode: Some(0o777), modified_ns: Some(TIME), posix: facts(5, &[]), ..link("in/link", "x") }).await.expect("link");
+    tree.make(&Entry { mode: Some(0o777), modified_ns: Some(TIME), posix: Some(Box::new(facts(5, &[]))), ..link("in/link", "x") }).await.expect("link");
     let names = ["in/small\n", "in/none", "in/large", "in/link", "in/holes", "in/empty"];
     let pack = tree.pack(names.iter().map(|n| FilePath::from(*n)).collect()).await.expect("pack");
     let moved = pack.map(|packed| {
@@ -126,7 +132,7 @@ pub async fn packs_arrive(tree: &dyn PosixTree) {
                 entry.path = FilePath::new([b"out/deep/".as_slice(), &entry.path.as_bytes()[3..]].concat());
                 Packed::Begin { entry, data, fresh: true }
             }
-            piece => piece,
+            piece @ Packed::Piece(_) => piece,
         })
     });
     let outcomes = tree.unpack(TAG, moved.boxed()).await.expect("unpack");
