@@ -1,4 +1,4 @@
 //! Workloads on real servers: each has its own address, its own disks and its own root.
 
 mod replication;
-mod server;
+pub mod server;

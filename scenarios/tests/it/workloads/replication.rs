@@ -1,6 +1,6 @@
 //! The selected mount points of one server to another, by way of document 0's calls alone.
 
-use super::server::Server;
+use super::server::{DISKS, Server};
 use crate::product::Product;
 use serde_json::{Value, json};
 
@@ -31,6 +31,7 @@ fn assert_same(source: &str, target: &str, dir: &str) {
 
 #[tokio::test]
 async fn selected_mount_points_move_by_document_0s_calls() {
+    let _alone = DISKS.lock().await;
     let (source, target) = (Server::number(1), Server::number(2));
     source.run(FURNISH);
     target.run("for d in /data /srv/shop /var/lib/archive; do find $d -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {} +; done; echo mine > /var/lib/archive/before");

@@ -5,6 +5,9 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use testkit::rig::{Ssh, server_machine};
 
+/// Held by a story that uses whole disks of the servers: one at a time.
+pub static DISKS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 pub struct Server {
     pub ssh: Ssh,
 }
