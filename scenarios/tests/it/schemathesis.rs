@@ -68,10 +68,11 @@ async fn the_document_promises_what_happens() {
     let (base, at) = (product.url(""), dir.path().to_owned());
     let ended = tokio::task::spawn_blocking(move || run(&base, &key, &at)).await.expect("the tool");
     let found = ended.printed.find("= ERRORS").or_else(|| ended.printed.find("= FAILURES")).unwrap_or_default();
-    assert!(ended.good, "{}", &ended.printed[found..]);
+    let log = std::fs::read_to_string(product.data.join("server.log")).expect("the server's log");
+    let defects = log.lines().filter(|l| l.contains("internal error") || l.contains("panicked")).collect::<Vec<_>>().join("\n");
+    assert!(ended.good, "{}\ndefects in the server's log:\n{defects}", &ended.printed[found..]);
     let (all, never) = without_success(&ended.report);
     assert!(all >= 90, "only {all} operations were tried");
     assert!(never.len() * 5 <= all, "too many operations never succeeded: {never:#?}");
-    let log = std::fs::read_to_string(product.data.join("server.log")).expect("the server's log");
-    assert!(!log.contains("internal error"), "a defect:\n{}", log.lines().filter(|l| l.contains("internal error")).collect::<Vec<_>>().join("\n"));
+    assert!(defects.is_empty(), "defects in the server's log:\n{defects}");
 }

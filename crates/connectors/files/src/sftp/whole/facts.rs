@@ -217,7 +217,7 @@ mod tests {
         whole.extend(print("l", "./link", 5, "to/there"));
         whole.extend(print("d", "./mnt/", 6, ""));
         whole.extend(print("f", "./.migration-assistant~x~1", 5, ""));
-        whole.extend(b"N\0./disk\x007\x0012c\0A\0# file: dir/o\\x0012dd\nuser.a\\x0075b=0x0aff\nuser.empty\n\n\0");
+        whole.extend(b"N\0./disk\x007\x0012c\0A\0# file: dir/o\\012dd\nuser.a\\075b=0x0aff\nuser.empty\n\n\0");
         for cut in [1, 7, whole.len()] {
             let mut facts = Facts::new();
             let found: Vec<Entry> = whole.chunks(cut).flat_map(|piece| facts.push(piece).expect("our own print")).collect();
