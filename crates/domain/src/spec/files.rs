@@ -178,15 +178,20 @@ pub(super) fn read_s3(f: &mut Fields<'_>, p: &mut Problems) -> S3At {
         p.note(f.path("secret_access_key"), "access_key_id and secret_access_key go together");
     }
     let path_style = f.maybe_flag("path_style", p);
+    let region = f.text("region", p).unwrap_or_else(|| "us-east-1".to_owned());
+    let session_token = f.text("session_token", p);
+    for (field, value) in [("region", Some(&region)), ("access_key_id", access_key_id.as_ref()), ("session_token", session_token.as_ref())] {
+        check_header_word(value, &f.path(field), p);
+    }
     S3At {
         bucket,
         prefix: read_prefix(f, p),
-        region: f.text("region", p).unwrap_or_else(|| "us-east-1".to_owned()),
+        region,
         endpoint,
         path_style,
         access_key_id,
         secret_access_key,
-        session_token: f.text("session_token", p).map(Secret::new),
+        session_token: session_token.map(Secret::new),
         index_document: f.text("index_document", p),
         error_document: f.text("error_document", p),
     }
@@ -200,6 +205,13 @@ pub(super) fn read_objects(f: &mut Fields<'_>, container: &'static str, p: &mut 
 fn read_prefix(f: &mut Fields<'_>, p: &mut Problems) -> String {
     let prefix = f.text("prefix", p).unwrap_or_default();
     if prefix.is_empty() || prefix.ends_with('/') { prefix } else { format!("{prefix}/") }
+}
+
+/// It travels in a header of every request, which holds nothing but plain letters.
+fn check_header_word(value: Option<&String>, field: &str, p: &mut Problems) {
+    if value.is_some_and(|v| !v.chars().all(|c| c.is_ascii_graphic())) {
+        p.note(field, "must have plain ASCII letters only, without blanks; was something pasted with it?");
+    }
 }
 
 /// Bucket name rules of Amazon S3, "General purpose bucket naming rules".

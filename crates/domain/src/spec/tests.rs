@@ -58,3 +58,18 @@ fn whom_to_tell() {
     let shown = redact(&json!({"slack": {"webhook_url": "https://chat.example/T/B/X"}, "webhook": {"secret": "whsec_x"}})).to_string();
     assert!(!shown.contains("T/B/X") && !shown.contains("whsec_x"), "{shown}");
 }
+
+#[test]
+fn what_travels_in_a_header_is_plain() {
+    let with = |field: &str, value: &str| {
+        let mut body = json!({"name": "n", "source": {"type": "static", "paths": {"web_root": "/a"}},
+            "destination": {"type": "aws-s3", "bucket": "new-site", "access_key_id": "AK", "secret_access_key": "SK"}});
+        body["destination"][field] = json!(value);
+        MigrationSpec::decode(&body).map_or_else(|p| p.0.into_iter().map(|p| p.field).collect(), |_| Vec::new())
+    };
+    for field in ["region", "access_key_id", "session_token"] {
+        assert_eq!(with(field, "a\nb"), [format!("destination.{field}")]);
+        assert_eq!(with(field, "ü"), [format!("destination.{field}")]);
+        assert!(with(field, "plain-1/+=").is_empty(), "{field}");
+    }
+}
