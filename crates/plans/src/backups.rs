@@ -154,6 +154,18 @@ pub(crate) async fn begin(settings: &Settings, cx: &StepContext, name: &str, ret
     Ok(backup)
 }
 
+/// Writes down how saving ended: a backup that was read back is verified, one that failed for good says so. An interrupted one stays as it is, and is
+/// begun again.
+pub(crate) async fn conclude(settings: &Settings, backup: &mut Backup, saved: StepResult<()>) -> StepResult<()> {
+    backup.state = match &saved {
+        Ok(()) => BackupState::Verified,
+        Err(e) if e.stopped || e.temporary => return saved,
+        Err(_) => BackupState::Failed,
+    };
+    write(settings, backup).await.map_err(step_error)?;
+    saved
+}
+
 /// Reserves a fresh name for this run by making its directory. Repeatable with the `known` id of an earlier try.
 async fn reserve(settings: &Settings, known: &str) -> Result<bool> {
     let dir = directory(settings, known)?;

@@ -52,3 +52,9 @@ pub fn registry(settings: Settings) -> engine::PlanRegistry {
         .with(APPLICATION, Arc::new(application::Builder::new(settings.clone())))
         .with(WORKLOAD, Arc::new(workload::Builder::new(settings)))
 }
+
+/// A stored document that no plan can be made from.
+fn unreadable(problems: domain::decode::Problems) -> engine::EngineError {
+    let list: Vec<String> = problems.0.into_iter().map(|p| format!("{} {}", p.field, p.message)).collect();
+    engine::EngineError::Invalid(format!("the migration's document is not valid: {}", list.join("; ")))
+}

@@ -36,17 +36,12 @@ async fn migration(call: Call, id: String, message: &str) -> Result<Reply, Error
 }
 
 async fn started(call: Call, id: String) -> Result<Reply, Error> {
-    let acknowledged = acknowledged(id.clone(), "started", "Migration execution started in background");
-    Reply::ok(call.control.started_before(&call.tenant, &id, acknowledged).await?)
+    Reply::ok(call.control.started_before(&call.tenant, &id).await?)
 }
 
 /// The wish was written in the transaction that wrote its mark.
 fn steered(id: String, status: &'static str, message: &str) -> Result<Reply, Error> {
-    Reply::ok(acknowledged(id, status, message))
-}
-
-fn acknowledged(id: String, status: &'static str, message: &str) -> Acknowledged {
-    Acknowledged { session_id: id.clone(), id, status, message: message.to_owned() }
+    Reply::ok(Acknowledged { session_id: id.clone(), id, status, message: message.to_owned() })
 }
 
 async fn batch(call: Call, id: String) -> Result<Reply, Error> {

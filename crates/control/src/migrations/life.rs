@@ -23,6 +23,11 @@ pub struct Acknowledged {
 }
 
 impl Acknowledged {
+    /// Document 3's answer of a start.
+    pub(crate) fn started(id: &str) -> Self {
+        Self::new(id, "started", "Migration execution started in background")
+    }
+
     fn new(id: &str, status: &'static str, message: impl Into<String>) -> Self {
         Self { session_id: id.to_owned(), id: id.to_owned(), status, message: message.into() }
     }
@@ -107,6 +112,12 @@ impl Control {
     /// Checks both systems (unless `skip_validation`), then hands the migration to a worker. A migration that runs already is a
     /// conflict, so calling twice starts it once.
     pub async fn start(&self, tenant: &str, id: &str, body: Option<&Value>, skip_validation: bool) -> Result<Acknowledged, Error> {
+        self.start_run(tenant, id, body, skip_validation).await?;
+        Ok(Acknowledged::started(id))
+    }
+
+    /// As [`Control::start`]; the run as it is then.
+    pub(crate) async fn start_run(&self, tenant: &str, id: &str, body: Option<&Value>, skip_validation: bool) -> Result<RunView, Error> {
         let asked = StartOptions::decode(body)?;
         let view = self.view(tenant, id, "start").await?;
         let mut auto_rollback = asked.auto_rollback.unwrap_or(false);
@@ -122,8 +133,7 @@ impl Control {
             }
         }
         let options = json!({"auto_rollback": auto_rollback, "send_notifications": asked.send_notifications.unwrap_or(true)});
-        self.engine().start(tenant, id, self.traced(options)).await.map_err(|e| not_started(e, &view))?;
-        Ok(Acknowledged::new(id, "started", "Migration execution started in background"))
+        self.engine().start(tenant, id, self.traced(options)).await.map_err(|e| not_started(e, &view))
     }
 
     /// The worker stops at its next safe point; `paused` follows.

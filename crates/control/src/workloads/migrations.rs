@@ -177,15 +177,22 @@ impl Control {
     }
 
     /// The answer of a start again, as it is now.
-    pub async fn started_before(&self, tenant: &str, id: &str, acknowledged: Acknowledged) -> Result<Started, Error> {
-        let detail = self.get(tenant, id).await?;
-        Ok(if detail.summary.workload.is_some() { Started::Workload(Box::new(detail)) } else { Started::Application(acknowledged) })
+    pub async fn started_before(&self, tenant: &str, id: &str) -> Result<Started, Error> {
+        let view = self.engine().get(tenant, id).await.map_err(|e| Error::of_engine(e, id, "look at"))?;
+        self.as_started(tenant, &view).await
     }
 
     /// Starts a migration of either kind. See [`Control::start`].
     pub async fn start_any(&self, tenant: &str, id: &str, body: Option<&Value>, skip_validation: bool) -> Result<Started, Error> {
-        let acknowledged = self.start(tenant, id, body, skip_validation).await?;
-        self.started_before(tenant, id, acknowledged).await
+        let view = self.start_run(tenant, id, body, skip_validation).await?;
+        self.as_started(tenant, &view).await
+    }
+
+    async fn as_started(&self, tenant: &str, view: &RunView) -> Result<Started, Error> {
+        if is_workload(view) {
+            return Ok(Started::Workload(Box::new(self.get(tenant, &view.id).await?)));
+        }
+        Ok(Started::Application(Acknowledged::started(&view.id)))
     }
 }
 

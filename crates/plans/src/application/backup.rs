@@ -51,17 +51,8 @@ impl Step for BackUp {
             return Ok(timed(json!({"backup": null, "reason": why}), began));
         }
         let mut backup = begin(&self.job, cx).await?;
-        match self.save(cx, &observer, &wanted, &mut backup).await {
-            Ok(()) => backup.state = BackupState::Verified,
-            Err(e) => {
-                if !e.stopped && !e.temporary {
-                    backup.state = BackupState::Failed;
-                    backups::write(&self.job.settings, &backup).await.map_err(step_error)?;
-                }
-                return Err(e);
-            }
-        }
-        backups::write(&self.job.settings, &backup).await.map_err(step_error)?;
+        let saved = self.save(cx, &observer, &wanted, &mut backup).await;
+        backups::conclude(&self.job.settings, &mut backup, saved).await?;
         observer.info("backup", format!("Backup {} is verified ({})", backup.id, units::size(backup.bytes)));
         Ok(timed(json!({"backup": backup}), began))
     }

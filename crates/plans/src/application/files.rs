@@ -76,7 +76,7 @@ impl Step for TransferFiles {
         let asked_without = backup.is_none() && self.job.spec.safety.overwrite_without_backup;
         let (bulk, last) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
         let undone = undoer.undo(&[&bulk, &last], backup, &observer, cx.stopping()).await.map_err(step_error)?;
-        told(&observer, &undone, asked_without)
+        told(&observer, &undone, asked_without, "")
     }
 
     async fn stand_down(&self, cx: &StepContext) -> Result<(), StepError> {
@@ -127,8 +127,8 @@ impl TransferFiles {
     }
 }
 
-/// Says what was taken back. Something that should have come back and did not is an error.
-fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: bool) -> StepResult<()> {
+/// Says what was taken back. Something that should have come back and did not is an error. `at`: where, for people; may be empty.
+pub(crate) fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: bool, at: &str) -> StepResult<()> {
     for kept in &undone.kept.listed {
         observer.warning("rollback", format!("{} was left alone: {}", kept.path, kept.reason));
     }
@@ -137,7 +137,7 @@ fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: bool) -> St
     }
     if undone.not_restored.count > 0 && !asked_without {
         let message = format!(
-            "{} files could not be restored; the first is {}",
+            "{} files could not be restored{at}; the first is {}",
             undone.not_restored.count,
             undone.not_restored.listed.first().map_or_else(String::new, |p| p.path.to_string())
         );

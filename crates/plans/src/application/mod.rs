@@ -27,9 +27,11 @@ mod validate;
 mod verify;
 mod website;
 
-pub(crate) use job::{restores, timed, value};
+pub(crate) use files::told;
+pub(crate) use job::{recall, restores, timed, value};
 pub(crate) use prepare::{is_absent, remove_root};
 pub(crate) use same_place::conflict;
+pub(crate) use validate::judged;
 pub(crate) use verify::MISMATCH;
 
 use crate::Settings;
@@ -53,10 +55,7 @@ impl Builder {
 
 impl PlanBuilder for Builder {
     fn build(&self, input: &Value) -> Result<Plan, EngineError> {
-        let spec = MigrationSpec::decode(input).map_err(|problems| {
-            let list: Vec<String> = problems.0.iter().map(|p| format!("{} {}", p.field, p.message)).collect();
-            EngineError::Invalid(format!("the migration's document is not valid: {}", list.join("; ")))
-        })?;
+        let spec = MigrationSpec::decode(input).map_err(crate::unreadable)?;
         Ok(Plan { steps: steps(Arc::new(Job::new(self.settings.clone(), spec))) })
     }
 }

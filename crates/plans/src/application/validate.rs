@@ -69,22 +69,7 @@ impl Validate {
     async fn check(&self, cx: &StepContext, observer: &RunObserver) -> StepResult<Validation> {
         cx.operation(json!({"type": "validation", "source": describe(&self.job, true), "destination": describe(&self.job, false), "progress": 0.0}));
         let checks = validate_within(&self.job.spec, self.job.settings.connectors.as_ref(), Limits::QUICK).await;
-        for warning in &checks.warnings {
-            observer.warning("validation", warning.clone());
-        }
-        if checks.can_proceed {
-            observer.info("validation", format!("{} of {} checks passed", checks.checks_passed, checks.checks_performed));
-            return Ok(checks);
-        }
-        let kind = checks.checks.iter().find_map(|c| c.failed()).map_or(ErrorKind::Invalid, |(_, kind)| kind);
-        let failed_checks: Vec<Value> = checks
-            .checks
-            .iter()
-            .filter_map(|c| c.failed().map(|(f, _)| json!({"check": c.check, "field": f.field, "error": f.issue, "suggestion": f.suggestion})))
-            .collect();
-        let mut error = failed(kind, format!("Validation failed: {}", checks.errors.join("; ")), "");
-        error.temporary = checks.only_temporary();
-        Err(error.details(json!({"failed_checks": failed_checks})))
+        judged(checks, observer)
     }
 
     async fn plan_files(&self, cx: &StepContext, observer: &RunObserver) -> StepResult<Option<FilesPlan>> {
@@ -114,6 +99,26 @@ impl Validate {
         }
         Ok(Some(plan))
     }
+}
+
+/// Tells what the checks found; those that failed are the step's error, in all their detail.
+pub(crate) fn judged(checks: Validation, observer: &RunObserver) -> StepResult<Validation> {
+    for warning in &checks.warnings {
+        observer.warning("validation", warning.clone());
+    }
+    if checks.can_proceed {
+        observer.info("validation", format!("{} of {} checks passed", checks.checks_passed, checks.checks_performed));
+        return Ok(checks);
+    }
+    let kind = checks.checks.iter().find_map(|c| c.failed()).map_or(ErrorKind::Invalid, |(_, kind)| kind);
+    let failed_checks: Vec<Value> = checks
+        .checks
+        .iter()
+        .filter_map(|c| c.failed().map(|(f, _)| json!({"check": c.check, "field": f.field, "error": f.issue, "suggestion": f.suggestion})))
+        .collect();
+    let mut error = failed(kind, format!("Validation failed: {}", checks.errors.join("; ")), "");
+    error.temporary = checks.only_temporary();
+    Err(error.details(json!({"failed_checks": failed_checks})))
 }
 
 fn describe(job: &Job, source: bool) -> String {

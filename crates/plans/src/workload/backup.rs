@@ -2,9 +2,9 @@
 //!
 //! Undo keeps a verified backup (retention removes it) and removes an unfinished one.
 
-use super::job::{Job, notes, plan_of, recall};
+use super::job::{Job, notes, plan_of};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
-use crate::application::timed;
+use crate::application::{recall, timed};
 use crate::backups::{self, Backup, BackupState, Part};
 use domain::units;
 use engine::{Step, StepContext, StepError};
@@ -35,17 +35,8 @@ impl Step for BackUp {
             return Ok(timed(json!({"backup": null, "reason": why}), began));
         }
         let mut backup = backups::begin(&self.job.settings, cx, &self.job.spec.name, self.job.spec.safety.backup_retention_days).await?;
-        match self.save(cx, &observer, &mut backup).await {
-            Ok(()) => backup.state = BackupState::Verified,
-            Err(e) => {
-                if !e.stopped && !e.temporary {
-                    backup.state = BackupState::Failed;
-                    backups::write(&self.job.settings, &backup).await.map_err(step_error)?;
-                }
-                return Err(e);
-            }
-        }
-        backups::write(&self.job.settings, &backup).await.map_err(step_error)?;
+        let saved = self.save(cx, &observer, &mut backup).await;
+        backups::conclude(&self.job.settings, &mut backup, saved).await?;
         observer.info("backup", format!("Backup {} is verified ({})", backup.id, units::size(backup.bytes)));
         Ok(timed(json!({"backup": backup}), began))
     }

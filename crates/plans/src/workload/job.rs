@@ -2,14 +2,14 @@
 
 use crate::Settings;
 use crate::adapters::{RunLedger, StepResult, failed, step_error};
+use crate::application::recall;
 use crate::backups;
 use domain::spec::FilesAt;
 use domain::workloads::{Workload, WorkloadSpec};
-use engine::{StepContext, StepError};
+use engine::StepContext;
 use movers::files::{FileOptions, FilesMover, FilesPlan};
 use ports::ErrorKind;
 use ports::files::FileTarget;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -139,11 +139,4 @@ impl Job {
 
 pub async fn plan_of(cx: &StepContext, index: usize) -> StepResult<Option<FilesPlan>> {
     recall(cx, &notes::plan(index)).await
-}
-
-/// A note of the run, read back as what it was.
-pub async fn recall<T: DeserializeOwned>(cx: &StepContext, key: &str) -> StepResult<Option<T>> {
-    let Some(value) = cx.recall(key).await? else { return Ok(None) };
-    let read = serde_json::from_value(value);
-    read.map(Some).map_err(|e| StepError::permanent("internal", format!("The run's note '{key}' cannot be read: {e}")))
 }

@@ -44,10 +44,7 @@ impl Builder {
 
 impl PlanBuilder for Builder {
     fn build(&self, input: &Value) -> Result<Plan, EngineError> {
-        let spec = WorkloadSpec::decode(input).map_err(|problems| {
-            let list: Vec<String> = problems.0.iter().map(|p| format!("{} {}", p.field, p.message)).collect();
-            EngineError::Invalid(format!("the migration's document is not valid: {}", list.join("; ")))
-        })?;
+        let spec = WorkloadSpec::decode(input).map_err(crate::unreadable)?;
         Ok(Plan { steps: steps(Arc::new(Job::new(self.settings.clone(), spec))) })
     }
 }

@@ -4,13 +4,11 @@
 
 use super::job::Job;
 use super::warm;
-use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
-use crate::application::{is_absent, remove_root, restores, timed, value};
+use crate::adapters::{RunLedger, RunObserver, StepResult, step_error};
+use crate::application::{is_absent, remove_root, restores, timed, told, value};
 use crate::backups;
 use domain::workloads::Mode;
 use engine::{Step, StepContext, StepError};
-use movers::files::FilesUndone;
-use ports::ErrorKind;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,27 +70,11 @@ impl Step for Replicate {
             };
             let (bulk, last) = (RunLedger::new(cx.ledger(&format!("files.{index}"))), RunLedger::new(cx.ledger(&format!("files-final.{index}"))));
             let undone = self.job.undoer(cx.run_id(), target).await?.undo(&[&bulk, &last], store, &observer, cx.stopping()).await.map_err(step_error)?;
-            told(&observer, &undone, self.job.spec.safety.overwrite_without_backup)?;
+            told(&observer, &undone, self.job.spec.safety.overwrite_without_backup, " at the target VM")?;
             if cx.recall(&root_absent(index)).await? == Some(json!(true)) {
                 remove_root(target.as_ref(), &observer).await?;
             }
         }
         Ok(())
     }
-}
-
-/// Says what was taken back. Something that should have come back and did not is an error.
-fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: bool) -> StepResult<()> {
-    for kept in &undone.kept.listed {
-        observer.warning("rollback", format!("{} was left alone: {}", kept.path, kept.reason));
-    }
-    for lost in &undone.not_restored.listed {
-        observer.warning("rollback", format!("{} was not restored: {}", lost.path, lost.reason));
-    }
-    if let Some(first) = undone.not_restored.listed.first().filter(|_| !asked_without) {
-        let message = format!("{} files could not be restored at the target VM; the first is {}", undone.not_restored.count, first.path);
-        return Err(failed(ErrorKind::Corrupt, message, "See the log for each of them; restore them by hand, then resolve the migration"));
-    }
-    observer.info("rollback", format!("Removed {} of our files and restored {} files, each compared by hash", undone.removed, undone.restored));
-    Ok(())
 }

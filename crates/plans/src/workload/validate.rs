@@ -3,9 +3,9 @@
 //! Nothing is changed, so there is nothing to undo.
 
 use super::capacity;
-use super::job::{Job, Place, notes, recall};
+use super::job::{Job, Place, notes};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
-use crate::application::{timed, value};
+use crate::application::{judged, recall, timed, value};
 use crate::validation::{Limits, Validation, validate_doors};
 use domain::units;
 use engine::{Step, StepContext, StepError};
@@ -76,25 +76,10 @@ impl Validate {
 async fn check(places: &[Place], observer: &RunObserver) -> StepResult<Validation> {
     let doors: Vec<_> = places.iter().map(|p| (p.source.clone(), p.target.clone())).collect();
     let checks = validate_doors(&doors, Limits::QUICK.check).await;
-    for warning in &checks.warnings {
-        observer.warning("validation", warning.clone());
-    }
     for (place, note) in places.iter().flat_map(|p| p.mover.notes().iter().map(move |note| (p, note))) {
         observer.warning("validation", format!("{}: {note}", place.name));
     }
-    if checks.can_proceed {
-        observer.info("validation", format!("{} of {} checks passed", checks.checks_passed, checks.checks_performed));
-        return Ok(checks);
-    }
-    let kind = checks.checks.iter().find_map(|c| c.failed()).map_or(ErrorKind::Invalid, |(_, kind)| kind);
-    let mut error = failed(kind, format!("Validation failed: {}", checks.errors.join("; ")), "");
-    error.temporary = checks.only_temporary();
-    let failed_checks: Vec<Value> = checks
-        .checks
-        .iter()
-        .filter_map(|c| c.failed().map(|(f, _)| json!({"check": c.check, "field": f.field, "error": f.issue, "suggestion": f.suggestion})))
-        .collect();
-    Err(error.details(json!({"failed_checks": failed_checks})))
+    judged(checks, observer)
 }
 
 fn planned(place: &Place, plan: &FilesPlan) -> Value {
