@@ -19,6 +19,8 @@ pub enum ImagePlace {
     Url { url: String, sha256: String },
     /// Absolute, on the node.
     Path { path: String },
+    /// The disk came whole with this migration: there is no image to make it from again.
+    Moved { migration: String },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +39,7 @@ impl ImageFormat {
     }
 
     /// What the end of a name suggests.
-    fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let end = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
         if end == "qcow2" || end == "qcow" { Self::Qcow2 } else { Self::Raw }
     }

@@ -8,4 +8,5 @@ mod state;
 pub use image::{Image, ImageFormat, ImagePlace};
 pub use snapshot::is_snapshot_name;
 pub use spec::VmSpec;
+pub(crate) use spec::is_path;
 pub use state::{Operation, Refusal, Seen, VmState, VmStatus};

@@ -78,7 +78,7 @@ fn path(f: &mut Fields<'_>, field: &'static str, problems: &mut Problems) -> Opt
 }
 
 /// Absolute and without a way back up.
-pub(super) fn is_path(path: &str) -> bool {
+pub(crate) fn is_path(path: &str) -> bool {
     path.starts_with('/') && !path.split('/').any(|part| part == "..") && !path.chars().any(char::is_control)
 }
 
