@@ -1,11 +1,11 @@
 //! Migrations of workloads: made and looked at in document 0's words, steered like every other migration.
 
-use super::{CredentialsView, MountPointView, StorageView};
+use super::{CredentialsView, SelectedView, StorageView};
 use crate::error::{Code, Kind};
 use crate::migrations::{Acknowledged, Created, Detail};
 use crate::{Control, Error};
 use domain::spec::redact;
-use domain::workloads::{WorkloadSpec, is_workload_migration};
+use domain::workloads::{Selected, WorkloadSpec, is_workload_migration};
 use engine::{NewRun, RunState, RunView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ pub struct MigrationTarget {
 /// What document 0 shows of a migration.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct WorkloadMigration {
-    #[schema(value_type = Vec<MountPointView>)]
+    #[schema(value_type = Vec<SelectedView>)]
     pub selected_mount_points: Value,
     #[schema(value_type = MigratedWorkload)]
     pub source: Value,
@@ -216,7 +216,7 @@ pub(crate) fn is_workload(view: &RunView) -> bool {
 
 /// What lists and status show without unsealing the document. No secrets.
 pub(crate) fn labels(spec: &WorkloadSpec, document: &Value) -> Value {
-    let names: Vec<&str> = spec.selected.iter().map(|m| m.mount_point_name.as_str()).collect();
+    let names: Vec<&str> = spec.selected.iter().map(Selected::name).collect();
     let vm = &spec.target.vm;
     json!({
         "name": spec.name,
@@ -239,7 +239,7 @@ pub(crate) fn shown(kind: &str, state: RunState, labels: &Value) -> Option<Workl
     let state = WorkloadState::of(state);
     let mut migration_target = shown["migration_target"].clone();
     if state == WorkloadState::Success {
-        migration_target["target_vm"]["storage"] = json!({"mount_points": shown["selected_mount_points"]});
+        migration_target["target_vm"]["storage"] = json!({"mount_points": copied(&shown["selected_mount_points"])});
     }
     Some(WorkloadMigration {
         selected_mount_points: shown["selected_mount_points"].clone(),
@@ -248,6 +248,12 @@ pub(crate) fn shown(kind: &str, state: RunState, labels: &Value) -> Option<Workl
         state,
         migration_state: state.word(),
     })
+}
+
+/// The selected mount points as a target's storage names them.
+fn copied(selected: &Value) -> Vec<Value> {
+    let plain = |m: &Value| json!({"mount_point_name": m["mount_point_name"], "total_size": m["total_size"]});
+    selected.as_array().map(|all| all.iter().map(plain).collect()).unwrap_or_default()
 }
 
 /// Document 0's part of a status.

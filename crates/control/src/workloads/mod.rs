@@ -56,6 +56,20 @@ impl From<&MountPoint> for MountPointView {
     }
 }
 
+/// A mount point that moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SelectedView {
+    #[schema(example = "C:\\")]
+    pub mount_point_name: String,
+    /// Bytes.
+    #[schema(example = 1000)]
+    pub total_size: u64,
+    /// Where at the target VM its content goes, if not to the mount point of the same name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "D:\\migrated")]
+    pub target_directory: Option<String>,
+}
+
 /// The file systems of a server.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct StorageView {

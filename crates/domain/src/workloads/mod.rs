@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! WorkloadSpec ── source: Workload ── address, login, mount points
-//!              ├─ selected: which of its mount points move
+//!              ├─ selected: which of its mount points move, and into which directory of the target
 //!              └─ target: Target ── cloud, target_vm: Workload
 //! ```
 
 mod address;
 mod mount_point;
+mod selected;
 mod spec;
 mod workload;
 
 pub use address::Address;
-pub use mount_point::{DRIVE_ROOT, MountPoint, check_drive_root, directory, is_drive, key as mount_point_key};
+pub use mount_point::{DRIVE_ROOT, MountPoint, check_drive_root, directory, is_drive, key as mount_point_key, overlap};
+pub use selected::Selected;
 pub use spec::{Mode, Target, WorkloadSpec, is_workload_migration};
 pub use workload::{CloudType, Credentials, Ssh, Workload};

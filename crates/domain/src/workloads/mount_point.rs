@@ -34,18 +34,7 @@ impl MountPoint {
 
     /// A list of them, each once.
     pub fn read_list(values: &[Value], path: &str, p: &mut Problems) -> Vec<Self> {
-        let mut out: Vec<Self> = Vec::with_capacity(values.len());
-        for (i, value) in values.iter().enumerate() {
-            let at = format!("{path}[{i}]");
-            let Some(mut f) = Fields::of(at.clone(), value, p) else { continue };
-            let mount_point = Self::read(&mut f, p);
-            f.done(p);
-            if out.iter().any(|m| m.key() == mount_point.key()) {
-                p.note(format!("{at}.mount_point_name"), format!("'{}' is there twice", mount_point.mount_point_name));
-            }
-            out.push(mount_point);
-        }
-        out
+        read_each(values, path, p, Self::read, |m| m)
     }
 
     /// The same for every spelling of one mount point: `C:`, `c:/` and `C:\` are one, and so are `/data` and `/data/`.
@@ -57,6 +46,46 @@ impl MountPoint {
     pub fn is_system_drive(&self) -> bool {
         self.key() == "C:\\"
     }
+}
+
+/// Reads a list of what is known by a mount point, each mount point once.
+pub(super) fn read_each<T>(
+    values: &[Value],
+    path: &str,
+    p: &mut Problems,
+    read: fn(&mut Fields<'_>, &mut Problems) -> T,
+    mount_point: fn(&T) -> &MountPoint,
+) -> Vec<T> {
+    let mut out: Vec<T> = Vec::with_capacity(values.len());
+    for (i, value) in values.iter().enumerate() {
+        let at = format!("{path}[{i}]");
+        let Some(mut f) = Fields::of(at.clone(), value, p) else { continue };
+        let one = read(&mut f, p);
+        f.done(p);
+        let new = mount_point(&one);
+        if out.iter().any(|known| mount_point(known).key() == new.key()) {
+            p.note(format!("{at}.mount_point_name"), format!("'{}' is there twice", new.mount_point_name));
+        }
+        out.push(one);
+    }
+    out
+}
+
+/// What is wrong with an absolute path in the words of Unix or of Windows.
+pub(super) fn check_path(name: &str) -> Result<(), String> {
+    parse(name).map(drop)
+}
+
+/// Whether one of two directories of a server is the other one or lies in it. Drives do not tell small letters from large ones.
+pub fn overlap(one: &str, other: &str, drive_root: &str) -> bool {
+    let folds = is_drive(one) || is_drive(other);
+    let segments = |name: &str| {
+        let path = directory(name, drive_root).unwrap_or_else(|_| name.to_owned());
+        let path = if folds { path.to_lowercase() } else { path };
+        path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (one, other) = (segments(one), segments(other));
+    one.iter().zip(&other).all(|(a, b)| a == b)
 }
 
 /// See [`MountPoint::key`].
@@ -150,6 +179,17 @@ mod tests {
             ("/data/", DRIVE_ROOT, "/data"),
         ] {
             assert_eq!(directory(name, template).unwrap(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_directory_in_another() {
+        let both = |a: &str, b: &str| (overlap(a, b, DRIVE_ROOT), overlap(b, a, DRIVE_ROOT));
+        for (a, b) in [("/data", "/data/"), ("/data", "/data/x/y"), ("/", "/srv"), ("C:\\Data", "c:/data/x"), ("C:\\", "/C:/x")] {
+            assert_eq!(both(a, b), (true, true), "{a} {b}");
+        }
+        for (a, b) in [("/data", "/database"), ("/srv/a", "/srv/b"), ("/Data", "/data"), ("C:\\a", "D:\\a")] {
+            assert_eq!(both(a, b), (false, false), "{a} {b}");
         }
     }
 

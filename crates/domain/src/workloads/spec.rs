@@ -1,7 +1,9 @@
 //! A migration of a workload: which mount points of which server go to which VM, how, and how safely.
 
+use super::cloud::check_access_key;
+use super::mount_point::overlap;
 use super::workload::require;
-use super::{CloudType, Credentials, MountPoint, Workload};
+use super::{CloudAccess, CloudAt, CloudType, Credentials, Selected, Workload};
 use crate::decode::{Fields, Problems, type_name};
 use crate::spec::{Notifications, Safety, Transfer};
 use serde_json::Value;
@@ -26,7 +28,16 @@ pub enum Mode {
 pub struct Target {
     pub cloud_type: CloudType,
     pub cloud_credentials: Credentials,
+    /// Where the cloud is asked about the VM.
+    pub cloud: CloudAccess,
     pub vm: Workload,
+}
+
+impl Target {
+    /// The cloud that can be asked about the VM, or why none is.
+    pub fn cloud_at(&self) -> Result<CloudAt, String> {
+        self.cloud.at(self.cloud_type, &self.cloud_credentials)
+    }
 }
 
 /// One migration of a workload. Every default is filled in.
@@ -34,7 +45,7 @@ pub struct Target {
 pub struct WorkloadSpec {
     pub name: String,
     pub description: Option<String>,
-    pub selected: Vec<MountPoint>,
+    pub selected: Vec<Selected>,
     pub source: Workload,
     pub target: Target,
     pub mode: Mode,
@@ -89,12 +100,12 @@ fn nested<T>(f: &mut Fields<'_>, field: &'static str, p: &mut Problems, read: fn
     out
 }
 
-fn read_selected(f: &mut Fields<'_>, p: &mut Problems) -> Vec<MountPoint> {
+fn read_selected(f: &mut Fields<'_>, p: &mut Problems) -> Vec<Selected> {
     let field = "selected_mount_points";
     match f.value(field) {
         None => p.note(field, "is required: the mount points that move"),
         Some(Value::Array(values)) if values.is_empty() => p.note(field, "must name at least one mount point"),
-        Some(Value::Array(values)) => return MountPoint::read_list(values, field, p),
+        Some(Value::Array(values)) => return Selected::read_list(values, field, p),
         Some(other) => p.note(field, format!("must be an array, not {}", type_name(other))),
     }
     Vec::new()
@@ -106,14 +117,18 @@ fn read_target(f: &mut Fields<'_>, p: &mut Problems) -> Option<Target> {
     }
     let cloud_type = f.choice("cloud_type", &CloudType::ALL, p);
     let cloud_credentials = nested(f, "cloud_credentials", p, |c, p| Some(Credentials::read(c, false, p)));
+    let asked = f.has("cloud");
+    let cloud = CloudAccess::read(f.object("cloud", p), cloud_type, p);
+    if let (Some(CloudType::Aws), Some(credentials), true) = (cloud_type, &cloud_credentials, asked) {
+        check_access_key(&credentials.username, &f.path("cloud_credentials.username"), p);
+    }
     let vm = nested(f, "target_vm", p, Workload::read);
-    Some(Target { cloud_type: cloud_type?, cloud_credentials: cloud_credentials?, vm: vm? })
+    Some(Target { cloud_type: cloud_type?, cloud_credentials: cloud_credentials?, cloud, vm: vm? })
 }
 
 /// Rules between the parts.
-fn check(selected: &[MountPoint], source: &Workload, target: &Target, p: &mut Problems) {
-    for (i, mount_point) in selected.iter().enumerate() {
-        let name = &mount_point.mount_point_name;
+fn check(selected: &[Selected], source: &Workload, target: &Target, p: &mut Problems) {
+    for (i, name) in selected.iter().map(Selected::name).enumerate() {
         if source.mount_point(name).is_none() && !name.is_empty() {
             p.note(format!("selected_mount_points[{i}].mount_point_name"), format!("the source {} has no mount point '{name}'", source.ip));
         }
@@ -121,12 +136,40 @@ fn check(selected: &[MountPoint], source: &Workload, target: &Target, p: &mut Pr
     let system = source.mount_points.iter().find(|m| m.is_system_drive());
     if let Some(system) = system
         && !selected.is_empty()
-        && !selected.iter().any(MountPoint::is_system_drive)
+        && !selected.iter().any(|s| s.mount_point.is_system_drive())
     {
         p.note("selected_mount_points", format!("the source has {}, so it must be among them", system.mount_point_name));
     }
-    if source.ip == target.vm.ip && source.ssh.port == target.vm.ssh.port {
-        p.note("migration_target.target_vm.ip", format!("{} is the source itself", source.ip));
+    check_apart(selected, &target.vm, p);
+    if source.is_same_server(&target.vm) {
+        check_copy_in_place(selected, source, p);
+    }
+}
+
+/// No two of them may land in, or inside, each other. Mount points that stay what they are lie at the target as they lie at the source: the
+/// boundary of the file system keeps them apart there, too.
+fn check_apart(selected: &[Selected], vm: &Workload, p: &mut Problems) {
+    for (i, one) in selected.iter().enumerate() {
+        let clash =
+            selected[..i].iter().find(|other| (one.moves_elsewhere() || other.moves_elsewhere()) && overlap(one.target(), other.target(), &vm.ssh.drive_root));
+        if let Some(other) = clash {
+            let why = format!("'{}' and '{}', where {} goes, lie in each other; each needs a directory of its own", one.target(), other.target(), other.name());
+            p.note(format!("selected_mount_points[{i}].target_directory"), why);
+        }
+    }
+}
+
+/// A server may hold both sides only when nothing lands where something is read.
+fn check_copy_in_place(selected: &[Selected], server: &Workload, p: &mut Problems) {
+    if !selected.iter().any(Selected::moves_elsewhere) {
+        p.note("migration_target.target_vm.ip", format!("{} is the source itself", server.ip));
+        return;
+    }
+    for (i, one) in selected.iter().enumerate() {
+        if let Some(read) = selected.iter().find(|read| overlap(one.target(), read.name(), &server.ssh.drive_root)) {
+            let why = format!("'{}' and {}, which is read on the same server, lie in each other; choose a directory outside of it", one.target(), read.name());
+            p.note(format!("selected_mount_points[{i}].target_directory"), why);
+        }
     }
 }
 
@@ -154,7 +197,7 @@ mod tests {
     #[test]
     fn the_documents_migration_is_read() {
         let spec = WorkloadSpec::decode(&body()).unwrap();
-        assert_eq!((spec.name.as_str(), spec.mode, spec.selected[0].key().as_str()), ("192.168.1.1 to 192.168.1.2", Mode::Once, "C:\\"));
+        assert_eq!((spec.name.as_str(), spec.mode, spec.selected[0].mount_point.key().as_str()), ("192.168.1.1 to 192.168.1.2", Mode::Once, "C:\\"));
         let files = spec.source.files("D:\\").unwrap();
         assert_eq!(files.describe(), "sftp://testuser@testdomain.com@192.168.1.1:22/D:/");
     }
@@ -189,5 +232,39 @@ mod tests {
         assert_eq!(problems(&same), ["migration_target.target_vm.ip 192.168.1.1 is the source itself"]);
         same["migration_target"]["target_vm"]["ssh"] = json!({"port": 2222});
         assert!(problems(&same).is_empty(), "another server behind another port");
+    }
+
+    #[test]
+    fn each_has_a_directory_of_its_own() {
+        let landing = |directories: [Option<&str>; 2]| {
+            let mut body = body();
+            let all = json!([{"mount_point_name": "/data", "total_size": 1}, {"mount_point_name": "/", "total_size": 1}]);
+            body["source"]["storage"]["mount_points"] = all.clone();
+            body["selected_mount_points"] = all;
+            for (i, directory) in directories.iter().enumerate() {
+                body["selected_mount_points"][i]["target_directory"] = json!(directory);
+            }
+            body
+        };
+        for apart in [[None, None], [Some("/data/"), Some("/")], [Some("/srv/a"), Some("/srv/b")]] {
+            assert!(problems(&landing(apart)).is_empty(), "{apart:?}: {:?}", problems(&landing(apart)));
+        }
+        for together in [[Some("/srv"), None], [Some("/srv/a"), Some("/srv/a/b")], [Some("/srv/a"), Some("/srv/a/")], [Some("D:\\x"), Some("d:/X/y")]] {
+            let found = problems(&landing(together));
+            assert!(found.len() == 1 && found[0].starts_with("selected_mount_points[1].target_directory "), "{together:?}: {found:?}");
+        }
+        assert_eq!(problems(&landing([Some("srv"), Some("/x/../y")])).len(), 2);
+        let spec = WorkloadSpec::decode(&landing([Some("/srv/a"), Some("/srv/b")])).unwrap();
+        assert_eq!((spec.selected[0].target(), spec.selected[0].name()), ("/srv/a", "/data"));
+    }
+
+    #[test]
+    fn a_server_may_hold_both_sides_apart_from_each_other() {
+        let mut same = body();
+        same["migration_target"]["target_vm"]["ip"] = json!("192.168.1.1");
+        for (directory, count) in [("D:\\copy", 0), ("C:\\copy", 1), ("c:/", 1)] {
+            same["selected_mount_points"][0]["target_directory"] = json!(directory);
+            assert_eq!(problems(&same).len(), count, "{directory}: {:?}", problems(&same));
+        }
     }
 }

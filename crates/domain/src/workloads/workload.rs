@@ -124,6 +124,21 @@ impl Workload {
         self.mount_points.iter().find(|m| m.key() == key)
     }
 
+    /// The declared mount point that a directory lies on.
+    pub fn mount_point_around(&self, directory: &str) -> Option<&MountPoint> {
+        let depth = |m: &&MountPoint| m.key().split(['/', '\\']).filter(|s| !s.is_empty()).count();
+        let around = |m: &&MountPoint| {
+            let longer = mount_point::key(directory).len() >= m.key().len();
+            longer && mount_point::overlap(&m.mount_point_name, directory, &self.ssh.drive_root)
+        };
+        self.mount_points.iter().filter(around).max_by_key(depth)
+    }
+
+    /// Whether both are reached at one place.
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        self.ip == other.ip && self.ssh.port == other.ssh.port
+    }
+
     /// Whether it names places as Windows does.
     pub fn is_windows(&self) -> bool {
         self.mount_points.iter().any(|m| mount_point::is_drive(&m.mount_point_name))

@@ -88,7 +88,7 @@ impl Finish {
             for problems in parts.problems(index).into_iter().chain([plan]) {
                 let lasting = || problems.listed.iter().filter(|p| p.kind.is_lasting());
                 unlisted += problems.lasting.saturating_sub(lasting().count() as u64);
-                push_all(&mut all, lasting().map(|p| Leftover::new("file", format!("{} in {}", p.path, selected.mount_point_name), p.reason.clone())));
+                push_all(&mut all, lasting().map(|p| Leftover::new("file", format!("{} in {}", p.path, selected.name()), p.reason.clone())));
             }
         }
         let count = all.len() as u64 + unlisted;
@@ -104,7 +104,7 @@ impl Finish {
             .selected
             .iter()
             .enumerate()
-            .map(|(i, m)| json!({"mount_point_name": m.mount_point_name, "total_size": m.total_size, "files": parts.sum(i, "files"), "bytes": parts.sum(i, "bytes"), "removed": parts.sum(i, "removed")}))
+            .map(|(i, m)| json!({"mount_point_name": m.name(), "total_size": m.mount_point.total_size, "target_directory": m.target(), "files": parts.sum(i, "files"), "bytes": parts.sum(i, "bytes"), "removed": parts.sum(i, "removed")}))
             .collect();
         let verification = parts.of_step("verify");
         json!({

@@ -71,7 +71,7 @@ impl Job {
             let targets = self.targets().await?;
             let mut out = Vec::with_capacity(targets.len());
             for (index, selected) in self.spec.selected.iter().enumerate() {
-                let name = selected.mount_point_name.clone();
+                let name = selected.name().to_owned();
                 let (source, target) = (self.open(&self.spec.source, &name).await?, targets[index].clone());
                 let mover = self.mover(run, &source, &target).await?;
                 out.push(Place { index, name, source, target, mover });
@@ -86,7 +86,7 @@ impl Job {
         let open = || async {
             let mut out = Vec::with_capacity(self.spec.selected.len());
             for selected in &self.spec.selected {
-                out.push(self.open(&self.spec.target.vm, &selected.mount_point_name).await?);
+                out.push(self.open(&self.spec.target.vm, selected.target()).await?);
             }
             Ok(out)
         };

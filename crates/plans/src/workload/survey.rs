@@ -17,9 +17,14 @@ pub(crate) async fn survey(spec: &WorkloadSpec, settings: &Settings, stop: &Canc
     let places = job.places("survey").await.map_err(told)?;
     let quiet = Quiet::default();
     let (mut whole, mut refusals, mut notes, mut estimate) = (FilesPlan::default(), Vec::new(), Vec::new(), Estimate::default());
+    let mut plans = Vec::with_capacity(places.len());
     for place in places {
-        let plan = place.mover.survey(&quiet, stop).await?;
-        refusals.extend(capacity::refuse_full(spec, place, &plan).await.err().map(|e| e.message));
+        plans.push(place.mover.survey(&quiet, stop).await?);
+    }
+    for place in places {
+        refusals.extend(capacity::refuse_full(spec, place, &plans).await.err().map(|e| e.message));
+    }
+    for (place, plan) in places.iter().zip(plans) {
         notes.extend(place.mover.notes().iter().map(|note| format!("{}: {note}", place.name)));
         estimate = measured(estimate, place.source.as_ref(), &plan, spec.transfer.parallel_transfers, stop).await?;
         add(&mut whole, place, plan);

@@ -39,8 +39,8 @@ impl Step for Validate {
             plans.push(self.plan(cx, &observer, place).await?);
         }
         refuse_loss(&self.job, &plans)?;
-        for (place, plan) in places.iter().zip(&plans) {
-            capacity::refuse_full(&self.job.spec, place, plan).await?;
+        for place in places {
+            capacity::refuse_full(&self.job.spec, place, &plans).await?;
         }
         let output = json!({
             "checks_performed": checks.checks_performed,
