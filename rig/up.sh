@@ -1,16 +1,16 @@
 #!/bin/bash
 # up.sh start|stop [family...]   starts the real servers that the tests use and writes their addresses to $RIG/env (read by crates/testkit/src/rig.rs)
-# Ports come from the environment (RIG_…_PORT) or default to fixed ones. Families: postgres mariadb mysql s3 rgw ssh wordpress mail oidc servers schemathesis qemu.
+# Ports come from the environment (RIG_…_PORT) or default to fixed ones. Families: postgres mariadb mysql s3 rgw ssh wordpress mail oidc servers schemathesis qemu clouds.
 cd "$(dirname "$0")" || exit 1
 export RIG=${RIG:-$(dirname "$PWD")/.rig}
 . ./lib.sh
 set +e
 export RIG_PG15_PORT=${RIG_PG15_PORT:-15432} RIG_PG18_PORT=${RIG_PG18_PORT:-18432} RIG_MARIADB_PORT=${RIG_MARIADB_PORT:-13306} RIG_MYSQL_PORT=${RIG_MYSQL_PORT:-23306}
-export RIG_S3_PORT=${RIG_S3_PORT:-18333} RIG_SSH_PORT=${RIG_SSH_PORT:-12222} RIG_WP_PORT=${RIG_WP_PORT:-18080} RIG_RGW_PORT=${RIG_RGW_PORT:-18480} RIG_SMTP_PORT=${RIG_SMTP_PORT:-12525} RIG_OIDC_PORT=${RIG_OIDC_PORT:-19400} RIG_OIDC_RETURN_PORT=${RIG_OIDC_RETURN_PORT:-19499}
-export PG15_PORT=$RIG_PG15_PORT PG18_PORT=$RIG_PG18_PORT MARIADB_PORTS=$RIG_MARIADB_PORT MYSQL_PORTS=$RIG_MYSQL_PORT S3_PORT=$RIG_S3_PORT RGW_PORT=$RIG_RGW_PORT SMTP_PORT=$RIG_SMTP_PORT OIDC_PORT=$RIG_OIDC_PORT OIDC_REDIRECT=http://127.0.0.1:$RIG_OIDC_RETURN_PORT/auth/oidc/callback SSH_PORT=$RIG_SSH_PORT WP_PORT=$RIG_WP_PORT WP_DB_PORT=$RIG_MARIADB_PORT
+export RIG_S3_PORT=${RIG_S3_PORT:-18333} RIG_SSH_PORT=${RIG_SSH_PORT:-12222} RIG_WP_PORT=${RIG_WP_PORT:-18080} RIG_RGW_PORT=${RIG_RGW_PORT:-18480} RIG_SMTP_PORT=${RIG_SMTP_PORT:-12525} RIG_OIDC_PORT=${RIG_OIDC_PORT:-19400} RIG_OIDC_RETURN_PORT=${RIG_OIDC_RETURN_PORT:-19499} RIG_CLOUDS_PORT=${RIG_CLOUDS_PORT:-19600}
+export PG15_PORT=$RIG_PG15_PORT PG18_PORT=$RIG_PG18_PORT MARIADB_PORTS=$RIG_MARIADB_PORT MYSQL_PORTS=$RIG_MYSQL_PORT S3_PORT=$RIG_S3_PORT RGW_PORT=$RIG_RGW_PORT SMTP_PORT=$RIG_SMTP_PORT OIDC_PORT=$RIG_OIDC_PORT OIDC_REDIRECT=http://127.0.0.1:$RIG_OIDC_RETURN_PORT/auth/oidc/callback CLOUDS_PORT=$RIG_CLOUDS_PORT SSH_PORT=$RIG_SSH_PORT WP_PORT=$RIG_WP_PORT WP_DB_PORT=$RIG_MARIADB_PORT
 export SERVERS_NET=${RIG_SERVERS_NET:-10.77.0}
 verb=${1:-start}; shift || :
-families=("$@"); [ ${#families[@]} -gt 0 ] || families=(postgres mariadb mysql s3 rgw ssh wordpress mail oidc servers schemathesis qemu)
+families=("$@"); [ ${#families[@]} -gt 0 ] || families=(postgres mariadb mysql s3 rgw ssh wordpress mail oidc servers schemathesis qemu clouds)
 one() { case $1 in s3) ./s3-seaweedfs.sh "$verb";; rgw) ./ceph-rgw.sh "$verb";; *) "./$1.sh" "$verb";; esac; }
 rc=0
 for f in "${families[@]}"; do
@@ -48,6 +48,8 @@ RIG_SERVER3_IP=$SERVERS_NET.13
 RIG_SERVER_PASS=${SSH_PASS:-rigpw}
 RIG_SERVER_KEY=$RUN/servers/id_ed25519
 RIG_SERVER_KNOWN_HOSTS=$RUN/servers/known_hosts
+RIG_CLOUDS_PORT=$RIG_CLOUDS_PORT
+RIG_CLOUDS=$RUN/clouds
 RIG_DIR=$RIG
 RIG_GUEST=${QEMU_GUEST:-$RIG/guest}
 ENV

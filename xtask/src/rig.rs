@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The families that `rig/up.sh` starts when none is named.
-const ALL: [&str; 12] = ["postgres", "mariadb", "mysql", "s3", "rgw", "ssh", "wordpress", "mail", "oidc", "servers", "schemathesis", "qemu"];
+const ALL: [&str; 13] = ["postgres", "mariadb", "mysql", "s3", "rgw", "ssh", "wordpress", "mail", "oidc", "servers", "schemathesis", "qemu", "clouds"];
 
 /// Servers that run for us. Dropping it stops them and removes their data.
 pub struct Rig {
@@ -57,6 +57,7 @@ impl Rig {
         let mut command = Command::new(workspace::root().join("rig/up.sh"));
         command.arg(verb).args(&self.families).env("RIG", &self.dir);
         command.env("VENV", venv()).env("NPM", installed().join("npm")).env("MYSQL_ROOT", mysql_root()).env("QEMU_GUEST", installed().join("guest"));
+        command.env("VCSIM", installed().join("vcsim"));
         command.env("RIG_SERVERS_NET", format!("10.77.{}", std::process::id() % 254 + 1));
         command.envs(self.ports.iter().map(|(name, port)| (*name, port.to_string())));
         command
@@ -112,7 +113,7 @@ fn read_settings(file: &Path) -> Result<BTreeMap<String, String>> {
 
 /// A free port for every server; the object stores also take some just above their own.
 fn free_ports() -> Result<Vec<(&'static str, u16)>> {
-    let names: [(&str, &[u16]); 11] = [
+    let names: [(&str, &[u16]); 12] = [
         ("RIG_PG15_PORT", &[0]),
         ("RIG_PG18_PORT", &[0]),
         ("RIG_MARIADB_PORT", &[0]),
@@ -124,6 +125,7 @@ fn free_ports() -> Result<Vec<(&'static str, u16)>> {
         ("RIG_SMTP_PORT", &[0, 1]),
         ("RIG_OIDC_PORT", &[0]),
         ("RIG_OIDC_RETURN_PORT", &[0]),
+        ("RIG_CLOUDS_PORT", &[0, 1]),
     ];
     // Below the range that the system hands out for outgoing connections. The start differs from run to run.
     let mut next = 20_000 + (std::process::id() % 8_000) as u16;

@@ -1,9 +1,11 @@
 //! From a description of a system to an open door. The binary implements it, because only it names connectors.
 
+use crate::clouds::Cloud;
 use crate::databases::Database;
 use crate::files::FileTarget;
 use crate::{ConnectorError, ErrorKind, Host, Result};
 use domain::spec::{DatabaseAt, FilesAt, SshAt};
+use domain::workloads::CloudAt;
 use std::sync::Arc;
 
 /// Opens doors. Opening may connect at once or lazily; either way an unreachable system ends in a clear error within
@@ -19,5 +21,10 @@ pub trait Connectors: Send + Sync {
     /// The server behind SSH.
     async fn host(&self, at: &SshAt) -> Result<Arc<dyn Host>> {
         Err(ConnectorError::new(ErrorKind::Unsupported, "ask", &at.host, "this program has no connector for servers"))
+    }
+
+    /// The cloud that a target is in. Nothing is connected to before it is asked.
+    async fn cloud(&self, at: &CloudAt) -> Result<Arc<dyn Cloud>> {
+        Err(ConnectorError::new(ErrorKind::Unsupported, "ask", at.describe(), "this program has no connector for clouds"))
     }
 }

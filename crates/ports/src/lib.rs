@@ -5,12 +5,15 @@
 //! gives `Option`.
 
 pub mod check;
+pub mod clouds;
 pub mod connect;
 pub mod courier;
 pub mod databases;
+pub mod disks;
 pub mod error;
 pub mod files;
 pub mod hosts;
+pub mod images;
 pub mod ledger;
 pub mod observe;
 pub mod records;

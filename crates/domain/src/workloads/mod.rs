@@ -7,13 +7,17 @@
 //! ```
 
 mod address;
+mod cloud;
+mod image;
 mod mount_point;
 mod selected;
 mod spec;
 mod workload;
 
 pub use address::Address;
+pub use cloud::{AwsAt, CloudAccess, CloudAt, CloudType, VsphereAt};
+pub use image::NewImage;
 pub use mount_point::{DRIVE_ROOT, MountPoint, check_drive_root, directory, is_drive, key as mount_point_key, overlap};
 pub use selected::Selected;
 pub use spec::{Mode, Target, WorkloadSpec, is_workload_migration};
-pub use workload::{CloudType, Credentials, Ssh, Workload};
+pub use workload::{Credentials, Ssh, Workload};

@@ -7,24 +7,6 @@ use crate::decode::{Fields, Problems, type_name};
 use crate::spec::{FilesAt, HostKeyPin, SshAt, SshLogin};
 use serde_json::Value;
 
-/// The clouds that a target may be in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CloudType {
-    Aws,
-    Azure,
-    Vsphere,
-    Vcloud,
-}
-
-impl CloudType {
-    pub const ALL: [(&'static str, Self); 4] = [("aws", Self::Aws), ("azure", Self::Azure), ("vsphere", Self::Vsphere), ("vcloud", Self::Vcloud)];
-
-    pub fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(_, c)| *c == self).map_or("", |(word, _)| word)
-    }
-}
-
 /// A name, a password and, where there is one, the domain that they belong to.
 #[derive(Debug, Clone)]
 pub struct Credentials {
