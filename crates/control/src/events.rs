@@ -1,7 +1,7 @@
 //! The engine's event kinds in the product's public words, as webhooks, the event stream and the WebSocket name them.
 
 /// What webhooks may ask for.
-pub const WORDS: [&str; 22] = [
+pub const WORDS: [&str; 23] = [
     "migration.created",
     "migration.scheduled",
     "migration.asked",
@@ -12,6 +12,7 @@ pub const WORDS: [&str; 22] = [
     "migration.cancelling",
     "migration.cancelled",
     "migration.completed",
+    "migration.finalized",
     "migration.failed",
     "migration.rolling_back",
     "migration.rolled_back",

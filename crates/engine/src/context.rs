@@ -4,6 +4,7 @@
 //! never fails; what is durable (`remember`, the ledgers) is fenced: after the lease is lost it answers [`StepError::stopped`].
 
 use crate::StepError;
+use crate::hold::Hold;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{Journal, Level, Token};
 use crate::ledger::Ledger;
@@ -87,6 +88,17 @@ impl StepContext {
     /// Whether a user has asked for `name` ([`crate::Engine::ask`]).
     pub async fn asked(&self, name: &str) -> Result<bool, StepError> {
         Ok(self.recall(&crate::journal::words::asked(name)).await?.is_some())
+    }
+
+    /// At a place where the run can stand still: whether another one holds it now. While the answer is `true` the step writes nothing and asks
+    /// again; with `false` it goes on, and with `for_good` nobody can hold it from then on.
+    pub async fn stand_still(&self, for_good: bool) -> Result<bool, StepError> {
+        self.run.recorder.stand_still(for_good).await
+    }
+
+    /// Whether the run that this one holds stands still.
+    pub async fn hold(&self) -> Result<Hold, StepError> {
+        self.run.recorder.hold().await
     }
 
     /// The run's chunk ledger of that name; made by its first `plan`.

@@ -87,6 +87,12 @@ impl Engine {
         self.journal.request(tenant, id, &Request::Ask { name: name.to_owned() }).await
     }
 
+    /// Gives up the way back of a completed run: it can never be rolled back any more, and the chunks and memos that only a rollback needs are removed
+    /// with it, in one transaction. Totals, outputs and events stay. `by`: who, if known. Repeatable; the first one counts.
+    pub async fn finalize(&self, tenant: &str, id: &str, by: Option<String>) -> Result<RunView, EngineError> {
+        self.journal.request(tenant, id, &Request::Finalize { by }).await
+    }
+
     /// Removes a run that is not active, with its events and ledgers.
     pub async fn delete(&self, tenant: &str, id: &str) -> Result<(), EngineError> {
         self.journal.delete(tenant, id).await

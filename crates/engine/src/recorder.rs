@@ -1,5 +1,6 @@
 //! The pen of one claimed run: every durable word of its worker and its steps goes through here, fenced, with the waiting log lines.
 
+use crate::hold::Hold;
 use crate::journal::{Change, Journal, Level, NewEvent, Token};
 use crate::telling::Telling;
 use crate::view::Sample;
@@ -108,6 +109,14 @@ impl Recorder {
 
     pub async fn recall(&self, scope: &str, key: &str) -> Result<Option<Value>, StepError> {
         self.answer(self.journal.recall(&self.token, scope, key).await)
+    }
+
+    pub async fn stand_still(&self, for_good: bool) -> Result<bool, StepError> {
+        self.answer(self.journal.stand_still(&self.token, for_good).await)
+    }
+
+    pub async fn hold(&self) -> Result<Hold, StepError> {
+        self.answer(self.journal.hold(&self.token).await)
     }
 
     /// Notes a lost lease, so that everything else of this run stops too.

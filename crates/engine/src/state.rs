@@ -103,6 +103,10 @@ pub enum Request {
     Ask {
         name: String,
     },
+    /// Gives up the way back. `by`: who, if known.
+    Finalize {
+        by: Option<String>,
+    },
 }
 
 /// What becomes of a request that is allowed.
@@ -154,6 +158,7 @@ pub fn request(state: RunState, request: &Request, begun: bool) -> Result<Next, 
         Request::Rollback { .. } => rollback(state),
         Request::Resolve => resolve(state),
         Request::Ask { .. } => ask(state),
+        Request::Finalize { .. } => finalize(state),
     }
 }
 
@@ -244,6 +249,16 @@ fn ask(state: RunState) -> Result<Next, Refusal> {
     }
 }
 
+fn finalize(state: RunState) -> Result<Next, Refusal> {
+    match state {
+        RunState::Completed => Ok(Next::Note),
+        RunState::Created | RunState::Scheduled => refuse("nothing has been done yet"),
+        RunState::Running | RunState::Paused => refuse("only a completed one can give up its way back"),
+        RunState::Failed | RunState::Cancelled => refuse("only a completed one can give up its way back; roll it back, or resume it"),
+        RunState::RollingBack | RunState::RolledBack | RunState::Stuck => refuse("it has been rolled back, or is about to be"),
+    }
+}
+
 fn resolve(state: RunState) -> Result<Next, Refusal> {
     match state {
         RunState::Stuck => Ok(Next::Enter(RunState::RollingBack)),
@@ -324,6 +339,7 @@ mod tests {
             allows(&Request::Resolve, begun, &[(Stuck, back)]);
             let noted = [Created, Scheduled, Running, Paused, Failed].map(|state| (state, Next::Note));
             allows(&Request::Ask { name: "cutover".to_owned() }, begun, &noted);
+            allows(&Request::Finalize { by: None }, begun, &[(Completed, Next::Note)]);
         }
         allows(&Request::Pause, false, &[(Running, enter(Paused))]);
         allows(&Request::Pause, true, &[(Running, Next::Want(Wanted::Pause))]);

@@ -1,5 +1,6 @@
 //! What the engine tells about runs.
 
+use crate::hold::Stance;
 use crate::{RunState, StepError, Trace};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,6 +15,8 @@ pub struct NewRun {
     pub input: Value,
     /// Plain, for lists and filters: name, types. Never secrets.
     pub labels: Value,
+    /// The run of the same tenant that stands still while a worker has this one in its hands ([`crate::hold`]).
+    pub holds: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -22,6 +25,8 @@ pub struct RunFilter {
     /// Of those that were rolled back only the ones that did it by themselves (true) or on somebody's wish (false).
     pub rolled_back_by_itself: Option<bool>,
     pub kind: Option<String>,
+    /// Only runs that hold this one.
+    pub holds: Option<String>,
     /// Runs behind the one that was created then and has this id, in the order of the list (keyset paging).
     pub after: Option<(Timestamp, String)>,
     pub limit: u32,
@@ -98,6 +103,20 @@ pub struct RunView {
     pub sample: Option<Sample>,
     /// Sequence number of the run's newest event.
     pub last_event: u64,
+    /// See [`NewRun::holds`].
+    pub holds: Option<String>,
+    /// Whether it can stand still for others, and does; `None`: not now.
+    pub stance: Option<Stance>,
+    /// Since when it cannot be rolled back any more.
+    pub finalized: Option<Finalized>,
+}
+
+/// Somebody gave up the way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finalized {
+    pub at: Timestamp,
+    /// Who, if known.
+    pub by: Option<String>,
 }
 
 impl RunView {

@@ -162,7 +162,7 @@ impl Control {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let mut labels = labels(spec, &document);
         labels[RESOURCES] = resources.unwrap_or_default();
-        let run = NewRun { id: id.clone(), tenant: tenant.to_owned(), kind: super::KIND.to_owned(), input: document, labels };
+        let run = NewRun { id: id.clone(), tenant: tenant.to_owned(), kind: super::KIND.to_owned(), input: document, labels, holds: None };
         self.engine().create(run).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
         Ok(id)
     }

@@ -4,8 +4,9 @@ mod chunks;
 mod runs;
 
 use super::{Change, Claim, ClaimRequest, EventFilter, Leases, NewEvent, Record, Runs, StepPin, Token, Wanted, words};
+use crate::hold::{self, Hold, Stance};
 use crate::state::Request;
-use crate::view::{Event, LedgerTotals, NewRun, RunView, Sample, StepState, StepView};
+use crate::view::{Event, Finalized, LedgerTotals, NewRun, RunView, Sample, StepState, StepView};
 use crate::{EngineError, RunState, StepError, Trace};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -34,6 +35,8 @@ struct Run {
     ended_at: Option<Timestamp>,
     error: Option<StepError>,
     by_itself: bool,
+    stance: Option<Stance>,
+    finalized: Option<Finalized>,
     steps: Vec<StepView>,
     sample: Option<Sample>,
     events: Vec<Event>,
@@ -61,7 +64,7 @@ impl MemoryJournal {
 
     /// A run of one step, claimed by `test`.
     pub(crate) async fn running(&self, tenant: &str, input: Value, step: &str) -> Token {
-        let run = NewRun { id: uuid::Uuid::now_v7().to_string(), tenant: tenant.to_owned(), kind: "test".to_owned(), input, labels: Value::Null };
+        let run = NewRun { id: uuid::Uuid::now_v7().to_string(), tenant: tenant.to_owned(), kind: "test".to_owned(), input, labels: Value::Null, holds: None };
         let pin = StepPin { name: step.to_owned(), title: step.to_owned(), version: 1 };
         let mut token = Token { run: run.id.clone(), tenant: tenant.to_owned(), owner: "test".to_owned(), epoch: 0 };
         let claim = ClaimRequest { owner: "test".to_owned(), kinds: vec!["test".to_owned()], except: Vec::new(), lease: Duration::from_hours(24) };
@@ -181,6 +184,9 @@ impl Run {
             ledgers: self.ledgers.iter().map(|(name, book)| (name.clone(), book.totals)).collect(),
             sample: self.sample.clone(),
             last_event: self.events.len() as u64,
+            holds: self.new.holds.clone(),
+            stance: self.stance,
+            finalized: self.finalized.clone(),
         }
     }
 }
@@ -277,9 +283,28 @@ impl Record for MemoryJournal {
         self.with(&token.tenant, &token.run, |run| Ok(run.memos.get(&(scope.to_owned(), key.to_owned())).cloned()))
     }
 
+    async fn stand_still(&self, token: &Token, for_good: bool) -> Result<bool, EngineError> {
+        let held = holder(&self.lock(), &token.run, |r| r.owner.is_some()).is_some();
+        self.held(token, |run| {
+            run.stance = if held { Some(Stance::Still) } else { Some(Stance::Going).filter(|_| !for_good) };
+            Ok(held)
+        })
+    }
+
+    async fn hold(&self, token: &Token) -> Result<Hold, EngineError> {
+        let Some(held) = self.held(token, |run| Ok(run.new.holds.clone()))? else { return Ok(Hold::Free) };
+        Ok(hold::judge(self.with(&token.tenant, &held, |run| Ok((run.state, run.stance))).ok()))
+    }
+
     async fn own_view(&self, token: &Token) -> Result<RunView, EngineError> {
         self.with(&token.tenant, &token.run, |run| Ok(run.view()))
     }
+}
+
+/// A running run that holds `id`, among those that `counts`.
+fn holder(runs: &BTreeMap<String, Run>, id: &str, counts: impl Fn(&Run) -> bool) -> Option<String> {
+    let holds = |r: &&Run| r.state == RunState::Running && r.new.holds.as_deref() == Some(id) && counts(r);
+    runs.values().find(holds).map(|r| r.new.id.clone())
 }
 
 fn matches(filter: &EventFilter, event: &Event) -> bool {

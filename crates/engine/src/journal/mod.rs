@@ -11,6 +11,7 @@ pub mod words;
 pub use records::{Change, Chunk, ChunkDone, Claim, ClaimRequest, EventFilter, Level, NewChunk, NewEvent, StepPin, Token, Wanted};
 
 use crate::EngineError;
+use crate::hold::Hold;
 use crate::line::RunLine;
 use crate::state::Request;
 use crate::view::{Event, LedgerTotals, NewRun, RunFilter, RunView};
@@ -84,6 +85,13 @@ pub trait Record: Send + Sync {
 
     /// A memo. `scope` is empty for the run, or the name of a ledger.
     async fn recall(&self, token: &Token, scope: &str, key: &str) -> Result<Option<Value>, EngineError>;
+
+    /// In one transaction: whether a run in a worker's hands holds this one. If so, it is noted as standing still; if not, as going on, and with
+    /// `for_good` as one that can be held no more.
+    async fn stand_still(&self, token: &Token, for_good: bool) -> Result<bool, EngineError>;
+
+    /// How the run stands that this one holds. A held run that is deciding this moment is waited for.
+    async fn hold(&self, token: &Token) -> Result<Hold, EngineError>;
 
     /// The run as it is now, for its worker.
     async fn own_view(&self, token: &Token) -> Result<RunView, EngineError>;

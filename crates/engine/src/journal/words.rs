@@ -2,6 +2,7 @@
 
 use super::{Level, NewEvent, Wanted};
 use crate::state::{Next, Request};
+use crate::view::Finalized;
 use crate::{EngineError, RunState};
 use serde_json::json;
 
@@ -24,6 +25,8 @@ pub fn requested(request: &Request, next: Next) -> NewEvent {
         (Request::Rollback { .. }, _) => ("run.rolling_back", "rollback started".to_owned()),
         (Request::Resolve, _) => ("run.rolling_back", "rollback tried again".to_owned()),
         (Request::Ask { name }, _) => ("run.asked", format!("asked for the {name}")),
+        (Request::Finalize { by: Some(by) }, _) => ("run.finalized", format!("finalised by {by}: there is no way back any more")),
+        (Request::Finalize { by: None }, _) => ("run.finalized", "finalised: there is no way back any more".to_owned()),
     };
     let mut details = match next {
         Next::Enter(state) => json!({ "state": state.word() }),
@@ -52,6 +55,19 @@ pub fn due() -> NewEvent {
 /// The refusal of a request in a store's error.
 pub fn refused(id: &str, state: RunState, refusal: crate::state::Refusal) -> EngineError {
     EngineError::Conflict { id: id.to_owned(), state, message: refusal.0 }
+}
+
+/// The refusal of a rollback whose means are gone.
+pub fn no_way_back(id: &str, state: RunState, finalized: &Finalized) -> EngineError {
+    let by = finalized.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let message = format!("it was finalised on {:.0}{by}, and what a rollback needs was removed then", finalized.at);
+    EngineError::Conflict { id: id.to_owned(), state, message }
+}
+
+/// The refusal of what would take away what another run reads.
+pub fn read_by(id: &str, state: RunState, holder: &str) -> EngineError {
+    let message = format!("{holder} is at work with what it has made; wait until that one has ended, or cancel it");
+    EngineError::Conflict { id: id.to_owned(), state, message }
 }
 
 /// The refusal of a deletion.

@@ -48,6 +48,10 @@ pub(super) fn filtered(tenant: &str, filter: &RunFilter) -> (String, Vec<Param>)
         wheres.push_str(&format!(" AND kind = ${}", values.len() + 1));
         values.push(kind.into());
     }
+    if let Some(held) = &filter.holds {
+        wheres.push_str(&format!(" AND holds = ${}", values.len() + 1));
+        values.push(held.into());
+    }
     (wheres, values)
 }
 

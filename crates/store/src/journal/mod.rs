@@ -2,6 +2,7 @@
 
 mod chunks;
 mod events;
+mod holds;
 mod leases;
 mod lines;
 mod record;
@@ -10,6 +11,7 @@ mod runs;
 
 use crate::records::{json, time};
 use crate::sql::{Conn, Param, Row, marks, params, values};
+use engine::hold::Stance;
 use engine::journal::{NewEvent, Token};
 use engine::view::{Sample, StepState};
 use engine::{EngineError, LedgerTotals, RunState, RunView, StepError, StepView, Trace};
@@ -92,8 +94,7 @@ async fn enter(conn: &mut Conn, run: &str, state: RunState) -> Result<(), Engine
     Ok(())
 }
 
-const RUN: &str =
-    "id, tenant, kind, state, labels, error, created_at, started_at, ended_at, {now}, owner, epoch, sample, last_event, options, wanted, by_itself";
+const RUN: &str = "id, tenant, kind, state, labels, error, created_at, started_at, ended_at, {now}, owner, epoch, sample, last_event, options, wanted, by_itself, holds, stance, final_at, final_by";
 
 /// One run with its steps and ledger totals.
 async fn view(conn: &mut Conn, tenant: &str, id: &str) -> Result<RunView, EngineError> {
@@ -170,6 +171,9 @@ fn run_of(row: &Row) -> Result<RunView, EngineError> {
         last_event: row.count(13)?,
         trace: Trace::of_options(&json::<Value>(&row.text(14)?)?),
         rolls_back_by_itself: row.int(16)? != 0,
+        holds: row.maybe_text(17)?,
+        stance: row.maybe_text(18)?.as_deref().and_then(Stance::parse),
+        finalized: holds::finalized(row.maybe_int(19)?, row.maybe_text(20)?)?,
     })
 }
 

@@ -1,10 +1,11 @@
 //! What a worker writes down while it drives a run.
 
-use super::{append, enter, error_text, fence, lines, runs, view};
+use super::{append, enter, error_text, fence, holds, lines, runs, view};
 use crate::Store;
 use crate::keys::Keyring;
 use crate::reach::Reach;
 use crate::sql::{Conn, params};
+use engine::hold::Hold;
 use engine::journal::{Change, NewEvent, Record, Token};
 use engine::{EngineError, RunState, RunView};
 use serde_json::Value;
@@ -28,6 +29,16 @@ impl Record for Store {
         let Some(sealed) = sealed.await? else { return Ok(None) };
         let text = self.keys.unseal(&token.tenant, &token.run, &sealed)?;
         serde_json::from_slice(&text).map(Some).map_err(|e| EngineError::Internal(format!("the memo '{key}' of run {} cannot be read: {e}", token.run)))
+    }
+
+    async fn stand_still(&self, token: &Token, for_good: bool) -> Result<bool, EngineError> {
+        let held = token.clone();
+        self.commit(&token.run, Reach::of(&token.tenant), move |conn| Box::pin(holds::stand_still(conn, held, for_good))).await
+    }
+
+    async fn hold(&self, token: &Token) -> Result<Hold, EngineError> {
+        let held = token.clone();
+        self.commit(&token.run, Reach::of(&token.tenant), move |conn| Box::pin(holds::look(conn, held))).await
     }
 
     async fn own_view(&self, token: &Token) -> Result<RunView, EngineError> {

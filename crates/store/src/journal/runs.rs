@@ -1,7 +1,7 @@
 //! Runs as users see them.
 
 use super::record::keep_memo;
-use super::{ROWS, RUN, append, complete, enter, lines, room, run_of, state_of, tell, view};
+use super::{ROWS, RUN, append, complete, enter, holds, lines, room, run_of, state_of, tell, view};
 use crate::Store;
 use crate::keys::Keyring;
 use crate::reach::Reach;
@@ -18,11 +18,11 @@ impl Runs for Store {
     async fn create(&self, run: &NewRun, steps: &[StepPin]) -> Result<Timestamp, EngineError> {
         let input = self.keys.seal(&run.tenant, &run.id, run.input.to_string().as_bytes())?;
         let [id, tenant, kind] = [&run.id, &run.tenant, &run.kind].map(String::clone);
-        let (row, steps) = (params![&id, &tenant, &kind, run.labels.to_string(), input, steps.len() as u64], steps.to_vec());
+        let (row, steps) = (params![&id, &tenant, &kind, run.labels.to_string(), input, steps.len() as u64, run.holds.clone()], steps.to_vec());
         self.commit(&run.id, Reach::of(&run.tenant), move |conn| {
             Box::pin(async move {
-                let sql = "INSERT INTO run (id, tenant, kind, state, labels, input, options, created_at, last_event, steps) \
-                           VALUES ($1, $2, $3, 'created', $4, $5, 'null', {now}, 1, $6) ON CONFLICT (id) DO NOTHING RETURNING created_at";
+                let sql = "INSERT INTO run (id, tenant, kind, state, labels, input, options, created_at, last_event, steps, holds) \
+                           VALUES ($1, $2, $3, 'created', $4, $5, 'null', {now}, 1, $6, $7) ON CONFLICT (id) DO NOTHING RETURNING created_at";
                 let added = conn.row(sql, row).await?.ok_or_else(|| EngineError::Invalid(format!("a run with id {id} exists already")))?;
                 insert_steps(conn, &id, &steps).await?;
                 tell(conn, &id, &tenant, 0, added.int(0)?, vec![words::created(&kind)]).await?;
@@ -106,6 +106,9 @@ async fn apply(conn: &mut Conn, keys: &Keyring, tenant: &str, id: &str, request:
     let (now, held, wanted) = (state_of(&row.text(0)?)?, row.maybe_text(1)?.is_some(), row.maybe_text(2)?);
     let touched = conn.row("SELECT idx FROM step WHERE run = $1 AND state <> 'pending' LIMIT 1", params![id]).await?.is_some();
     let next = state::request(now, request, held || touched).map_err(|refusal| words::refused(id, now, refusal))?;
+    if holds::settled_before(conn, tenant, id, now, request).await? {
+        return view(conn, tenant, id).await;
+    }
     if matches!(next, Next::Enter(state) if state.is_active()) && !now.is_active() {
         room::make(conn, tenant, id).await?;
     }
@@ -126,6 +129,7 @@ async fn apply(conn: &mut Conn, keys: &Keyring, tenant: &str, id: &str, request:
             conn.run("UPDATE run SET error = NULL WHERE id = $1", params![id]).await?;
         }
         Request::Ask { name } => keep_memo(conn, keys, tenant, id, "", &words::asked(name), &Value::Bool(true)).await?,
+        Request::Finalize { by } => holds::finalize(conn, id, by.as_ref()).await?,
         Request::Pause | Request::Cancel | Request::Resolve => {}
     }
     match next {
@@ -146,6 +150,7 @@ async fn delete(conn: &mut Conn, tenant: &str, id: &str) -> Result<(), EngineErr
     if state.is_active() {
         return Err(words::undeletable(id, state));
     }
+    holds::refuse_read(conn, tenant, id, state).await?;
     conn.run("DELETE FROM chunk WHERE ledger IN (SELECT id FROM ledger WHERE run = $1)", params![id]).await?;
     conn.run("DELETE FROM event WHERE run = $1", params![id]).await?;
     conn.run("DELETE FROM run WHERE id = $1", params![id]).await?;

@@ -14,7 +14,7 @@ const SECRET: &str = "correct-horse-battery";
 /// A store with a run and a record, each with a secret.
 async fn filled(url: &str, dir: &Path) -> Store {
     let store = Store::open(url, dir).await.expect("the store opens");
-    let run = NewRun { id: "r".to_owned(), tenant: "t".to_owned(), kind: "k".to_owned(), input: json!({"password": SECRET}), labels: json!({}) };
+    let run = NewRun { id: "r".to_owned(), tenant: "t".to_owned(), kind: "k".to_owned(), input: json!({"password": SECRET}), labels: json!({}), holds: None };
     let journal: &dyn Journal = &store;
     journal.create(&run, &[StepPin { name: "one".to_owned(), title: "One".to_owned(), version: 1 }]).await.expect("created");
     for n in 0..450 {

@@ -54,7 +54,7 @@ async fn two_processes_share_it_and_wake_each_other() {
     let (one, two) = tokio::join!(Store::open(&url, dir.path()), Store::open(&url, dir.path()));
     let (one, two) = (one.unwrap(), two.unwrap());
     let mut changes = engine::journal::Events::changes(&two);
-    let run = |n: u32| NewRun { id: n.to_string(), tenant: "t".to_owned(), kind: "k".to_owned(), input: json!({"n": n}), labels: json!({}) };
+    let run = |n: u32| NewRun { id: n.to_string(), tenant: "t".to_owned(), kind: "k".to_owned(), input: json!({"n": n}), labels: json!({}), holds: None };
     let pin = || [StepPin { name: "one".to_owned(), title: "One".to_owned(), version: 1 }];
     // The listener may not listen yet: tell until it hears.
     let heard = async {

@@ -2,7 +2,7 @@
 
 use engine::journal::{Change, ChunkDone, Chunks, Claim, ClaimRequest, EventFilter, Events, Leases, NewEvent, Record, Runs, StepPin, Token, Wanted};
 use engine::state::Request;
-use engine::{Chunk, EngineError, Event, Journal, LedgerTotals, NewChunk, NewRun, RunFilter, RunLine, RunView};
+use engine::{Chunk, EngineError, Event, Hold, Journal, LedgerTotals, NewChunk, NewRun, RunFilter, RunLine, RunView};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
@@ -72,6 +72,8 @@ through!(Leases {
 through!(Record {
     fn recall(token: &Token, scope: &str, key: &str) -> Option<Value>;
     fn own_view(token: &Token) -> RunView;
+    fn stand_still(token: &Token, for_good: bool) -> bool;
+    fn hold(token: &Token) -> Hold;
 }
 async fn write(&self, token: &Token, changes: Vec<Change>, events: Vec<NewEvent>) -> Result<(), EngineError> {
     if self.refuse.load(Ordering::SeqCst) && changes.iter().any(|c| matches!(c, Change::Done { .. })) {

@@ -122,7 +122,14 @@ impl Stage {
 
     async fn start(&self, engine: &Engine, id: &str, options: Value) -> String {
         let id = format!("{}/{id}", self.kind);
-        let run = NewRun { id: id.clone(), tenant: "t".to_owned(), kind: self.kind.clone(), input: json!({"in": 1}), labels: json!({"auto_rollback": true}) };
+        let run = NewRun {
+            id: id.clone(),
+            tenant: "t".to_owned(),
+            kind: self.kind.clone(),
+            input: json!({"in": 1}),
+            labels: json!({"auto_rollback": true}),
+            holds: None,
+        };
         engine.create(run).await.expect("created");
         engine.start("t", &id, options).await.expect("started");
         id

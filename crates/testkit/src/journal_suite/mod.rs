@@ -4,6 +4,7 @@
 //! at once: expiry needs no waiting.
 
 mod events;
+mod holds;
 mod leases;
 mod ledgers;
 mod lines;
@@ -38,6 +39,9 @@ pub async fn run(journal: Arc<dyn Journal>) {
     events::steps_and_states(bench("steps")).await;
     events::memos(bench("memos")).await;
     events::wakes_readers(bench("wakes")).await;
+    holds::a_run_stands_still_while_it_is_held(bench("holds")).await;
+    holds::what_is_read_stays(bench("read")).await;
+    holds::the_way_back_is_given_up_once(bench("final")).await;
     ledgers::plan_and_done(bench("ledger")).await;
     ledgers::pages(bench("pages")).await;
     ledgers::many_movers_at_once(bench("movers")).await;
@@ -63,6 +67,7 @@ impl Bench {
             kind: self.kind.clone(),
             input: json!({"password": "hunter2", "for": id}),
             labels: json!({"name": id}),
+            holds: None,
         }
     }
 

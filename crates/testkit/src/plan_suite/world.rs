@@ -31,7 +31,14 @@ impl World {
         let world = Self { case, trap, plans, data };
         let store = world.open().await;
         let engine = Engine::new(store.clone(), world.plans.clone());
-        let run = NewRun { id: ID.to_owned(), tenant: TENANT.to_owned(), kind: world.case.kind.clone(), input: world.case.input.clone(), labels: Value::Null };
+        let run = NewRun {
+            id: ID.to_owned(),
+            tenant: TENANT.to_owned(),
+            kind: world.case.kind.clone(),
+            input: world.case.input.clone(),
+            labels: Value::Null,
+            holds: None,
+        };
         engine.create(run).await.expect("the run of the case is created");
         drop(engine);
         shut(store).await;

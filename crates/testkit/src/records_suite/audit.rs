@@ -14,7 +14,7 @@ fn entry(tenant: &str, action: &str) -> AuditEntry {
 }
 
 fn run(tenant: &str, kind: &str) -> NewRun {
-    NewRun { id: format!("{tenant}-run"), tenant: tenant.to_owned(), kind: kind.to_owned(), input: json!({}), labels: json!({}) }
+    NewRun { id: format!("{tenant}-run"), tenant: tenant.to_owned(), kind: kind.to_owned(), input: json!({}), labels: json!({}), holds: None }
 }
 
 pub(super) async fn a_change_and_its_entry_are_one_transaction<S: Records + Journal>(bench: Bench<S>) {

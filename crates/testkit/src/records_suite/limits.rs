@@ -19,8 +19,14 @@ impl<S: Records + Journal> Bench<S> {
     async fn runs(&self, count: usize) -> Vec<String> {
         let mut ids = Vec::new();
         for n in 0..count {
-            let run =
-                NewRun { id: format!("{}/{n}", self.tenant), tenant: self.tenant.clone(), kind: self.kind.clone(), input: Value::Null, labels: json!({}) };
+            let run = NewRun {
+                id: format!("{}/{n}", self.tenant),
+                tenant: self.tenant.clone(),
+                kind: self.kind.clone(),
+                input: Value::Null,
+                labels: json!({}),
+                holds: None,
+            };
             self.store.create(&run, &[StepPin { name: "one".to_owned(), title: "One".to_owned(), version: 1 }]).await.expect("created");
             ids.push(run.id);
         }

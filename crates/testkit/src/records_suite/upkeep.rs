@@ -13,7 +13,14 @@ use std::time::Duration;
 /// A run of its own kind that a worker holds.
 async fn held<S: Records + Journal>(bench: &Bench<S>, name: &str, label: &str) -> Token {
     let (tenant, kind) = (bench.tenant.clone(), format!("{}-{name}", bench.kind));
-    let run = NewRun { id: format!("{tenant}-{name}"), tenant: tenant.clone(), kind: kind.clone(), input: json!({}), labels: json!({"source_type": label}) };
+    let run = NewRun {
+        id: format!("{tenant}-{name}"),
+        tenant: tenant.clone(),
+        kind: kind.clone(),
+        input: json!({}),
+        labels: json!({"source_type": label}),
+        holds: None,
+    };
     bench.store.create(&run, &[StepPin { name: "one".to_owned(), title: "One".to_owned(), version: 1 }]).await.expect("created");
     bench.store.request(&tenant, &run.id, &Request::Start { options: json!({}) }).await.expect("started");
     let ask = ClaimRequest { owner: "w".to_owned(), kinds: vec![kind], except: Vec::new(), lease: Duration::from_mins(1) };

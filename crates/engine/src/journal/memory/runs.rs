@@ -1,10 +1,10 @@
 //! Requests of users, and the event stream.
 
-use super::{MemoryJournal, Run, matches, pinned};
+use super::{MemoryJournal, Run, holder, matches, pinned};
 use crate::journal::{EventFilter, Events, Runs, StepPin, words};
 use crate::line::RunLine;
 use crate::state::{self, Next, Request};
-use crate::view::{Event, NewRun, RunFilter, RunView, StepState};
+use crate::view::{Event, Finalized, NewRun, RunFilter, RunView, StepState};
 use crate::{EngineError, RunState};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -33,6 +33,8 @@ impl Runs for MemoryJournal {
             ended_at: None,
             error: None,
             by_itself: false,
+            stance: None,
+            finalized: None,
             steps: steps.iter().cloned().enumerate().map(|(i, pin)| pinned(i, pin)).collect(),
             sample: None,
             events: Vec::new(),
@@ -74,9 +76,16 @@ impl Runs for MemoryJournal {
     }
 
     async fn request(&self, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {
+        let reader = holder(&self.lock(), id, |_| true);
         let view = self.with(tenant, id, |run| {
             let begun = run.owner.is_some() || run.steps.iter().any(|s| s.state != StepState::Pending);
             let next = state::request(run.state, request, begun).map_err(|refusal| words::refused(id, run.state, refusal))?;
+            match (request, &run.finalized, reader) {
+                (Request::Rollback { .. }, Some(finalized), _) => return Err(words::no_way_back(id, run.state, finalized)),
+                (Request::Rollback { .. }, None, Some(reader)) => return Err(words::read_by(id, run.state, &reader)),
+                (Request::Finalize { .. }, Some(_), _) => return Ok(run.view()),
+                _ => {}
+            }
             run.by_itself &= !matches!(request, Request::Rollback { .. });
             match request {
                 Request::Start { options } => run.options = options.clone(),
@@ -85,6 +94,11 @@ impl Runs for MemoryJournal {
                 Request::Unschedule => run.start_at = None,
                 Request::Resume => run.error = None,
                 Request::Ask { name } => drop(run.memos.insert((String::new(), words::asked(name)), Value::Bool(true))),
+                Request::Finalize { by } => {
+                    run.finalized = Some(Finalized { at: Timestamp::now(), by: by.clone() });
+                    run.memos.clear();
+                    run.ledgers.values_mut().for_each(|book| book.chunks.clear());
+                }
                 Request::Rollback { .. } | Request::Resolve | Request::Pause | Request::Cancel => {}
             }
             match next {
@@ -100,7 +114,12 @@ impl Runs for MemoryJournal {
     }
 
     async fn delete(&self, tenant: &str, id: &str) -> Result<(), EngineError> {
-        self.with(tenant, id, |run| if run.state.is_active() { Err(words::undeletable(id, run.state)) } else { Ok(()) })?;
+        let reader = holder(&self.lock(), id, |_| true);
+        self.with(tenant, id, |run| match reader {
+            _ if run.state.is_active() => Err(words::undeletable(id, run.state)),
+            Some(reader) => Err(words::read_by(id, run.state, &reader)),
+            None => Ok(()),
+        })?;
         self.lock().remove(id);
         Ok(())
     }
@@ -110,6 +129,7 @@ fn wanted(run: &Run, tenant: &str, filter: &RunFilter) -> bool {
     run.new.tenant == tenant
         && (filter.states.is_empty() || filter.states.contains(&run.state))
         && filter.rolled_back_by_itself.is_none_or(|by_itself| run.state != RunState::RolledBack || run.by_itself == by_itself)
+        && filter.holds.as_ref().is_none_or(|held| run.new.holds.as_ref() == Some(held))
         && filter.kind.as_ref().is_none_or(|kind| *kind == run.new.kind)
 }
 
