@@ -1,12 +1,14 @@
 //! Whole trees: as root between real servers' disks, and the ordinary suite through a whole tree of an ordinary user.
 
-use crate::suite::{Case, clear, suite, whole};
+use crate::suite::{Case, clear, entries, suite, whole};
 use connectors_files::sftp::SftpFiles;
 use domain::Secret;
 use domain::spec::{HostKeyPin, SshAt, SshLogin};
+use ports::ErrorKind;
 use ports::files::{FileTarget, PosixTree};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -57,6 +59,44 @@ macro_rules! on_all_disks {
 }
 
 on_all_disks!(everything_is_kept, names_of_one_file, packs_arrive, a_broken_pack_leaves_nothing);
+
+/// A disk of 8 MB on a server; goes when dropped.
+struct SmallDisk(String);
+
+impl SmallDisk {
+    fn new() -> Self {
+        let at = format!("/data/{}", name());
+        command(&format!("mkdir {at} && mount -t tmpfs -o size=8M small {at}"));
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        command(&format!("umount -l {0} && rmdir {0}", self.0));
+    }
+}
+
+/// Run by root on server 3.
+fn command(line: &str) {
+    let rig = testkit::rig::server_machine(3);
+    let known = format!("UserKnownHostsFile={}", rig.known_hosts_file.display());
+    let mut ssh = std::process::Command::new("ssh");
+    ssh.args(["-o", "BatchMode=yes", "-o", &known, "-i"]).arg(&rig.key_file).arg(format!("root@{}", rig.host)).arg(line);
+    assert!(ssh.status().expect("ssh").success(), "{line}");
+}
+
+/// tar complains of each file while the pack goes on: its words must not hold up what feeds it.
+#[tokio::test]
+async fn a_disk_that_fills_up_in_the_middle_is_told() {
+    let disk = SmallDisk::new();
+    let files = SftpFiles::new(&at(&testkit::rig::server_machine(3)), &disk.0, 8);
+    let tree = files.posix().await.expect("probe").expect("a whole tree");
+    let error = tokio::time::timeout(Duration::from_mins(1), tree.unpack("full", whole::noise_pack(64, 1 << 20))).await.expect("an end").expect_err("full");
+    assert_eq!(error.kind, ErrorKind::NoSpace, "{error}");
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+    assert!(entries(&*tree).await.is_empty(), "nothing unfinished is left");
+}
 
 mod ordinary {
     use super::*;

@@ -64,7 +64,8 @@ impl Ended {
     pub(super) fn letter(&self, operation: &str, subject: &str) -> ConnectorError {
         let said = self.complaint().map_or_else(|| format!("the program on the server ended with {} and said nothing", self.status), str::to_owned);
         if self.complaints.contains("No space left on device") || self.complaints.contains("Disk quota exceeded") {
-            return ConnectorError::new(ErrorKind::NoSpace, operation, subject, said).advice("Free some space; the migration then goes on where it stopped");
+            let full = format!("the disk is full or a quota is reached (the server says: {said})");
+            return ConnectorError::new(ErrorKind::NoSpace, operation, subject, full).advice("Make room there, then try again");
         }
         if self.complaints.contains("Permission denied") || self.complaints.contains("Operation not permitted") {
             return ConnectorError::new(ErrorKind::Permission, operation, subject, said).advice("Give the SSH user access to it, or use root");

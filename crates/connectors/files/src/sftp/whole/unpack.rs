@@ -14,6 +14,7 @@ use futures::StreamExt;
 use ports::files::posix::{Pack, Packed, Unpacked};
 use ports::files::{Entry, FilePath};
 use ports::{ErrorKind, Result};
+use std::pin::pin;
 
 /// Bytes that are sent to tar together.
 const MESSAGE: usize = 64 << 10;
@@ -71,26 +72,18 @@ async fn unpack(tree: &SshTree, name: &str, mut pack: Pack) -> Result<Vec<Staged
     let script =
         format!("umask 077; mkdir -- './{name}' && cd './{name}' || exit; setfattr -h -x system.posix_acl_default . 2>/dev/null; exec tar {}", tar_flags(tree));
     let (input, output) = exec::start(&tree.host, &script).await?.split();
-    let mut sending = Sending { input, buffer: BytesMut::with_capacity(MESSAGE + (16 << 10)), staged: Vec::new(), left: 0, bytes: 0 };
-    let mut fed = Ok(());
-    while let Some(packed) = pack.next().await {
-        fed = match packed {
-            Ok(packed) => sending.packed(tree, packed).await,
-            Err(e) => Err(e),
-        };
-        if fed.is_err() {
-            break;
-        }
-    }
-    if fed.is_ok() {
-        fed = sending.finish().await;
-    } else {
-        // tar ends without an archive's end; what it has made goes with its directory.
-        let _ = sending.input.end().await;
-    }
-    let (said, staged) = (ended(tree, output).await, sending.staged);
+    let sending = Sending { input, buffer: BytesMut::with_capacity(MESSAGE + (16 << 10)), staged: Vec::new(), left: 0, bytes: 0 };
+    let (mut feeding, mut listening) = (pin!(sending.all(tree, pack)), pin!(ended(tree, output)));
+    // What tar says is read meanwhile: a word that nobody takes would hold up everything on this connection, the pack included.
+    let (fed, said) = tokio::select! {
+        fed = &mut feeding => (fed, listening.await),
+        said = &mut listening => match said {
+            Ok(()) => (feeding.await, Ok(())),
+            Err(gone) => return Err(gone),
+        },
+    };
     match (fed, said) {
-        (Ok(()), said) => said.map(|()| staged),
+        (Ok(staged), said) => said.map(|()| staged),
         // When tar has gone its last words say more than that nobody listens.
         (Err(e), Err(said)) if e.kind == ErrorKind::Interrupted && said.kind == ErrorKind::NoSpace => Err(said),
         (Err(e), _) => Err(e),
@@ -114,6 +107,23 @@ struct Sending {
 }
 
 impl Sending {
+    /// The whole archive; what is in it, in its order.
+    async fn all(mut self, tree: &SshTree, mut pack: Pack) -> Result<Vec<Staged>> {
+        while let Some(packed) = pack.next().await {
+            let fed = match packed {
+                Ok(packed) => self.packed(tree, packed).await,
+                Err(e) => Err(e),
+            };
+            if let Err(e) = fed {
+                // tar ends without an archive's end; what it has made goes with its directory.
+                let _ = self.input.end().await;
+                return Err(e);
+            }
+        }
+        self.finish().await?;
+        Ok(self.staged)
+    }
+
     async fn packed(&mut self, tree: &SshTree, packed: Packed) -> Result<()> {
         match packed {
             Packed::Begin { entry, data, fresh } => {
@@ -154,7 +164,9 @@ impl Sending {
         }
         self.buffer.extend_from_slice(tar::END);
         self.flush().await?;
-        self.input.end().await
+        // tar has read the archive's end, and may have gone by now.
+        let _ = self.input.end().await;
+        Ok(())
     }
 }
 

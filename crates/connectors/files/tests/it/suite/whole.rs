@@ -158,6 +158,17 @@ fn pack_with_holes(entry: Entry) -> ports::files::posix::Pack {
     stream::iter(vec![Ok(begin), Ok(Packed::Piece("bytes".into()))]).boxed()
 }
 
+/// A pack of `count` files of `size` bytes each.
+pub fn noise_pack(count: usize, size: usize) -> ports::files::posix::Pack {
+    let whole = 0..size as u64;
+    let piece = bytes::Bytes::from(noise(size, 9));
+    let one = move |n: usize| {
+        let begin = Packed::Begin { entry: Box::new(rich(&n.to_string(), size)), data: vec![whole.clone()], fresh: true };
+        [Ok(begin), Ok(Packed::Piece(piece.clone()))]
+    };
+    stream::iter((0..count).flat_map(one)).boxed()
+}
+
 /// A pack that breaks off leaves nothing under a final name; the sweep removes the rest.
 pub async fn a_broken_pack_leaves_nothing(tree: &dyn PosixTree) {
     let whole = 0..10_u64;
