@@ -7,12 +7,14 @@
 //! Nothing here retries: whoever keeps the deliveries does.
 
 mod addresses;
+mod exchange;
 mod fetch;
 mod mail;
 mod names;
 mod post;
 
 pub use addresses::{Policy, Verdict, judge};
+pub use exchange::Exchanger;
 pub use fetch::Fetcher;
 pub use mail::Mailer;
 pub use names::{Lookup, SystemNames};

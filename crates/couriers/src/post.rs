@@ -7,6 +7,8 @@ use ports::courier::{Parcel, Receipt, Undelivered};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response};
 use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::sync::Arc;
@@ -158,6 +160,20 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 pub(crate) fn tls() -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    trusting(roots)
+}
+
+/// The same with these certificates (PEM) in the place of the machine's authorities.
+pub(crate) fn tls_trusting(pem: &str) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|e| format!("the certificate cannot be read: {e}"))?;
+        roots.add(certificate).map_err(|e| format!("the certificate cannot be trusted: {e}"))?;
+    }
+    if roots.is_empty() { Err("there is no certificate in it".to_owned()) } else { trusting(roots) }
+}
+
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
     let builder = builder.map_err(|e| format!("TLS cannot be prepared: {e}"))?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();

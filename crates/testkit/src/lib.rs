@@ -1,5 +1,6 @@
 //! What tests share: the addresses of the real servers of the rig, and the suites that every journal and every plan passes.
 
+pub mod clouds_suite;
 pub mod drive_suite;
 pub mod journal_suite;
 pub mod memory_files;

@@ -209,3 +209,36 @@ pub fn openid() -> OpenId {
     let issuer = format!("http://127.0.0.1:{}", port("RIG_OIDC_PORT"));
     OpenId { issuer, client_id: "rig".to_owned(), client_secret: "rigsecret".to_owned(), return_port: port("RIG_OIDC_RETURN_PORT") }
 }
+
+/// Two clouds that know server machines 2 (running) and 3 (stopped).
+#[derive(Debug, Clone)]
+pub struct Clouds {
+    /// STS and EC2.
+    pub aws: String,
+    pub vcenter: String,
+    /// The account of the vCenter, with its password.
+    pub vcenter_login: (String, String),
+    /// The certificate that both show (PEM).
+    pub ca: String,
+    known: BTreeMap<String, String>,
+}
+
+impl Clouds {
+    /// Key and secret of one of AWS' users: `MIGRATOR` may look at machines, `NOBODY` may not, `MOVER` is a role with a session token.
+    pub fn key(&self, user: &str) -> (String, String) {
+        (self.known(&format!("{user}_ID")), self.known(&format!("{user}_SECRET")))
+    }
+
+    /// What was written down when AWS was furnished: `MOVER_TOKEN`, `TARGET_PUBLIC`, …
+    pub fn known(&self, name: &str) -> String {
+        self.known.get(name).cloned().unwrap_or_else(|| panic!("{name} is not known to the rig's clouds"))
+    }
+}
+
+pub fn clouds() -> Clouds {
+    let (port, dir) = (port("RIG_CLOUDS_PORT"), PathBuf::from(setting("RIG_CLOUDS")));
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_else(|e| panic!("{}: {e}", dir.join(name).display()));
+    let known = read("env").lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let [aws, vcenter] = [port, port + 1].map(|port| format!("https://127.0.0.1:{port}"));
+    Clouds { aws, vcenter, vcenter_login: ("migrator@rig.test".to_owned(), "rigpw".to_owned()), ca: read("c.pem"), known }
+}

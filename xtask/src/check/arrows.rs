@@ -4,7 +4,7 @@ use super::{Complaint, Text};
 use anyhow::{Context, Result};
 
 /// Crate → crates of ours that it may depend on. A crate that is not listed may depend on everything.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     ("engine", &[]),
@@ -13,6 +13,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("connectors-files", &["ports", "domain"]),
     ("connectors-databases", &["ports", "domain"]),
     ("connectors-hosts", &["ports", "domain"]),
+    ("connectors-clouds", &["ports", "domain"]),
     ("couriers", &["ports", "domain"]),
     ("plans", &["engine", "ports", "movers", "domain"]),
     ("control", &["plans", "engine", "ports", "domain"]),
