@@ -1,6 +1,9 @@
 //! The one place that names connectors: from a description to an open door, within a time limit.
 
+use couriers::{Exchanger, Policy};
 use domain::spec::{DatabaseAt, FilesAt, HostKeyPin, SshAt};
+use domain::workloads::CloudAt;
+use ports::clouds::Cloud;
 use ports::databases::Database;
 use ports::files::FileTarget;
 use ports::{ConnectorError, ErrorKind, Host, Result};
@@ -19,6 +22,8 @@ pub struct Connectors {
     allowed: Option<Vec<PathBuf>>,
     /// Vouches for servers whose keys no document names.
     known_hosts: Option<PathBuf>,
+    /// Where clouds may be asked.
+    policy: Policy,
 }
 
 impl Connectors {
@@ -26,13 +31,19 @@ impl Connectors {
     pub fn new(local_roots: Option<&[PathBuf]>, own: &Path) -> Self {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let allowed = local_roots.map(|roots| roots.iter().map(|r| real(r)).chain([real(own)]).collect());
-        Self { allowed, known_hosts: None }
+        Self { allowed, known_hosts: None, policy: Policy::default() }
     }
 
     /// A `known_hosts` file that vouches for servers whose keys no document names.
     #[must_use]
     pub fn knowing(self, known_hosts: Option<PathBuf>) -> Self {
         Self { known_hosts, ..self }
+    }
+
+    /// Which addresses a cloud may have: those that webhooks may lead to.
+    #[must_use]
+    pub fn speaking(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     fn vouched(&self, at: &SshAt) -> SshAt {
@@ -71,6 +82,13 @@ impl ports::Connectors for Connectors {
 
     async fn host(&self, at: &SshAt) -> Result<Arc<dyn Host>> {
         Ok(Arc::new(connectors_files::sftp::SshServer::new(&self.vouched(at))))
+    }
+
+    async fn cloud(&self, at: &CloudAt) -> Result<Arc<dyn Cloud>> {
+        let exchange = Exchanger::new(self.policy, at.ca()).map_err(|why| {
+            ConnectorError::new(ErrorKind::Invalid, "ask", at.describe(), why).advice("Check migration_target.cloud.ca: a certificate in PEM form")
+        })?;
+        Ok(connectors_clouds::open(at, Arc::new(exchange)))
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Webhooks and e-mail")]
 pub struct Telling {
-    /// Speak to webhooks and e-mail servers at private and loopback addresses too
+    /// Speak to webhooks, e-mail servers and clouds at private and loopback addresses too
     #[arg(long, env = "MIGRATION_ASSISTANT_ALLOW_PRIVATE_WEBHOOKS", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub allow_private_webhooks: bool,
     /// E-mail server: smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465; better in the environment or a file
@@ -48,17 +48,20 @@ impl Telling {
         matches.and_then(|m| Self::from_arg_matches(&m)).map_err(|e| Failure::usage(first_line(&e)))
     }
 
+    /// Which addresses outside may be spoken to on a caller's word.
+    pub fn policy(&self) -> Policy {
+        Policy { allow_private: self.allow_private_webhooks }
+    }
+
     /// Who carries what is told.
     pub fn courier(&self) -> Result<Arc<dyn ports::Courier>, Failure> {
-        let policy = Policy { allow_private: self.allow_private_webhooks };
-        let couriers = Couriers::new(policy, self.mailer()?).map_err(|why| Failure::usage(format!("Nothing can be sent to the outside: {why}")))?;
+        let couriers = Couriers::new(self.policy(), self.mailer()?).map_err(|why| Failure::usage(format!("Nothing can be sent to the outside: {why}")))?;
         Ok(Arc::new(couriers))
     }
 
     /// Who fetches images of virtual machines: from addresses that webhooks may lead to.
     pub fn fetcher(&self) -> Result<Arc<dyn ports::vms::Fetch>, Failure> {
-        let policy = Policy { allow_private: self.allow_private_webhooks };
-        let fetcher = couriers::Fetcher::new(policy).map_err(|why| Failure::usage(format!("Nothing can be fetched from the outside: {why}")))?;
+        let fetcher = couriers::Fetcher::new(self.policy()).map_err(|why| Failure::usage(format!("Nothing can be fetched from the outside: {why}")))?;
         Ok(Arc::new(fetcher))
     }
 

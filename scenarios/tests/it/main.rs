@@ -5,6 +5,7 @@ mod api;
 mod batches;
 mod bucket;
 mod canaries;
+mod clouds;
 mod collector;
 mod database_mover;
 mod faults;

@@ -80,7 +80,9 @@ impl Control {
         let source = self.records().get(tenant, WORKLOAD, &wanted.source).await?;
         let source = self.whole(source.ok_or_else(|| unknown("source", WORKLOAD, &wanted.source))?).await?;
         let target = self.records().get(tenant, TARGET, &wanted.target).await?;
-        let target: TargetBody = read(&target.ok_or_else(|| unknown("migration_target", TARGET, &wanted.target))?)?;
+        let record = target.ok_or_else(|| unknown("migration_target", TARGET, &wanted.target))?;
+        let target: TargetBody = read(&record)?;
+        let access = self.cloud_of(&record, &target).await?;
         let vm = self.whole(self.find_resource(tenant, WORKLOAD, &target.target_vm).await?).await?;
         let cloud = self.find_resource(tenant, CREDENTIALS, &target.cloud_credentials).await?;
         let login: CredentialsBody = read(&cloud)?;
@@ -96,6 +98,7 @@ impl Control {
             "migration_target": {
                 "cloud_type": target.cloud_type,
                 "cloud_credentials": {"username": login.username, "password": self.password_of(&cloud).await?, "domain": login.domain},
+                "cloud": access,
                 "target_vm": self.workload_document(&vm).await?,
             },
         }))

@@ -1,10 +1,14 @@
 //! Migration targets: a cloud, who may use it, and the VM there.
 
 use super::{decode, unknown};
+use crate::workloads::CloudView;
+use crate::workloads::cloud::check_access;
 use crate::workloads::stored::{CREDENTIALS, WORKLOAD, read, written};
 use crate::{Control, Error, Filter};
 use domain::decode::{Fields, Problems};
-use domain::workloads::CloudType;
+use domain::spec::redact;
+use domain::workloads::{CloudAccess, CloudType};
+use ports::Courier;
 use ports::records::{self, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,12 +17,14 @@ use utoipa::ToSchema;
 /// The records' kind.
 pub(super) const TARGET: &str = "migration_target";
 
-/// As stored. All but the cloud are ids.
+/// As stored: ids, and where the cloud is asked. What is secret of that is in the record's secret, which is the whole of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct TargetBody {
     pub cloud_type: CloudType,
     pub cloud_credentials: String,
     pub target_vm: String,
+    #[serde(default)]
+    pub cloud: Option<CloudView>,
 }
 
 /// A migration target with its id.
@@ -33,17 +39,21 @@ pub struct TargetResource {
     pub cloud_credentials: String,
     /// An id of a workload.
     pub target_vm: String,
+    /// Where the cloud is asked about the VM; absent where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<CloudView>,
 }
 
 impl Control {
     pub async fn create_target(&self, tenant: &str, value: &Value) -> Result<TargetResource, Error> {
-        let body = decode(value, wanted)?.ok_or_else(|| Error::internal("a cloud was neither read nor refused"))?;
+        let body = decode(value, |f, p| wanted(f, self.courier(), p))?.ok_or_else(|| Error::internal("a cloud was neither read nor refused"))?;
         for (field, kind, id) in [("cloud_credentials", CREDENTIALS, &body.cloud_credentials), ("target_vm", WORKLOAD, &body.target_vm)] {
             if self.records().get(tenant, kind, id).await?.is_none() {
                 return Err(unknown(field, kind, id));
             }
         }
-        view(&self.add_resource(tenant, TARGET, records::Fields::body(written(&body)?)).await?)
+        let sealed = value["cloud"]["session_token"].is_string().then(|| value["cloud"].clone());
+        view(&self.add_resource(tenant, TARGET, records::Fields::body(written(&body)?).secret(sealed)).await?)
     }
 
     /// Newest first. Parameters: `limit` (1 to 1000, default 100), `offset`, `cursor`.
@@ -55,21 +65,31 @@ impl Control {
         view(&self.find_resource(tenant, TARGET, id).await?)
     }
 
+    /// Where the target's cloud is asked, with its token.
+    pub(super) async fn cloud_of(&self, record: &Record, body: &TargetBody) -> Result<Value, Error> {
+        match self.records().secret(&record.tenant, TARGET, &record.id).await? {
+            Some(whole) => Ok(whole),
+            None => written(&body.cloud),
+        }
+    }
+
     pub async fn delete_target(&self, tenant: &str, id: &str) -> Result<(), Error> {
         self.delete_resource(tenant, TARGET, id).await
     }
 }
 
-fn wanted(f: &mut Fields<'_>, p: &mut Problems) -> Option<TargetBody> {
+fn wanted(f: &mut Fields<'_>, courier: &dyn Courier, p: &mut Problems) -> Option<TargetBody> {
     if !f.has("cloud_type") {
         p.note("cloud_type", "is required: aws, azure, vsphere or vcloud");
     }
     let cloud_type = f.choice("cloud_type", &CloudType::ALL, p);
     let (cloud_credentials, target_vm) = (f.required_text("cloud_credentials", p), f.required_text("target_vm", p));
-    Some(TargetBody { cloud_type: cloud_type?, cloud_credentials, target_vm })
+    let cloud = f.value("cloud").and_then(|c| serde_json::from_value(redact(c)).ok());
+    check_access(&CloudAccess::read(f.object("cloud", p), cloud_type, p), "cloud.endpoint", courier, p);
+    Some(TargetBody { cloud_type: cloud_type?, cloud_credentials, target_vm, cloud })
 }
 
 fn view(record: &Record) -> Result<TargetResource, Error> {
-    let TargetBody { cloud_type, cloud_credentials, target_vm } = read(record)?;
-    Ok(TargetResource { id: record.id.clone(), cloud_type: cloud_type.word(), cloud_credentials, target_vm })
+    let TargetBody { cloud_type, cloud_credentials, target_vm, cloud } = read(record)?;
+    Ok(TargetResource { id: record.id.clone(), cloud_type: cloud_type.word(), cloud_credentials, target_vm, cloud })
 }

@@ -11,6 +11,7 @@ mod auth_password;
 mod bad_bodies;
 mod batches;
 pub mod bench;
+mod clouds;
 mod document;
 mod document3;
 mod firings;

@@ -20,7 +20,7 @@ pub fn ids(answer: &Answer, subject: &str) -> Result<Vec<String>> {
 
 /// The arguments of `RetrievePropertiesEx`.
 pub fn wanted(ids: &[String], soap: &Soap) -> Result<String> {
-    let paths: String = PROPERTIES.iter().map(|p| format!("<pathSet>{p}</pathSet>")).collect();
+    let paths = PROPERTIES.map(|p| format!("<pathSet>{p}</pathSet>")).concat();
     let mut objects = String::new();
     for id in ids {
         objects.push_str(&format!("<objectSet><obj type=\"VirtualMachine\">{}</obj></objectSet>", soap.escape(id)?));
