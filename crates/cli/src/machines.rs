@@ -2,6 +2,8 @@
 
 use crate::failure::Failure;
 use clap::Args;
+use ports::files::FileTarget;
+use ports::images::DiskImages;
 use ports::vms::Fetch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Virtual machines")]
 pub struct Machines {
-    /// Directory in which images, kernels and initial ramdisks may lie (repeatable; none by default)
+    /// Directory in which images, kernels and initial ramdisks may lie, and new images be made (repeatable; none by default)
     #[arg(long, value_name = "DIR")]
     pub image_root: Vec<PathBuf>,
     /// Name of this node, where several servers share a database [default: the machine's host name]
@@ -27,8 +29,14 @@ impl Machines {
         };
         let image_roots = self.image_root.iter().map(resolved).collect::<Result<Vec<_>, _>>()?;
         let host = Arc::new(connectors_hosts::Qemu::new(data_dir.join("vms"), image_roots.clone(), Some(fetch)));
-        Ok(control::vms::Setup { host: Some(host), node: self.node_name.clone().unwrap_or_default(), image_roots })
+        Ok(control::vms::Setup { host: Some(host.clone()), disks: Some(host), node: self.node_name.clone().unwrap_or_default(), image_roots })
     }
+}
+
+/// What makes disk images below these directories; nothing where none is allowed.
+pub fn images(roots: &[PathBuf]) -> Option<Arc<dyn DiskImages>> {
+    let door = |handle, shown| -> Arc<dyn FileTarget> { Arc::new(connectors_files::local::LocalFiles::of_handle(handle, shown)) };
+    (!roots.is_empty()).then(|| -> Arc<dyn DiskImages> { Arc::new(connectors_hosts::Images::new(roots.to_vec(), door)) })
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -60,9 +60,11 @@ impl Plane {
         let url = setup.database_url.unwrap_or_else(|| "sqlite:".to_owned());
         let store = store::open(&url, &setup.data_dir).await.map_err(|e| closed(&e.to_string(), &setup.data_dir))?;
         let settings = plans::Settings {
-            connectors: Arc::new(Connectors::new(setup.local_roots.as_deref(), &setup.data_dir).knowing(setup.known_hosts)),
+            connectors: Arc::new(Connectors::new(setup.local_roots.as_deref(), &setup.data_dir).knowing(setup.known_hosts).speaking(setup.telling.policy())),
             backups_dir: setup.data_dir.join("backups"),
             work_dir: setup.data_dir.join("work"),
+            machines: setup.vms.machines(store.clone()),
+            images: crate::machines::images(&setup.vms.image_roots),
         };
         make_private(&settings.backups_dir)?;
         make_private(&settings.work_dir)?;
@@ -168,13 +170,18 @@ impl Plane {
         self.tasks.push(tokio::spawn(async move { control.keep_schedules(stop).await }));
     }
 
-    /// Removes expired backups at once and then once an hour, as long as the control plane is open.
+    /// Removes expired backups, and those of finalised migrations, at once and then once an hour, as long as the control plane is open.
     pub fn enforce_retention(&mut self) {
         self.every(RETENTION_EVERY, |control| async move {
             match control.enforce_retention().await {
                 Ok(removed) if removed.is_empty() => {}
                 Ok(removed) => tracing::info!(?removed, "removed backups whose retention is over"),
                 Err(error) => tracing::warn!(%error, "expired backups could not be removed; tried again in an hour"),
+            }
+            match control.remove_backups_given_up().await {
+                Ok(removed) if removed.is_empty() => {}
+                Ok(removed) => tracing::info!(?removed, "removed backups of migrations that were finalised"),
+                Err(error) => tracing::warn!(%error, "backups of finalised migrations could not be removed; tried again in an hour"),
             }
         });
     }

@@ -9,14 +9,21 @@ use serde_json::{Value, json};
 
 impl Control {
     /// Really connects to both systems. A configuration that cannot even be decoded is an error; everything else is an answer.
-    pub async fn validate(&self, _tenant: &str, body: &Value) -> Result<Validation, Error> {
+    pub async fn validate(&self, tenant: &str, body: &Value) -> Result<Validation, Error> {
         let spec = self.decode(body)?;
-        Ok(plans::validation::validate(&spec, &*self.settings().connectors).await)
+        Ok(self.checks_of(tenant, &spec, Limits::FULL).await)
+    }
+
+    async fn checks_of(&self, tenant: &str, spec: &MigrationSpec, limits: Limits) -> Validation {
+        match spec.machine() {
+            Some(_) => plans::validation::validate_disk(spec, self.settings(), tenant, limits).await,
+            None => plans::validation::validate_within(spec, &*self.settings().connectors, limits).await,
+        }
     }
 
     /// The checks without the look through the files; the first step of the run looks at those itself.
-    pub(crate) async fn check_before_start(&self, spec: &MigrationSpec) -> Result<(), Error> {
-        let found = plans::validation::validate_within(spec, &*self.settings().connectors, Limits::QUICK).await;
+    pub(crate) async fn check_before_start(&self, tenant: &str, spec: &MigrationSpec) -> Result<(), Error> {
+        let found = self.checks_of(tenant, spec, Limits::QUICK).await;
         if found.can_proceed {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Plans: what a migration of one kind consists of, as steps for the engine; and what the rest of the product asks about it.
 //!
 //! ```text
-//! engine (steps, ledgers, memos) ◄── application/*, workload/* ──► movers (files, databases) ──► ports
+//! engine (steps, ledgers, memos) ◄── application/*, workload/*, disks/* ──► movers (files, databases) ──► ports
 //!                                        │
 //!                                        └── wordpress/* (pure), backups, report
 //! ```
@@ -11,6 +11,8 @@ mod adapters;
 pub mod application;
 pub mod backups;
 mod config_place;
+mod late_backup;
+mod disks;
 pub mod report;
 mod room;
 mod site;
@@ -21,8 +23,9 @@ pub mod validation;
 pub mod wordpress;
 mod workload;
 
+pub use disks::Machines;
 pub use site::{Site, WordPress};
-pub use survey::{DryRun, survey, survey_workload};
+pub use survey::{DryRun, survey, survey_disk, survey_workload};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +35,9 @@ pub const APPLICATION: &str = "application";
 
 /// The kind of run that moves a server's mount points.
 pub const WORKLOAD: &str = "workload";
+
+/// The word of runs that move the disk of a virtual machine.
+const DISK: &str = "disk";
 
 /// What a warm migration of a workload waits for.
 pub const CUTOVER: &str = "cutover";
@@ -44,13 +50,31 @@ pub struct Settings {
     pub backups_dir: PathBuf,
     /// Scratch space of the worker; nothing in it outlives a migration.
     pub work_dir: PathBuf,
+    /// Where this process moves disks of virtual machines; `None`: it does not.
+    pub machines: Option<Machines>,
+    /// What makes disk images on this machine; `None`: nothing does.
+    pub images: Option<Arc<dyn ports::images::DiskImages>>,
+}
+
+/// The kind of run that moves the disk of a virtual machine, for the node that has the disk: no other claims it.
+pub fn disk_kind(node: &str) -> String {
+    format!("{DISK}@{node}")
+}
+
+/// A kind of run as callers see it.
+pub fn shown_kind(kind: &str) -> &str {
+    kind.split_once('@').map_or(kind, |(word, _)| word)
 }
 
 /// The kinds of run that this crate knows, for the engine.
 pub fn registry(settings: Settings) -> engine::PlanRegistry {
-    engine::PlanRegistry::default()
+    let plans = engine::PlanRegistry::default()
         .with(APPLICATION, Arc::new(application::Builder::new(settings.clone())))
-        .with(WORKLOAD, Arc::new(workload::Builder::new(settings)))
+        .with(WORKLOAD, Arc::new(workload::Builder::new(settings.clone())));
+    match settings.machines.clone() {
+        Some(machines) => plans.with(&disk_kind(&machines.holds.node()), Arc::new(disks::Builder::new(settings, machines))),
+        None => plans,
+    }
 }
 
 /// A stored document that no plan can be made from.

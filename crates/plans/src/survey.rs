@@ -2,6 +2,7 @@
 
 use crate::Settings;
 use crate::application::conflict;
+use crate::workload::CloudFound;
 use crate::site::{Configuration, Site, left_out};
 use crate::wordpress::CONFIG;
 use domain::spec::MigrationSpec;
@@ -28,6 +29,8 @@ pub struct DryRun {
     pub files: Option<FilesPlan>,
     pub database: Option<DatabaseDryRun>,
     pub wordpress: Option<WordPressFound>,
+    /// What a workload's cloud says of its target VM; `None` when it refused to, see `refusals`.
+    pub cloud: Option<CloudFound>,
     /// What becomes of `wp-config.php`: `none`, `rewritten`, `withheld`.
     pub configuration: String,
     pub overwrites: u64,
@@ -81,6 +84,11 @@ pub async fn survey_workload(spec: &WorkloadSpec, settings: &Settings, stop: &Ca
     crate::workload::survey(spec, settings, stop).await
 }
 
+/// The same for the disk of a virtual machine of `tenant`.
+pub async fn survey_disk(spec: &MigrationSpec, settings: &Settings, tenant: &str, stop: &CancellationToken) -> Result<DryRun> {
+    crate::disks::survey(spec, settings, tenant, stop).await
+}
+
 /// Looks at both sides and measures the source briefly. Reads only.
 pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &CancellationToken) -> Result<DryRun> {
     let site = tokio::select! {
@@ -106,6 +114,7 @@ pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &Cancellati
         refusals: refusals(spec, &site, overwrites + deletes),
         database: database.map(of_plan),
         wordpress: site.wordpress.as_ref().map(|w| WordPressFound { version: w.version.clone(), table_prefix: w.prefix.clone() }),
+        cloud: None,
         configuration: format!("{configuration:?}").to_lowercase(),
         overwrites,
         deletes,

@@ -8,7 +8,7 @@ mod bucket;
 mod quotas;
 
 pub use bucket::{Rate, Taken};
-pub(crate) use quotas::over_running;
+pub(crate) use quotas::{over, over_running, stored_quotas};
 pub use quotas::{Quotas, QuotasView};
 
 use crate::caller::Proof;

@@ -5,11 +5,11 @@ use crate::templates::unchanged;
 use crate::{Caller, Control, Error};
 use domain::decode::{Fields, Problems};
 use engine::{RunFilter, RunState};
-use ports::records::{self, Record, RecordsError, SYSTEM, Write};
+use ports::records::{self, Record, Records, RecordsError, SYSTEM, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
@@ -29,6 +29,25 @@ pub struct Quotas {
     /// Requests of all its callers together; twice as many may come at once.
     #[schema(example = 50)]
     pub requests_per_second: Option<u32>,
+    /// Virtual machines, running or not. One more is not made, and so with the next three.
+    #[schema(example = 20)]
+    pub vms: Option<u32>,
+    /// Processors of all its virtual machines together.
+    #[schema(example = 40)]
+    pub vm_vcpus: Option<u32>,
+    /// MiB of memory of all its virtual machines together.
+    #[schema(example = 65536)]
+    pub vm_memory_mib: Option<u32>,
+    /// GiB of disk of all its virtual machines together, as large as their guests see them. A machine with an image needs its own `disk_gib` then.
+    #[schema(example = 500)]
+    pub vm_disk_gib: Option<u32>,
+}
+
+impl Quotas {
+    /// Whether something limits virtual machines.
+    pub(crate) fn limit_machines(&self) -> bool {
+        [self.vms, self.vm_vcpus, self.vm_memory_mib, self.vm_disk_gib].iter().any(Option::is_some)
+    }
 }
 
 /// A tenant's quotas.
@@ -91,7 +110,7 @@ impl Control {
     /// Refuses a start for which the tenant has no room, and takes a place for its backup. Whether there is room for one more at work is decided by
     /// the engine in the transaction of the start; asked here first, so that nobody waits for checks in vain.
     pub(crate) async fn room_to_start(&self, tenant: &str, run: &str, makes_backup: bool) -> Result<(), Error> {
-        let quotas = self.records().get(SYSTEM, KIND, tenant).await?.as_ref().map(read).unwrap_or_default();
+        let quotas = stored_quotas(self.records(), tenant).await?;
         if let Some(limit) = quotas.running_migrations {
             let filter = RunFilter { states: vec![RunState::Running, RunState::RollingBack], ..RunFilter::default() };
             let used = self.engine().journal().count(tenant, &filter).await.map_err(|e| Error::of_engine(e, "", "count"))?;
@@ -115,7 +134,7 @@ pub(super) fn refuse_over(quota: &str, used: u64, limit: u32, what: &str) -> Res
     if used < u64::from(limit) { Ok(()) } else { Err(over(quota, used, limit.into(), what)) }
 }
 
-fn over(quota: &str, used: u64, limit: u64, what: &str) -> Error {
+pub(crate) fn over(quota: &str, used: u64, limit: u64, what: &str) -> Error {
     let error = Error::new(Kind::TooMany, Code::QuotaExceeded, format!("This tenant may have {limit} {what}"));
     error.details(json!({"quota": quota, "limit": limit, "used": used}))
 }
@@ -128,9 +147,18 @@ fn decode(body: &Value) -> Result<Quotas, Error> {
         out.running_migrations = number("running_migrations", 0, 1_000_000);
         out.stored_backups = number("stored_backups", 0, 1_000_000);
         out.requests_per_second = number("requests_per_second", 1, 1_000_000);
+        out.vms = number("vms", 0, 1_000_000);
+        out.vm_vcpus = number("vm_vcpus", 0, 1_000_000);
+        out.vm_memory_mib = number("vm_memory_mib", 0, 1_000_000_000);
+        out.vm_disk_gib = number("vm_disk_gib", 0, 1_000_000_000);
         fields.done(&mut problems);
     }
     if problems.is_empty() { Ok(out) } else { Err(Error::request(problems)) }
+}
+
+/// As they are now.
+pub(crate) async fn stored_quotas(records: &Arc<dyn Records>, tenant: &str) -> Result<Quotas, Error> {
+    Ok(records.get(SYSTEM, KIND, tenant).await?.as_ref().map(read).unwrap_or_default())
 }
 
 fn read(record: &Record) -> Quotas {

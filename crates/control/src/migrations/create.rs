@@ -47,7 +47,7 @@ impl Control {
     /// Stores a decoded document under an id that was chosen before; gives the moment. An id that exists is [`EngineError::Invalid`].
     pub(crate) async fn create_as(&self, tenant: &str, id: &str, body: Value, spec: &Spec) -> Result<Timestamp, EngineError> {
         let labels = spec.labels(&body);
-        let run = NewRun { id: id.to_owned(), tenant: tenant.to_owned(), kind: spec.kind().to_owned(), input: body, labels, holds: None };
+        let run = NewRun { id: id.to_owned(), tenant: tenant.to_owned(), kind: spec.kind(&self.own_node()), input: body, labels, holds: None };
         self.engine().create(run).await
     }
 }

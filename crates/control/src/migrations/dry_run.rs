@@ -12,21 +12,22 @@ impl Control {
     pub async fn dry_run(&self, tenant: &str, body: &Value) -> Result<Value, Error> {
         if is_workload_migration(body) {
             let (_, spec) = self.resolved(tenant, body).await?;
-            return self.survey(&Spec::Workload(Box::new(spec))).await;
+            return self.survey(tenant, &Spec::Workload(Box::new(spec))).await;
         }
-        self.survey(&self.decode_any(body)?).await
+        self.survey(tenant, &self.decode_any(body)?).await
     }
 
     /// The plan of a stored migration.
     pub async fn dry_run_of(&self, tenant: &str, id: &str) -> Result<Value, Error> {
         let document = self.document(tenant, id).await?;
-        self.survey(&self.decode_any(&document)?).await
+        self.survey(tenant, &self.decode_any(&document)?).await
     }
 
-    async fn survey(&self, spec: &Spec) -> Result<Value, Error> {
+    async fn survey(&self, tenant: &str, spec: &Spec) -> Result<Value, Error> {
         let stop = CancellationToken::new();
         let _stops_when_dropped = stop.clone().drop_guard();
         let plan = match spec {
+            Spec::Application(spec) if spec.machine().is_some() => plans::survey_disk(spec, self.settings(), tenant, &stop).await,
             Spec::Application(spec) => plans::survey(spec, self.settings(), &stop).await,
             Spec::Workload(spec) => plans::survey_workload(spec, self.settings(), &stop).await,
         };

@@ -125,11 +125,11 @@ impl Control {
             let document = self.document(tenant, id).await?;
             // The disk may have changed since the migration was created: the wall is asked again.
             let spec = self.decode_any(&document)?;
-            self.room_to_start(tenant, id, spec.safety().backup_before).await?;
+            self.room_to_start(tenant, id, spec.makes_backup()).await?;
             auto_rollback = asked.auto_rollback.unwrap_or(spec.safety().rollback_on_failure);
             // A workload's servers are looked at by its first step: document 0 hears of them through the migration's state.
             if let (Spec::Application(spec), false) = (&spec, skip_validation) {
-                self.check_before_start(spec).await?;
+                self.check_before_start(tenant, spec).await?;
             }
         }
         let options = json!({"auto_rollback": auto_rollback, "send_notifications": asked.send_notifications.unwrap_or(true)});
@@ -174,6 +174,7 @@ impl Control {
 
     /// Forgets a migration that is not at work. Its backups stay until they expire.
     pub async fn delete(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.refuse_holder(tenant, id).await?;
         self.engine().delete(tenant, id).await.map_err(|e| Error::of_engine(e, id, "delete"))?;
         self.forget_schedule(tenant, id).await?;
         Ok(Acknowledged::new(id, "deleted", "Migration session deleted"))

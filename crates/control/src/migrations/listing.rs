@@ -3,7 +3,7 @@
 use super::status::Problem;
 use super::steps::{self, Step};
 use super::{label, status, totals};
-use crate::workloads::{self, WorkloadMigration};
+use crate::workloads::{self, TestClone, WorkloadMigration};
 use crate::{Control, Error, Filter, time};
 use engine::{RunFilter, RunLine, RunState, RunView};
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,14 @@ pub struct Detail {
     pub destination: String,
     pub error: Option<Problem>,
     pub steps: Vec<Step>,
+    /// Since when there is no way back: its backups are gone, and it cannot be rolled back any more.
+    #[schema(example = "2024-08-27T09:00:00.000000")]
+    pub finalized_at: Option<String>,
+    /// Who gave up the way back, if known.
+    pub finalized_by: Option<String>,
+    /// Copies of what was replicated so far, to be tried out; only of a workload's migration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_clones: Option<Vec<TestClone>>,
     /// The document that created it; every secret reads `********`.
     #[schema(value_type = Object)]
     pub configuration: Value,
@@ -100,6 +108,9 @@ impl Control {
             destination: label(&view, "destination").to_owned(),
             error: shown.error,
             steps: steps::of(&view),
+            finalized_at: time::maybe(view.finalized.as_ref().map(|f| f.at)),
+            finalized_by: view.finalized.as_ref().and_then(|f| f.by.clone()),
+            test_clones: self.test_clones(tenant, &view).await?,
             configuration: domain::spec::redact(&document),
             summary: summary(&view),
         })
@@ -150,7 +161,7 @@ fn summary_of_line(line: RunLine) -> Result<Summary, Error> {
         destination_type: shown.destination_type.into_owned(),
         progress: totals::progress_of_line(&line),
         id: line.id,
-        kind: line.kind,
+        kind: plans::shown_kind(&line.kind).to_owned(),
         workload,
     })
 }
@@ -162,7 +173,7 @@ fn summary(view: &RunView) -> Summary {
         name: label(view, "name").to_owned(),
         status: status::word(view),
         rolled_back: view.state == RunState::RolledBack,
-        kind: view.kind.clone(),
+        kind: plans::shown_kind(&view.kind).to_owned(),
         created_at: time::text(view.created_at),
         start_time: time::maybe(view.started_at),
         end_time: time::maybe(view.ended_at),

@@ -5,6 +5,7 @@
 
 mod create;
 mod dry_run;
+mod finalize;
 mod life;
 mod listing;
 mod logs;
@@ -22,6 +23,7 @@ pub use logs::{Events, LogEntry, Logs, StreamEvent};
 pub use metrics::{DatabaseMetrics, ErrorCounts, Metrics, MetricsBody, Overall, SystemMetrics, TransferMetrics};
 pub use report::{Format, Report};
 pub(crate) use spec::Spec;
+pub(crate) use status::word;
 pub use status::{Operation, Performance, Problem, Status};
 pub use steps::Step;
 pub(crate) use totals::MOVING_LEDGERS;
@@ -54,6 +56,10 @@ impl Control {
     pub(crate) fn read(&self, body: &Value) -> Result<MigrationSpec, Problems> {
         let spec = MigrationSpec::decode(body)?;
         let mut problems = Problems::default();
+        if spec.machine().is_some() && self.settings().machines.is_none() {
+            let side = if spec.source.machine.is_some() { "source" } else { "destination" };
+            problems.note(format!("{side}.type"), "this program keeps no virtual machines; ask a server that does (--server)");
+        }
         crate::local_roots::check(&spec, self.options().local_roots.as_deref(), &mut problems);
         crate::notifications::check(&spec.notifications, self.courier(), &mut problems);
         if problems.is_empty() { Ok(spec) } else { Err(problems) }

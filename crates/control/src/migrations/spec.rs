@@ -22,12 +22,18 @@ impl Spec {
         MigrationSpec::decode(document).map(|spec| Self::Application(Box::new(spec)))
     }
 
-    /// The engine's word for its plan.
-    pub fn kind(&self) -> &'static str {
+    /// The engine's word for its plan. `node`: the one that this process is on.
+    pub fn kind(&self, node: &str) -> String {
         match self {
-            Self::Application(_) => KIND,
-            Self::Workload(_) => workloads::KIND,
+            Self::Application(spec) if spec.machine().is_some() => plans::disk_kind(node),
+            Self::Application(_) => KIND.to_owned(),
+            Self::Workload(_) => workloads::KIND.to_owned(),
         }
+    }
+
+    /// Whether a backup is made of what it replaces. The disk of a machine replaces nothing.
+    pub fn makes_backup(&self) -> bool {
+        self.safety().backup_before && !matches!(self, Self::Application(spec) if spec.machine().is_some())
     }
 
     pub fn name(&self) -> &str {
@@ -74,7 +80,8 @@ fn of_application(spec: &MigrationSpec) -> Value {
     let place = |system: &domain::spec::System| {
         let files = system.files.as_ref().map(domain::spec::FilesAt::describe);
         let database = system.database.as_ref().map(domain::spec::DatabaseAt::describe);
-        [files, database].into_iter().flatten().collect::<Vec<_>>().join(" + ")
+        let machine = system.machine.as_ref().map(domain::spec::MachineAt::describe);
+        [files, database, machine].into_iter().flatten().collect::<Vec<_>>().join(" + ")
     };
     json!({
         "name": spec.name,

@@ -116,8 +116,13 @@ impl Control {
 
 fn refused(vm: &Stored, operation: Operation, why: Refusal) -> Error {
     let doing = operation.word().replace('_', " ");
-    let message = format!("Cannot {doing} the virtual machine '{}': {}", vm.body.spec.name, why.text());
-    let details = json!({"vm_id": vm.record.id, "current_status": vm.status.word(), "task_id": vm.body.task});
+    let holder = vm.body.held.as_ref().map(|held| &held.run);
+    let why = match holder {
+        Some(run) => format!("the migration {run} has its disk; it is free again when that has completed, or is rolled back"),
+        None => why.text().to_owned(),
+    };
+    let message = format!("Cannot {doing} the virtual machine '{}': {why}", vm.body.spec.name);
+    let details = json!({"vm_id": vm.record.id, "current_status": vm.status.word(), "task_id": vm.body.task, "migration_id": holder});
     Error::new(Kind::Conflict, Code::InvalidState, message).details(details)
 }
 

@@ -1,9 +1,9 @@
 //! Making, looking at and removing machines.
 
 use super::asking::{Outcome, Patience};
-use super::stored::{self, Body, KIND, NODE, Stored, TASK};
+use super::stored::{Body, KIND, NODE, Stored, TASK};
 use super::tasks::{Argument, Task};
-use super::{Vm, VmDeleted, VmTask, request};
+use super::{Vm, VmDeleted, VmTask, request, room};
 use crate::{Control, Error, Filter};
 use domain::decode::Problems;
 use domain::vms::{Operation, VmStatus};
@@ -20,9 +20,7 @@ impl Control {
             self.known_vm_node(&node).await?;
         }
         let id = uuid::Uuid::now_v7().simple().to_string();
-        let made = self.records().apply(stored::insert(tenant, &id, &Body::new(spec, node))?).await?;
-        let record = made.into_iter().next().ok_or_else(|| Error::internal("a virtual machine was written, and no record came back"))?;
-        Ok(Stored::of(record)?.view())
+        room::insert(self.records(), tenant, &id, &Body::new(spec, node), VmStatus::Created).await
     }
 
     /// Newest first. Parameters: `limit` (1 to 1000, default 100), `offset`, `cursor`, `status`, `name`.
@@ -68,13 +66,8 @@ impl Control {
     }
 
     /// The name of the node that this process is on.
-    pub(super) fn own_node(&self) -> String {
-        let given = &self.options().vms.node;
-        if !given.is_empty() {
-            return given.clone();
-        }
-        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+    pub(crate) fn own_node(&self) -> String {
+        self.options().vms.node_name()
     }
 
     async fn known_vm_node(&self, node: &str) -> Result<(), Error> {

@@ -12,8 +12,10 @@
 mod asking;
 mod console;
 mod driver;
+mod holds;
 mod life;
 mod request;
+mod room;
 mod settle;
 mod shown;
 mod snapshots;
@@ -23,9 +25,11 @@ mod work;
 
 pub use asking::{Outcome, Patience};
 pub use console::Console;
+pub use holds::Holds;
 pub use request::{SnapshotBody, StopBody, VmBody};
 pub use shown::{Vm, VmDeleted, VmImage, VmSnapshot, VmTask, VmTaskError};
 
+use ports::disks::VmDisks;
 use ports::vms::VmHost;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -38,10 +42,29 @@ use tokio::task::AbortHandle;
 pub struct Setup {
     /// `None`: this process runs none.
     pub host: Option<Arc<dyn VmHost>>,
+    /// What turns their disks into files and back; `None`: disks are not moved here.
+    pub disks: Option<Arc<dyn VmDisks>>,
     /// This node's name; empty: the machine's own.
     pub node: String,
     /// Directories below which images, kernels and initial ramdisks may lie.
     pub image_roots: Vec<PathBuf>,
+}
+
+impl Setup {
+    /// The name of the node that this process is on.
+    pub fn node_name(&self) -> String {
+        if !self.node.is_empty() {
+            return self.node.clone();
+        }
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+    }
+
+    /// What a migration of disks needs, where there is something that moves them.
+    pub fn machines(&self, records: Arc<dyn ports::records::Records>) -> Option<plans::Machines> {
+        let disks = self.disks.clone()?;
+        Some(plans::Machines { holds: Arc::new(Holds::new(records, self.clone())), disks })
+    }
 }
 
 /// What this process knows beside the records.

@@ -87,7 +87,7 @@ fn check_files(spec: &VmSpec, roots: &[PathBuf], problems: &mut Problems) {
 }
 
 /// Why this file may not be used; `None` when it may.
-fn refusal(path: &str, roots: &[PathBuf]) -> Option<String> {
+pub(super) fn refusal(path: &str, roots: &[PathBuf]) -> Option<String> {
     let shown = path.escape_default();
     if roots.is_empty() {
         return Some(format!("'{shown}' is a path on the server's own disk, and this server allows none; start it with --image-root DIR to allow a directory"));

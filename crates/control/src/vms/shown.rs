@@ -40,6 +40,8 @@ pub struct Vm {
     pub reason: Option<String>,
     /// The operation at work on it.
     pub task_id: Option<String>,
+    /// The migration that has its disk: until it has ended well or is rolled back, the machine is `migrating`.
+    pub migration_id: Option<String>,
     pub created_at: String,
     pub started_at: Option<String>,
     pub updated_at: String,
@@ -56,6 +58,9 @@ pub struct VmImage {
     pub url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The disk came with this migration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migration_id: Option<String>,
     #[schema(example = "qcow2")]
     pub format: &'static str,
 }
@@ -126,6 +131,7 @@ impl Stored {
             limits: running.map(|r| r.limits.clone()),
             reason: body.reason.clone(),
             task_id: body.task.clone(),
+            migration_id: body.held.as_ref().map(|held| held.run.clone()),
             created_at: time::text(self.record.created_at),
             started_at: time::maybe(body.started_at),
             updated_at: time::text(self.record.updated_at),
@@ -137,8 +143,9 @@ impl Stored {
 fn image(image: &Image) -> VmImage {
     let format = image.format.word();
     match &image.place {
-        ImagePlace::Path { path } => VmImage { path: Some(path.clone()), url: None, sha256: None, format },
-        ImagePlace::Url { url, sha256 } => VmImage { path: None, url: Some(url.clone()), sha256: Some(sha256.clone()), format },
+        ImagePlace::Path { path } => VmImage { path: Some(path.clone()), url: None, sha256: None, migration_id: None, format },
+        ImagePlace::Url { url, sha256 } => VmImage { path: None, url: Some(url.clone()), sha256: Some(sha256.clone()), migration_id: None, format },
+        ImagePlace::Moved { migration } => VmImage { path: None, url: None, sha256: None, migration_id: Some(migration.clone()), format },
     }
 }
 

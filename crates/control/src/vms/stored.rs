@@ -32,11 +32,21 @@ pub(super) struct Body {
     /// Why it is not running (any more).
     pub reason: Option<String>,
     pub started_at: Option<Timestamp>,
+    /// The migration that has its disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// Which migration has a machine, and what the machine was before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub run: String,
+    pub before: VmStatus,
 }
 
 impl Body {
     pub fn new(spec: VmSpec, node: String) -> Self {
-        Self { spec, node, paused: false, task: None, running: None, reason: None, started_at: None }
+        Self { spec, node, paused: false, task: None, running: None, reason: None, started_at: None, held: None }
     }
 
     fn stored(&self) -> Result<serde_json::Value, Error> {
@@ -78,8 +88,8 @@ impl Stored {
 }
 
 /// The writes that make a new machine.
-pub(super) fn insert(tenant: &str, id: &str, body: &Body) -> Result<Vec<Write>, Error> {
-    let fields = records::Fields::body(body.stored()?).state(VmStatus::Created.word()).parent(body.spec.name.clone());
+pub(super) fn insert(tenant: &str, id: &str, body: &Body, status: VmStatus) -> Result<Vec<Write>, Error> {
+    let fields = records::Fields::body(body.stored()?).state(status.word()).parent(body.spec.name.clone());
     let place = Write::insert(SYSTEM, &place(&body.node), id, records::Fields::body(json!({"tenant": tenant})));
     Ok(vec![Write::insert(tenant, KIND, id, fields), place])
 }

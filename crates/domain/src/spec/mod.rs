@@ -2,18 +2,21 @@
 //!
 //! ```text
 //! MigrationSpec ── source: System ──┬── files: FilesAt (local | sftp | s3 | other cloud)
-//!               └─ destination ─────┴── database: DatabaseAt
+//!               └─ destination ─────┼── database: DatabaseAt
+//!                                   └── machine: MachineAt
 //! ```
 //! [`MigrationSpec::decode`] is the only way in. The JSON document stays the stored form (sealed); [`redact`] gives the one
 //! that may be shown.
 
 mod database;
 mod files;
+mod machine;
 mod options;
 mod system;
 
 pub use database::{DatabaseAt, DatabaseEngine, TlsMode};
 pub use files::{FilesAt, HostKeyPin, ObjectsAt, S3At, SshAt, SshLogin};
+pub use machine::{MachineAt, NewMachine, SourceMachine, description_of};
 pub use options::{Notifications, OwnWebhook, Safety, Symlinks, Transfer, TransferMethod};
 pub use system::{System, SystemKind};
 
@@ -59,7 +62,14 @@ impl MigrationSpec {
         let (source, mut destination) = (source?, destination?);
         system::inherit_database_name(&source, &mut destination, p);
         system::check_pair(&source, &destination, p);
-        Some(Self { name, description, source, destination, transfer, safety, notifications })
+        let spec = Self { name, description, source, destination, transfer, safety, notifications };
+        machine::check(&spec, p);
+        Some(spec)
+    }
+
+    /// The virtual machine whose disk it moves, if that is what it does.
+    pub fn machine(&self) -> Option<&MachineAt> {
+        self.source.machine.as_ref().or(self.destination.machine.as_ref())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::database::{self, DatabaseAt, DatabaseEngine, Side};
 use super::files::{self, FilesAt};
+use super::machine::{self, MachineAt};
 use crate::decode::{Fields, Problems};
 
 /// What a system is. The words are document 3's `system_types`, and the ones its presets use.
@@ -26,10 +27,12 @@ pub enum SystemKind {
     AwsEc2,
     GcpCompute,
     AzureVm,
+    /// A virtual machine of this installation: its disk.
+    Vm,
 }
 
 impl SystemKind {
-    pub const ALL: [(&'static str, Self); 17] = [
+    pub const ALL: [(&'static str, Self); 18] = [
         ("wordpress", Self::Wordpress),
         ("drupal", Self::Drupal),
         ("django", Self::Django),
@@ -47,6 +50,7 @@ impl SystemKind {
         ("aws-ec2", Self::AwsEc2),
         ("gcp-compute", Self::GcpCompute),
         ("azure-vm", Self::AzureVm),
+        ("vm", Self::Vm),
     ];
 
     pub fn word(self) -> &'static str {
@@ -71,6 +75,8 @@ pub struct System {
     /// `None` for a database-only system.
     pub files: Option<FilesAt>,
     pub database: Option<DatabaseAt>,
+    /// Only of a virtual machine, which has neither files nor a database.
+    pub machine: Option<MachineAt>,
     /// The site's own address (`https://example.com`), when it changes with the move.
     pub url: Option<String>,
     /// Directory of uploads, when it lies outside the web root's usual place.
@@ -100,12 +106,14 @@ pub(super) fn read(parent: &mut Fields<'_>, field: &'static str, p: &mut Problem
     {
         p.note(f.path("url"), "must start with http:// or https://");
     }
+    let machine = (kind == SystemKind::Vm).then(|| machine::read(&mut f, side, p));
     let (files, database, [uploads, config]) = match kind.database_only() {
+        _ if machine.is_some() => (None, None, [None, None]),
         Some(type_name) => (None, read_database_only(&mut f, type_name, side, p), [None, None]),
         None => read_parts(&mut f, kind, side, p),
     };
     f.done(p);
-    Some(System { kind, files, database, url, uploads, config })
+    Some(System { kind, files, database, machine, url, uploads, config })
 }
 
 /// `{"type": "mysql", "host": …, "database": "name"}` or `{"type": "mysql", "database": {…}}`.
@@ -184,6 +192,9 @@ fn is_noted(field: &str, p: &Problems) -> bool {
 
 /// Rules between the two sides.
 pub(super) fn check_pair(source: &System, destination: &System, p: &mut Problems) {
+    if source.machine.is_some() || destination.machine.is_some() {
+        return refuse_not_yet(source, destination, p);
+    }
     if source.files.is_some() && destination.files.is_none() {
         p.note("destination.type", format!("'{}' holds no files, but the source '{}' has some", destination.kind.word(), source.kind.word()));
     }
@@ -199,6 +210,10 @@ pub(super) fn check_pair(source: &System, destination: &System, p: &mut Problems
         }
         _ => {}
     }
+    refuse_not_yet(source, destination, p);
+}
+
+fn refuse_not_yet(source: &System, destination: &System, p: &mut Problems) {
     for (side, at) in [("source", source), ("destination", destination)] {
         if matches!(at.files, Some(FilesAt::Objects(_))) {
             p.note(format!("{side}.type"), format!("'{}' is not supported by this version; aws-s3, SSH hosts and local directories are", at.kind.word()));

@@ -39,7 +39,7 @@ impl ImageFormat {
     }
 
     /// What the end of a name suggests.
-    pub(crate) fn of(name: &str) -> Self {
+    pub fn of(name: &str) -> Self {
         let end = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
         if end == "qcow2" || end == "qcow" { Self::Qcow2 } else { Self::Raw }
     }

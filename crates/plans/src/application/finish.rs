@@ -204,10 +204,10 @@ impl Finish {
     }
 }
 
-fn side(system: &System) -> Value {
+pub(crate) fn side(system: &System) -> Value {
     json!({
         "type": system.kind.word(),
-        "files": system.files.as_ref().map(domain::spec::FilesAt::describe),
+        "files": system.files.as_ref().map(domain::spec::FilesAt::describe).or_else(|| system.machine.as_ref().map(domain::spec::MachineAt::describe)),
         "database": system.database.as_ref().map(domain::spec::DatabaseAt::describe),
         "url": system.url,
     })

@@ -19,7 +19,6 @@ mod database;
 mod files;
 mod finish;
 mod job;
-mod late_backup;
 mod maintenance;
 mod prepare;
 mod same_place;
@@ -28,6 +27,7 @@ mod verify;
 mod website;
 
 pub(crate) use files::told;
+pub(crate) use finish::side;
 pub(crate) use job::{recall, restores, timed, value};
 pub(crate) use prepare::{is_absent, remove_root};
 pub(crate) use same_place::conflict;

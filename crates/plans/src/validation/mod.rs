@@ -45,15 +45,33 @@ pub async fn validate(spec: &MigrationSpec, connectors: &dyn Connectors) -> Vali
     validate_within(spec, connectors, Limits::FULL).await
 }
 
+/// As [`validate_within`], for a migration of a machine's disk: looks at the machine of `tenant`, or at the image, too.
+pub async fn validate_disk(spec: &MigrationSpec, settings: &crate::Settings, tenant: &str, limits: Limits) -> Validation {
+    let (mut found, machine) = tokio::join!(reports(spec, settings.connectors.as_ref(), limits), crate::disks::checks(spec, settings, tenant));
+    found.0.push(machine);
+    cascade::settle(&mut found.0);
+    Validation::of(found.0, found.1)
+}
+
+/// What a look at a machine amounts to.
+pub(crate) fn machine_outcome(looked: ports::Result<String>, field: &str) -> Outcome {
+    sides::outcome(looked, field)
+}
+
 /// The same within other limits.
 pub async fn validate_within(spec: &MigrationSpec, connectors: &dyn Connectors, limits: Limits) -> Validation {
+    let (mut reports, estimate) = reports(spec, connectors, limits).await;
+    cascade::settle(&mut reports);
+    Validation::of(reports, estimate)
+}
+
+async fn reports(spec: &MigrationSpec, connectors: &dyn Connectors, limits: Limits) -> (Vec<CheckReport>, Option<Estimate>) {
     let sides = sides::Sides::open(spec, connectors, limits.check).await;
     let mut reports = sides.opening.clone();
     let (doors, pairs) = tokio::join!(own_checks(&sides, limits.check), pair::checks(spec, &sides, connectors, limits));
     reports.extend(doors);
     reports.extend(pairs.reports);
-    cascade::settle(&mut reports);
-    Validation::of(reports, pairs.estimate)
+    (reports, pairs.estimate)
 }
 
 /// Two doors to files.

@@ -1,5 +1,6 @@
 //! The plan for applications in the two suites that every plan passes, and what is peculiar to it, with real connectors.
 
+mod disks;
 mod drive;
 mod fingerprint;
 mod hold;
@@ -30,7 +31,7 @@ impl ports::Connectors for Connectors {
 }
 
 fn settings(dir: &Path) -> plans::Settings {
-    plans::Settings { connectors: Arc::new(Connectors), backups_dir: dir.join("backups"), work_dir: dir.join("work") }
+    plans::Settings { connectors: Arc::new(Connectors), backups_dir: dir.join("backups"), work_dir: dir.join("work"), machines: None, images: None }
 }
 
 fn write(path: &Path, content: &str) {

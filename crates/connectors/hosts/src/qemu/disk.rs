@@ -2,7 +2,7 @@
 
 use super::Qemu;
 use super::place::Place;
-use super::program::{IMG, run};
+use crate::program::{IMG, run};
 use domain::vms::{Image, ImageFormat, VmSpec};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde_json::Value;
@@ -41,19 +41,19 @@ fn about(place: &Place, error: ConnectorError) -> ConnectorError {
 }
 
 /// What QEMU's tool says of a disk, which nobody trusts yet: with limits on its memory and time.
-async fn described(file: &Path, format: ImageFormat) -> Result<Value> {
+pub(super) async fn described(file: &Path, format: ImageFormat) -> Result<Value> {
     let file = file.display().to_string();
     let words = ["--as=2147483648", "--cpu=30", IMG, "info", "-U", "--output=json", "-f", format.word(), &file];
     let text = run("prlimit", words).await.map_err(|e| if e.kind == ErrorKind::Unsupported { e } else { unusable(&file, &e.reason) })?;
     serde_json::from_str(&text).map_err(|e| unusable(&file, &e.to_string()))
 }
 
-fn unusable(file: &str, why: &str) -> ConnectorError {
+pub(super) fn unusable(file: &str, why: &str) -> ConnectorError {
     ConnectorError::new(ErrorKind::Invalid, "use the image", file, why).advice("Give a complete qcow2 or raw image, and its format if the name does not tell")
 }
 
-/// An image may point to other files of this machine, which its guest would then read: refused.
-async fn check_image(file: &Path, format: ImageFormat, gib: Option<u64>) -> Result<()> {
+/// What a whole image is: bytes that its guest sees. An image may point to other files of this machine, which its guest would then read: refused.
+pub(super) async fn whole_size(file: &Path, format: ImageFormat) -> Result<u64> {
     let facts = described(file, format).await?;
     let shown = file.display().to_string();
     let points = facts.get("backing-filename").is_some() || facts["format-specific"]["data"].get("data-file").is_some();
@@ -63,11 +63,15 @@ async fn check_image(file: &Path, format: ImageFormat, gib: Option<u64>) -> Resu
     if facts["encrypted"] == Value::Bool(true) {
         return Err(unusable(&shown, "it is encrypted"));
     }
-    let size = facts["virtual-size"].as_u64().unwrap_or(0);
+    facts["virtual-size"].as_u64().ok_or_else(|| unusable(&shown, "it has no size"))
+}
+
+async fn check_image(file: &Path, format: ImageFormat, gib: Option<u64>) -> Result<()> {
+    let size = whole_size(file, format).await?;
     match gib {
         Some(gib) if gib << 30 < size => {
             let reason = format!("it is {} GiB large, and the machine's disk is to have {gib}", size.div_ceil(1 << 30));
-            Err(ConnectorError::new(ErrorKind::Invalid, "use the image", shown, reason).advice("Give the machine a larger disk_gib, or none"))
+            Err(ConnectorError::new(ErrorKind::Invalid, "use the image", file.display().to_string(), reason).advice("Give the machine a larger disk_gib, or none"))
         }
         _ => Ok(()),
     }

@@ -32,6 +32,10 @@ impl Qemu {
         match &image.place {
             ImagePlace::Path { path } => self.real(path),
             ImagePlace::Url { url, sha256 } => self.fetched(image, url, sha256).await,
+            ImagePlace::Moved { migration } => {
+                let reason = "the machine's disk came with it, and is not there any more";
+                Err(ConnectorError::new(ErrorKind::NotFound, "make a new disk out of", format!("the migration {migration}"), reason))
+            }
         }
     }
 
@@ -81,7 +85,7 @@ async fn copy(source: &dyn Fetch, to: &Path, url: &str, sha256: &str) -> Result<
         .advice("Compare the hash with what its publisher says; do not simply take the new one"))
 }
 
-fn hash(file: &Path) -> std::io::Result<String> {
+pub(super) fn hash(file: &Path) -> std::io::Result<String> {
     let (mut file, mut hash) = (std::fs::File::open(file)?, Sha256::new());
     std::io::copy(&mut file, &mut hash)?;
     Ok(hex::encode(hash.finalize()))

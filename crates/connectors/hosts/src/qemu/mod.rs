@@ -7,6 +7,7 @@
 //!                    qmp.sock     what it obeys
 //!                    console.log  what the guest wrote on its serial port
 //!                    stderr.log   what QEMU said
+//!                    moving-<run>/ files of a migration on their way out or in
 //! ```
 //! A machine's process has its own session and goes on when ours dies. The next one finds it by its process id and start time, and by the answer
 //! of its QMP socket. One process at a time may work in the directory: a lock says so.
@@ -14,12 +15,13 @@
 mod arguments;
 mod console;
 mod disk;
+mod exports;
 mod images;
 mod limits;
+mod offline;
 mod place;
 mod probe;
 mod process;
-mod program;
 mod qmp;
 mod snapshots;
 mod start;
