@@ -86,8 +86,10 @@ class Bodies:
         return ENGINES.get(database["type"]) if database else None
 
     def pair(self, body, source, destination):
-        """Files go where files can be, and both databases are of one engine."""
+        """Files go where files can be, both databases are of one engine, and a machine's disk goes into files and comes from there."""
         files = lambda system: system["type"] in TREES or system["type"] == "aws-s3"
+        if "vm" in (source["type"], destination["type"]):
+            return self.disk(body, "destination" if source["type"] == "vm" else "source", files)
         if files(source) and not files(destination):
             body["destination"] = destination = {"type": "static"}
         of, to = self.engine(source), self.engine(destination)
@@ -99,6 +101,17 @@ class Bodies:
             destination["database"] = {k: v for k, v in self.database(source).items() if k != "url"}
         else:
             body["destination"] = copy.deepcopy(source)
+
+    def disk(self, body, outside, files):
+        """One file of a plain place, and nothing said of others."""
+        if not files(body[outside]):
+            body[outside] = {"type": "static"}
+        body[outside].pop("database", None)
+        options = (body.get("transfer") or {}).get("options") or {}
+        for field in ("exclude", "delete_extraneous"):
+            options.pop(field, None)
+        for field in ("kernel", "initrd", "append"):
+            body["destination"].pop(field, None)
 
     def at_home(self, system, directory):
         if system["type"] in TREES and (system.get("host") or "localhost") == "localhost":

@@ -5,6 +5,7 @@ mod document;
 mod life;
 mod machine;
 mod nodes;
+mod quotas;
 mod tasks;
 
 use crate::api::bench::{Answer, Bench};
