@@ -63,9 +63,9 @@ impl Exchange for Exchanger {
     async fn post(&self, call: Call) -> Result<Answer> {
         let at = self.policy.read(&call.url);
         let at = at.map_err(|why| ConnectorError::new(ErrorKind::Permission, "ask", origin(&call.url), format!("the address {why}")))?;
-        tokio::time::timeout(TIMEOUT, self.exchange(&at, &call)).await.unwrap_or_else(|_| {
-            Err(failed(ErrorKind::TimedOut, &at, format!("there was no complete answer within {} seconds", TIMEOUT.as_secs())))
-        })
+        tokio::time::timeout(TIMEOUT, self.exchange(&at, &call))
+            .await
+            .unwrap_or_else(|_| Err(failed(ErrorKind::TimedOut, &at, format!("there was no complete answer within {} seconds", TIMEOUT.as_secs()))))
     }
 }
 

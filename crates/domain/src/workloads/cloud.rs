@@ -83,7 +83,12 @@ impl CloudAccess {
     /// Reads `{endpoint?, region?, session_token?, ca?}`.
     pub fn read(fields: Option<Fields<'_>>, cloud: Option<CloudType>, p: &mut Problems) -> Self {
         let Some(mut f) = fields else { return Self::default() };
-        let out = Self { endpoint: f.text("endpoint", p), region: f.text("region", p), session_token: f.text("session_token", p).map(Secret::new), ca: f.text("ca", p) };
+        let out = Self {
+            endpoint: f.text("endpoint", p),
+            region: f.text("region", p),
+            session_token: f.text("session_token", p).map(Secret::new),
+            ca: f.text("ca", p),
+        };
         if let Some(endpoint) = &out.endpoint {
             check_endpoint(endpoint, &f.path("endpoint"), p);
         }
@@ -110,7 +115,9 @@ impl CloudAccess {
         let (username, password) = (credentials.username.clone(), credentials.password.clone());
         let password = password.ok_or_else(|| "migration_target.cloud_credentials has no password".to_owned())?;
         match (cloud, &self.endpoint) {
-            (CloudType::Aws, None) if self.region.is_none() => Err("neither migration_target.cloud.region nor migration_target.cloud.endpoint says where".to_owned()),
+            (CloudType::Aws, None) if self.region.is_none() => {
+                Err("neither migration_target.cloud.region nor migration_target.cloud.endpoint says where".to_owned())
+            }
             (CloudType::Aws, endpoint) => Ok(CloudAt::Aws(AwsAt {
                 region: self.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
                 endpoint: endpoint.clone(),
@@ -181,7 +188,9 @@ mod tests {
         let bad = json!({"endpoint": "http://x", "region": "eu central", "session_token": "a b", "ca": "x", "zone": "a"});
         assert_eq!(read(&bad, CloudType::Aws).1, ["cloud.endpoint", "cloud.region", "cloud.session_token", "cloud.ca", "cloud.zone"]);
         assert_eq!(read(&json!({"region": "r", "session_token": "t"}), CloudType::Vsphere).1, ["cloud.region", "cloud.session_token"]);
-        for endpoint in ["https://", "https://:443", "https:///x", "https://me@host", "https://host?x", "https://host#x", "https://h ost", "https://h\\x", "ftp://h"] {
+        for endpoint in
+            ["https://", "https://:443", "https:///x", "https://me@host", "https://host?x", "https://host#x", "https://h ost", "https://h\\x", "ftp://h"]
+        {
             assert_eq!(read(&json!({"endpoint": endpoint}), CloudType::Aws).1, ["cloud.endpoint"], "{endpoint}");
         }
         for endpoint in ["https://ec2.example", "https://10.0.0.1:8443/api", "https://[2001:db8::1]:8443"] {

@@ -35,7 +35,10 @@ async fn all_bad_fields_come_back_together() {
     let at = |field: &str| format!("migration_target.cloud.{field}");
     let bad = json!({"endpoint": "http://x", "region": "", "session_token": "a b", "ca": "no", "regoin": "x"});
     let answer = bench.post("/migrations", &migration("aws", bad)).await;
-    assert_eq!((answer.status, answer.fields()), (StatusCode::BAD_REQUEST, ["endpoint", "region", "session_token", "ca", "regoin"].map(at).iter().map(String::as_str).collect()));
+    assert_eq!(
+        (answer.status, answer.fields()),
+        (StatusCode::BAD_REQUEST, ["endpoint", "region", "session_token", "ca", "regoin"].map(at).iter().map(String::as_str).collect())
+    );
     let mut key = migration("aws", json!({"region": "eu-central-1"}));
     key["migration_target"]["cloud_credentials"]["username"] = json!("a b");
     assert_eq!(bench.post("/migrations", &key).await.fields(), ["migration_target.cloud_credentials.username"]);

@@ -3,6 +3,7 @@
 use super::bench::{Answer, Bench};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use engine::journal::Runs;
 use serde_json::{Value, json};
 
 struct User<'a> {
@@ -149,4 +150,26 @@ async fn registering_and_tokens() {
     assert_eq!(bench.post("/api/v1/token/refresh/", &json!({"refresh": pair["refresh"]})).await.status, StatusCode::UNAUTHORIZED, "good once");
     assert_eq!(bench.post("/auth/token", &body).await.code(), "AUTHENTICATION_DISABLED", "nothing else asks for a log-in");
     assert_eq!(bench.get("/swagger/").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_target_says_where_its_cloud_is_asked() {
+    let bench = Bench::new().await;
+    let user = User::register(&bench, "ann").await;
+    let parts = user.parts().await;
+    let cloud = json!({"endpoint": "https://ec2.example.com", "session_token": "token-canary"});
+    let body = |cloud: &Value| json!({"cloud_type": "aws", "cloud_credentials": parts.credentials, "target_vm": parts.vm, "cloud": cloud});
+    let target = user.make("migration-targets", body(&cloud)).await;
+    let shown = user.call(Method::GET, &format!("/api/v1/migration-targets/{target}/"), None).await;
+    let expected = json!({"endpoint": "https://ec2.example.com", "region": null, "session_token": "********", "ca": null});
+    assert_eq!(shown.json["cloud"], expected, "{}", shown.text);
+    let migration = user.make("migrations", json!({"selected_mount_points": [parts.mount_point], "source": parts.source, "migration_target": target})).await;
+    let tenants = bench.get("/tenants/").await.json;
+    let mut ids = tenants.as_array().expect("a list").iter().filter_map(|t| t["id"].as_str());
+    let own = ids.find(|id| id.starts_with("user-")).expect("a tenant of its own");
+    let kept = bench.journal.input(own, &migration).await.expect("its document");
+    assert_eq!(kept["migration_target"]["cloud"], cloud, "with its token");
+    let bad = user.call(Method::POST, "/api/v1/migration-targets/", Some(&body(&json!({"endpoint": "https://10.0.0.1", "regoin": "x"})))).await;
+    assert_eq!((bad.status, bad.fields()), (StatusCode::BAD_REQUEST, vec!["cloud.regoin", "cloud.endpoint"]), "{}", bad.text);
+    assert!(!String::from_utf8_lossy(&bench.stored_bytes()).contains("token-canary"));
 }

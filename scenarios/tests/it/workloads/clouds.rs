@@ -111,7 +111,11 @@ async fn wrong_credentials_end_it_before_anything_is_written() {
         assert_eq!((status, &plan["cloud"]), (200, &Value::Null), "{plan:#}");
         assert!(plan["refusals"][0].as_str().is_some_and(|r| r.contains("cloud_credentials")), "{plan:#}");
         let (failed, ended) = story.run(body).await;
-        assert_eq!((&ended["state"], &ended["error"]["code"], &ended["error"]["retryable"]), (&json!("ERROR"), &json!("authentication"), &json!(false)), "{ended:#}");
+        assert_eq!(
+            (&ended["state"], &ended["error"]["code"], &ended["error"]["retryable"]),
+            (&json!("ERROR"), &json!("authentication"), &json!(false)),
+            "{ended:#}"
+        );
         assert!(ended["error"]["message"].as_str().is_some_and(|m| m.contains("migration_target.cloud_credentials")), "{ended:#}");
         assert_eq!(story.there(), before, "nothing was written");
         let (_, logs) = story.product.get(&format!("/migrations/{failed}/logs")).await;

@@ -105,7 +105,15 @@ mod tests {
         assert_eq!(machines.iter().map(|m| (m.id.as_str(), m.state)).collect::<Vec<_>>(), [("i-1", PowerState::Running), ("i-3", PowerState::Unknown)]);
         assert_eq!((page.next.as_deref(), machines[0].name.as_deref(), machines[0].zone.as_deref()), (Some("more"), Some("Server 1"), Some("eu-west-1c")));
         assert_eq!(page.machines[0].1, ["vol-1"]);
-        for text in ["192.168.1.88", "192.168.1.89", "54.194.252.215", "54.0.0.9", "2001:DB8:1234:1a2b::123", "IP-192-168-1-88.eu-west-1.compute.internal", "ec2-54-194-252-215.eu-west-1.compute.amazonaws.com"] {
+        for text in [
+            "192.168.1.88",
+            "192.168.1.89",
+            "54.194.252.215",
+            "54.0.0.9",
+            "2001:DB8:1234:1a2b::123",
+            "IP-192-168-1-88.eu-west-1.compute.internal",
+            "ec2-54-194-252-215.eu-west-1.compute.amazonaws.com",
+        ] {
             assert!(machines[0].is_at(&Address::parse(text).unwrap()), "{text}");
         }
         assert!(!machines[0].is_at(&Address::parse("192.168.1.8").unwrap()));

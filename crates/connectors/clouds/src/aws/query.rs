@@ -95,11 +95,7 @@ impl Query {
 }
 
 fn form(service: Service, action: &str, fields: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .append_pair("Action", action)
-        .append_pair("Version", service.version())
-        .extend_pairs(fields)
-        .finish()
+    form_urlencoded::Serializer::new(String::new()).append_pair("Action", action).append_pair("Version", service.version()).extend_pairs(fields).finish()
 }
 
 /// What an answer that is none means, as a letter.
@@ -129,8 +125,14 @@ fn meaning(code: &str, status: u16) -> (ErrorKind, &'static str) {
             (ErrorKind::Authentication, "Temporary credentials are over: get new ones, and give all three parts (username, password, cloud.session_token)")
         }
         "RequestExpired" | "RequestTimeTooSkewed" => (ErrorKind::Authentication, "Check the clock of the machine that this service runs on"),
-        "AuthFailure" | "InvalidClientTokenId" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "UnrecognizedClientException" | "IncompleteSignature"
-        | "MissingAuthenticationToken" | "InvalidToken" => (
+        "AuthFailure"
+        | "InvalidClientTokenId"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException"
+        | "IncompleteSignature"
+        | "MissingAuthenticationToken"
+        | "InvalidToken" => (
             ErrorKind::Authentication,
             "Check migration_target.cloud_credentials: username is the id of an access key, password its secret; temporary ones need cloud.session_token too",
         ),
@@ -153,8 +155,13 @@ mod tests {
 
     #[test]
     fn bad_days_have_their_kinds() {
-        let sts = |code: &str| format!("<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code><Message>No.</Message></Error><RequestId>x</RequestId></ErrorResponse>");
-        let ec2 = |code: &str| format!("<Response><Errors><Error><Code>{code}</Code><Message>No.</Message></Error></Errors><RequestID>x</RequestID></Response>");
+        let sts = |code: &str| {
+            format!(
+                "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code><Message>No.</Message></Error><RequestId>x</RequestId></ErrorResponse>"
+            )
+        };
+        let ec2 =
+            |code: &str| format!("<Response><Errors><Error><Code>{code}</Code><Message>No.</Message></Error></Errors><RequestID>x</RequestID></Response>");
         for (status, code, kind) in [
             (403, "ExpiredToken", ErrorKind::Authentication),
             (401, "AuthFailure", ErrorKind::Authentication),

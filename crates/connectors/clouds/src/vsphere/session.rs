@@ -3,8 +3,8 @@
 use super::soap::{Object, Soap};
 use crate::xml;
 use domain::Secret;
-use ports::clouds::{Answer, Identity};
 use ports::Result;
+use ports::clouds::{Answer, Identity};
 
 /// The parts of a vCenter that we speak to. A single host names them differently.
 pub struct Service {

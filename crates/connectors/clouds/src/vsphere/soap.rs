@@ -52,7 +52,8 @@ impl Soap {
              xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><e:Body><{method} xmlns=\"urn:vim25\"><_this type=\"{kind}\">{id}</_this>{arguments}</{method}>\
              </e:Body></e:Envelope>"
         );
-        let mut headers = vec![("content-type".to_owned(), Secret::new("text/xml; charset=utf-8")), ("soapaction".to_owned(), Secret::new("\"urn:vim25/6.0\""))];
+        let mut headers =
+            vec![("content-type".to_owned(), Secret::new("text/xml; charset=utf-8")), ("soapaction".to_owned(), Secret::new("\"urn:vim25/6.0\""))];
         headers.extend(cookie.map(|c| ("cookie".to_owned(), c.clone())));
         let answer = self.exchange.post(Call { url: self.url.clone(), headers, body: Secret::new(body) }).await?;
         if answer.status == 200 { Ok(answer) } else { Err(self.refused(&answer, method)) }
@@ -98,7 +99,11 @@ mod tests {
     #[test]
     fn faults_have_their_kinds() {
         let soap = Soap::new("https://h/", "vsphere at https://h".to_owned(), Arc::new(Silent));
-        let fault = |detail: &str| format!("<e:Envelope xmlns:e=\"x\" xmlns:xsi=\"y\"><e:Body><e:Fault><faultstring>No.</faultstring><detail>{detail}</detail></e:Fault></e:Body></e:Envelope>");
+        let fault = |detail: &str| {
+            format!(
+                "<e:Envelope xmlns:e=\"x\" xmlns:xsi=\"y\"><e:Body><e:Fault><faultstring>No.</faultstring><detail>{detail}</detail></e:Fault></e:Body></e:Envelope>"
+            )
+        };
         let error = |body: &str| soap.refused(&Answer { status: 500, body: body.as_bytes().to_vec(), ..Answer::default() }, "Login");
         for (detail, kind) in [
             ("<InvalidLoginFault xsi:type=\"InvalidLogin\"/>", ErrorKind::Authentication),
