@@ -4,6 +4,7 @@ mod disks;
 mod drive;
 mod fingerprint;
 mod hold;
+mod images;
 mod network;
 mod places;
 mod room;

@@ -33,6 +33,16 @@ impl Server {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// Runs a command with something to read.
+    pub fn feed(&self, command: &str, input: &[u8]) {
+        let mut ssh = Command::new("ssh");
+        let known = format!("UserKnownHostsFile={}", self.ssh.known_hosts_file.display());
+        ssh.args(["-o", "BatchMode=yes", "-o", &known, "-i"]).arg(&self.ssh.key_file).arg(format!("root@{}", self.ssh.host)).arg(command);
+        let mut child = ssh.stdin(Stdio::piped()).spawn().expect("ssh");
+        child.stdin.take().expect("an input").write_all(input).expect("the input");
+        assert!(child.wait().expect("ssh ends").success(), "{}: {command}", self.ssh.host);
+    }
+
     /// Starts a script that goes on until [`Going::end`].
     pub fn start(&self, script: &str) -> Going<'_> {
         let mut child = self.command().stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("ssh");
