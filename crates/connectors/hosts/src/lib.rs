@@ -1,5 +1,8 @@
-//! What runs things on this machine, behind the doors of `ports`: virtual machines with QEMU.
+//! What this machine does for servers, behind the doors of `ports`: virtual machines with QEMU, and disk images that such machines start from.
 
+pub mod images;
+mod program;
 pub mod qemu;
 
+pub use images::Images;
 pub use qemu::Qemu;

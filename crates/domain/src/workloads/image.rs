@@ -1,6 +1,6 @@
 //! A disk image that a migration makes: where it is to lie, how large its disk is, and in which format.
 
-use super::MountPoint;
+use super::Selected;
 use crate::decode::{Fields, Problems};
 use crate::vms::ImageFormat;
 
@@ -23,19 +23,22 @@ pub struct NewImage {
 impl NewImage {
     /// Reads `{path, size_gib?, format?}`. Without a size it is that of the `selected` mount points together and 1 GiB more; without a format the name's
     /// end tells.
-    pub(super) fn read(f: &mut Fields<'_>, selected: &[MountPoint], p: &mut Problems) -> Option<Self> {
+    pub(super) fn read(f: &mut Fields<'_>, selected: &[Selected], p: &mut Problems) -> Self {
         let path = f.required_text("path", p);
         if let Some(why) = Some(&path).filter(|path| !path.is_empty()).and_then(|path| bad_path(path)) {
             p.note(f.path("path"), why);
         }
         let format = f.choice("format", &[("qcow2", ImageFormat::Qcow2), ("raw", ImageFormat::Raw)], p);
         let given = f.integer("size_gib", 1..=LARGEST, p);
-        let whole = selected.iter().fold(0_u64, |sum, m| sum.saturating_add(m.total_size)).div_ceil(GIB).saturating_add(1);
+        let whole = selected.iter().fold(0_u64, |sum, m| sum.saturating_add(m.mount_point.total_size)).div_ceil(GIB).saturating_add(1);
         if !f.has("size_gib") && whole > LARGEST {
-            p.note(f.path("size_gib"), format!("the selected mount points have {whole} GiB together, and an image has {LARGEST} at most: give the size that their files need"));
+            p.note(
+                f.path("size_gib"),
+                format!("the selected mount points have {whole} GiB together, and an image has {LARGEST} at most: give the size that their files need"),
+            );
         }
         let format = format.unwrap_or_else(|| ImageFormat::of(&path));
-        Some(Self { path, format, size_gib: given.unwrap_or(whole.min(LARGEST)) })
+        Self { path, format, size_gib: given.unwrap_or(whole.min(LARGEST)) }
     }
 
     /// Size of the disk in bytes.

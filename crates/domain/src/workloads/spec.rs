@@ -1,9 +1,9 @@
 //! A migration of a workload: which mount points of which server go to which VM, how, and how safely.
 
-use super::cloud::check_access_key;
 use super::mount_point::overlap;
+use super::target::check_in_image;
 use super::workload::require;
-use super::{CloudAccess, CloudAt, CloudType, Credentials, Selected, Workload};
+use super::{Selected, Target, Workload};
 use crate::decode::{Fields, Problems, type_name};
 use crate::spec::{Notifications, Safety, Transfer};
 use serde_json::Value;
@@ -21,23 +21,6 @@ pub enum Mode {
     Once,
     /// Passes again and again, until somebody asks for the cutover.
     Warm,
-}
-
-/// Where a workload shall live.
-#[derive(Debug, Clone)]
-pub struct Target {
-    pub cloud_type: CloudType,
-    pub cloud_credentials: Credentials,
-    /// Where the cloud is asked about the VM.
-    pub cloud: CloudAccess,
-    pub vm: Workload,
-}
-
-impl Target {
-    /// The cloud that can be asked about the VM, or why none is.
-    pub fn cloud_at(&self) -> Result<CloudAt, String> {
-        self.cloud.at(self.cloud_type, &self.cloud_credentials)
-    }
 }
 
 /// One migration of a workload. Every default is filled in.
@@ -76,7 +59,7 @@ impl WorkloadSpec {
         let description = f.text("description", p);
         let selected = read_selected(&mut f, p);
         let source = nested(&mut f, "source", p, Workload::read);
-        let target = nested(&mut f, "migration_target", p, read_target);
+        let target = nested(&mut f, "migration_target", p, |f, p| Target::read(f, &selected, p));
         let mode = f.choice("mode", &[("once", Mode::Once), ("warm", Mode::Warm)], p).unwrap_or(Mode::Once);
         let pass_every = f.integer("pass_every", 1..=86_400, p).unwrap_or(60);
         let transfer = Transfer::read(f.object("transfer", p), p);
@@ -85,12 +68,18 @@ impl WorkloadSpec {
         f.done(p);
         let (source, target) = (source?, target?);
         check(&selected, &source, &target, p);
-        let name = name.unwrap_or_else(|| format!("{} to {}", source.ip, target.vm.ip));
+        let name = name.unwrap_or_else(|| format!("{} to {}", source.ip, target.place()));
         Some(Self { name, description, selected, source, target, mode, pass_every, transfer, safety, notifications })
     }
 }
 
-fn nested<T>(f: &mut Fields<'_>, field: &'static str, p: &mut Problems, read: fn(&mut Fields<'_>, &mut Problems) -> Option<T>) -> Option<T> {
+/// What is read inside of a required object; nothing of it stays unread.
+pub(super) fn nested<T>(
+    f: &mut Fields<'_>,
+    field: &'static str,
+    p: &mut Problems,
+    read: impl FnOnce(&mut Fields<'_>, &mut Problems) -> Option<T>,
+) -> Option<T> {
     let Some(mut inner) = f.object(field, p) else {
         require(f, field, p);
         return None;
@@ -111,21 +100,6 @@ fn read_selected(f: &mut Fields<'_>, p: &mut Problems) -> Vec<Selected> {
     Vec::new()
 }
 
-fn read_target(f: &mut Fields<'_>, p: &mut Problems) -> Option<Target> {
-    if !f.has("cloud_type") {
-        p.note(f.path("cloud_type"), "is required: aws, azure, vsphere or vcloud");
-    }
-    let cloud_type = f.choice("cloud_type", &CloudType::ALL, p);
-    let cloud_credentials = nested(f, "cloud_credentials", p, |c, p| Some(Credentials::read(c, false, p)));
-    let asked = f.has("cloud");
-    let cloud = CloudAccess::read(f.object("cloud", p), cloud_type, p);
-    if let (Some(CloudType::Aws), Some(credentials), true) = (cloud_type, &cloud_credentials, asked) {
-        check_access_key(&credentials.username, &f.path("cloud_credentials.username"), p);
-    }
-    let vm = nested(f, "target_vm", p, Workload::read);
-    Some(Target { cloud_type: cloud_type?, cloud_credentials: cloud_credentials?, cloud, vm: vm? })
-}
-
 /// Rules between the parts.
 fn check(selected: &[Selected], source: &Workload, target: &Target, p: &mut Problems) {
     for (i, name) in selected.iter().map(Selected::name).enumerate() {
@@ -140,18 +114,21 @@ fn check(selected: &[Selected], source: &Workload, target: &Target, p: &mut Prob
     {
         p.note("selected_mount_points", format!("the source has {}, so it must be among them", system.mount_point_name));
     }
-    check_apart(selected, &target.vm, p);
-    if source.is_same_server(&target.vm) {
+    let vm = match target {
+        Target::Vm(target) => &target.vm,
+        Target::Image(_) => return check_in_image(selected, source, p),
+    };
+    check_apart(selected, &vm.ssh.drive_root, p);
+    if source.is_same_server(vm) {
         check_copy_in_place(selected, source, p);
     }
 }
 
 /// No two of them may land in, or inside, each other. Mount points that stay what they are lie at the target as they lie at the source: the
 /// boundary of the file system keeps them apart there, too.
-fn check_apart(selected: &[Selected], vm: &Workload, p: &mut Problems) {
+pub(super) fn check_apart(selected: &[Selected], drive_root: &str, p: &mut Problems) {
     for (i, one) in selected.iter().enumerate() {
-        let clash =
-            selected[..i].iter().find(|other| (one.moves_elsewhere() || other.moves_elsewhere()) && overlap(one.target(), other.target(), &vm.ssh.drive_root));
+        let clash = selected[..i].iter().find(|other| (one.moves_elsewhere() || other.moves_elsewhere()) && overlap(one.target(), other.target(), drive_root));
         if let Some(other) = clash {
             let why = format!("'{}' and '{}', where {} goes, lie in each other; each needs a directory of its own", one.target(), other.target(), other.name());
             p.note(format!("selected_mount_points[{i}].target_directory"), why);
@@ -256,6 +233,38 @@ mod tests {
         assert_eq!(problems(&landing([Some("srv"), Some("/x/../y")])).len(), 2);
         let spec = WorkloadSpec::decode(&landing([Some("/srv/a"), Some("/srv/b")])).unwrap();
         assert_eq!((spec.selected[0].target(), spec.selected[0].name()), ("/srv/a", "/data"));
+    }
+
+    #[test]
+    fn an_image_is_a_target_of_its_own() {
+        let to = |target: Value| {
+            let mut body = body();
+            let all = json!([{"mount_point_name": "/", "total_size": 3 << 30}, {"mount_point_name": "/data", "total_size": 1}]);
+            (body["source"]["storage"]["mount_points"], body["selected_mount_points"], body["migration_target"]) = (all.clone(), all, target);
+            body
+        };
+        let plain = to(json!({"image": {"path": "/srv/images/web1.qcow2"}}));
+        let spec = WorkloadSpec::decode(&plain).unwrap();
+        let image = spec.target.image().unwrap();
+        assert_eq!((image.size_gib, image.format.word(), spec.name.as_str()), (5, "qcow2", "192.168.1.1 to /srv/images/web1.qcow2"));
+        let other = WorkloadSpec::decode(&to(json!({"image": {"path": "/srv/a", "size_gib": 20, "format": "qcow2"}}))).unwrap();
+        assert_eq!(other.target.image().unwrap().bytes(), 20 << 30);
+        let both = problems(&to(json!({"image": {"path": "a", "size_gib": 0, "format": "vmdk", "name": 1}, "cloud_type": "aws", "target_vm": {"ip": ""}})));
+        let fields = ["target.cloud_type", "target.target_vm", "target.image.path", "target.image.size_gib", "target.image.format", "target.image.name"];
+        assert!(fields.iter().all(|f| both.iter().any(|p| p.contains(f))) && both.len() == fields.len(), "{both:#?}");
+        for path in ["/", "/srv/", "/srv/.hidden", "/srv/../x"] {
+            assert_eq!(problems(&to(json!({"image": {"path": path}}))).len(), 1, "{path}");
+        }
+        let mut twice = plain.clone();
+        twice["selected_mount_points"][1]["target_directory"] = json!("//");
+        assert!(
+            problems(&twice)[0].starts_with("selected_mount_points[1].target_directory '//' and '/', where / goes, lie in each other"),
+            "{:?}",
+            problems(&twice)
+        );
+        let mut windows = body();
+        windows["migration_target"] = json!({"image": {"path": "/srv/a"}});
+        assert!(problems(&windows)[0].starts_with("migration_target.image 192.168.1.1 is a Windows server"), "{:?}", problems(&windows));
     }
 
     #[test]

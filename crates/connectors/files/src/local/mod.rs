@@ -24,6 +24,7 @@ use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTr
 use ports::{Check, ConnectorError, ErrorKind, Examine, Result, Role};
 use root::Root;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,6 +38,11 @@ impl LocalFiles {
     /// `root`: an absolute path; it may be missing until [`FileTarget::prepare`].
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: Arc::new(Root::new(root.into())) }
+    }
+
+    /// A directory that is open already; its handle stays open as long as this is used. `shown` names it for people.
+    pub fn of_handle(handle: OwnedFd, shown: String) -> Self {
+        Self { root: Arc::new(Root::of_handle(handle, shown)) }
     }
 
     /// Runs `work` where blocking is allowed.

@@ -10,11 +10,16 @@ use ports::{ConnectorError, ErrorKind, Result};
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub(super) struct Root {
     path: PathBuf,
+    /// What people are told.
+    shown: String,
+    /// Open as long as the path leads through it.
+    _held: Option<OwnedFd>,
 }
 
 /// The path as the operating system wants it; the root itself is `.`.
@@ -24,15 +29,20 @@ pub(super) fn native(path: &FilePath) -> &Path {
 
 impl Root {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { shown: path.display().to_string(), path, _held: None }
+    }
+
+    /// A directory that only a handle leads to.
+    pub(super) fn of_handle(held: OwnedFd, shown: String) -> Self {
+        Self { path: PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())), shown, _held: Some(held) }
     }
 
     pub(super) fn location(&self) -> String {
-        self.path.display().to_string()
+        self.shown.clone()
     }
 
     pub(super) fn subject(&self, path: &FilePath) -> String {
-        if path.as_bytes().is_empty() { self.location() } else { format!("{}/{path}", self.path.display()) }
+        if path.as_bytes().is_empty() { self.location() } else { format!("{}/{path}", self.shown) }
     }
 
     /// Bytes that a path below the root may have (PATH_MAX, and room for a staging name).

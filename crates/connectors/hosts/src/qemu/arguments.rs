@@ -1,6 +1,6 @@
 //! QEMU's command line. Nothing in it passes through a shell, and names of files are values of JSON, so that no character in them means anything.
 
-use super::program::QEMU;
+use crate::program::QEMU;
 use domain::vms::VmSpec;
 use serde_json::json;
 

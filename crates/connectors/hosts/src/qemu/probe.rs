@@ -3,8 +3,9 @@
 //! A device `/dev/kvm` that can be opened says little: nested in other machines it often cannot run a guest. So one is booted: a boot sector of a few
 //! bytes that asks QEMU to end with a number. The answer is kept until the machine boots again or QEMU changes.
 
+use super::Qemu;
 use super::process::boot;
-use super::{Qemu, program};
+use crate::program;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::Stdio;

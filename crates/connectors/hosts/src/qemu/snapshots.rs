@@ -2,9 +2,9 @@
 
 use super::place::Place;
 use super::process::Process;
-use super::program::{IMG, run};
 use super::qmp::Talk;
 use super::{Qemu, disk};
+use crate::program::{IMG, run};
 use ports::vms::VmSnapshots;
 use ports::{ConnectorError, ErrorKind, Result};
 use serde_json::{Value, json};

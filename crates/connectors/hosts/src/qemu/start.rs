@@ -2,7 +2,8 @@
 
 use super::place::Place;
 use super::process::{self, Process};
-use super::{Qemu, arguments, program, qmp};
+use super::{Qemu, arguments, qmp};
+use crate::program;
 use domain::vms::VmSpec;
 use ports::vms::Running;
 use ports::{ConnectorError, ErrorKind, Result};

@@ -1,0 +1,199 @@
+//! What makes a machine with a BIOS start from the image: the table of file systems in the workload's own words, a menu, and GRUB before the partition.
+//!
+//! GRUB is put together here with all that it needs, and written by us into the first megabyte of the disk's file: no program is ever let near this
+//! machine's own disks. Its menu is a file of ours in the image; the workload's own boot configuration stays as it was, for the day when somebody runs
+//! `grub-install` in the machine.
+
+mod fstab;
+mod kernels;
+mod menu;
+
+use super::check::GRUB;
+use super::mount::{Mounted, inside};
+use super::place::Place;
+use crate::program::run;
+use cap_std::fs::Dir;
+use kernels::Kernel;
+use ports::Result;
+use ports::images::Boot;
+use std::fs::{self, File};
+use std::io::{Error, ErrorKind as Io, Result as IoResult};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Our directory in the image.
+const OURS: &str = "boot/migration-assistant";
+const FSTAB: &str = "etc/fstab";
+/// The original of the table.
+const KEPT: &str = "etc/fstab.before-migration";
+/// What GRUB is put together from, so that it needs nothing from the image but the menu.
+const MODULES: [&str; 15] = [
+    "biosdisk",
+    "part_msdos",
+    "ext2",
+    "search_fs_uuid",
+    "normal",
+    "configfile",
+    "linux",
+    "serial",
+    "terminal",
+    "echo",
+    "test",
+    "gzio",
+    "minicmd",
+    "reboot",
+    "halt",
+];
+const NO_KERNEL: &str = "there is no kernel for x86 in its /boot: install one in the workload, or select the mount point that has it (/boot), and start again; or \
+                         give the machine a kernel of its own (POST /vms: kernel, initrd)";
+/// Code in the first sector; what follows it are the signature and the table of partitions.
+const CODE: usize = 440;
+
+/// What the disk and its file system are known by.
+pub(super) struct Names {
+    /// Of the table of partitions.
+    pub signature: u32,
+    pub uuid: String,
+}
+
+/// Everything inside the image: adapts the table of file systems and writes the menu. Gives what happened, and the UUID under which GRUB is to find the
+/// file system when there is something to start.
+pub(super) fn prepare(mounted: &Mounted, place: &Place, names: &Names, moved: &[String]) -> Result<(Boot, Option<String>)> {
+    if !moved.iter().any(|m| m == "/") {
+        let reason = "no mount point was moved to its root directory: select /, or give one the target_directory \"/\"";
+        return Ok((Boot { reason: reason.to_owned(), ..Boot::default() }, None));
+    }
+    let root = mounted.directory("/").map_err(|e| inside(&place.image, "open", "/", e))?;
+    let root = Dir::from_std_file(File::from(root));
+    prepared(&root, names, moved).map_err(|e| place.failed("make bootable", &e))
+}
+
+fn prepared(root: &Dir, names: &Names, moved: &[String]) -> IoResult<(Boot, Option<String>)> {
+    let table = adapt(root, &names.uuid, moved)?;
+    let kernels = kernels::of(root)?;
+    let mut boot = Boot { uuid: Some(table.uuid.clone()), label: table.label, notes: table.notes, ..Boot::default() };
+    let Some(newest) = kernels.first() else {
+        NO_KERNEL.clone_into(&mut boot.reason);
+        return Ok((boot, None));
+    };
+    let arguments = menu::arguments(root, newest, table.has_root);
+    root.create_dir_all(OURS)?;
+    write(root, &format!("{OURS}/grub.cfg"), &menu::text(&kernels, &table.uuid, names.signature, &arguments))?;
+    (boot.bootable, boot.kernel) = (true, Some(format!("/boot/{}", newest.file)));
+    boot.notes.push(after(newest));
+    Ok((boot, Some(table.uuid)))
+}
+
+fn after(newest: &Kernel) -> String {
+    let mut text = format!(
+        "It starts /boot/{} from the menu in /{OURS}/grub.cfg. When the machine gets other kernels, run grub-install and update-grub in it",
+        newest.file
+    );
+    if newest.initrd.is_none() {
+        text.push_str("; the kernel has no initial ramdisk, so drivers for virtio disks and ext4 must be built into it");
+    }
+    text
+}
+
+/// Adapts the table once; from then on the kept original is what it is made from, so that this can be done again.
+fn adapt(root: &Dir, uuid: &str, moved: &[String]) -> IoResult<fstab::Adapted> {
+    let original = match read(root, KEPT)? {
+        Some(text) => Some(text),
+        None => read(root, FSTAB)?,
+    };
+    let Some(original) = original else { return Ok(fstab::adapt("", uuid, moved)) };
+    let adapted = fstab::adapt(&original, uuid, moved);
+    if adapted.text != original {
+        write(root, KEPT, &original)?;
+        write(root, FSTAB, &adapted.text)?;
+    }
+    Ok(adapted)
+}
+
+/// A file's text; `None` when there is none, or when a link to it leads out of the image.
+fn read(root: &Dir, path: &str) -> IoResult<Option<String>> {
+    match root.read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(e) if matches!(e.kind(), Io::NotFound | Io::NotADirectory | Io::IsADirectory | Io::PermissionDenied) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn write(root: &Dir, path: &str, text: &str) -> IoResult<()> {
+    let fresh = format!("{path}.new");
+    root.write(&fresh, text)?;
+    root.rename(&fresh, root, path)
+}
+
+/// Puts GRUB together and writes it before the partition.
+pub(super) async fn install(place: &Place, uuid: &str) -> Result<()> {
+    let failed = |e: Error| place.failed("write the boot loader of", &e);
+    let (early, core) = (place.file("early.cfg"), place.file("core.img"));
+    fs::write(&early, format!("search.fs_uuid {uuid} root\nset prefix=($root)/{OURS}\n")).map_err(failed)?;
+    let (early, out, prefix) = (early.display().to_string(), core.display().to_string(), format!("/{OURS}"));
+    let words = ["-O", "i386-pc", "-d", GRUB, "-p", &prefix, "-c", &early, "-o", &out].into_iter().chain(MODULES);
+    run("grub-mkimage", words).await?;
+    write_loader(&place.raw(), &core).map_err(failed)
+}
+
+/// The first sector loads what begins at the second one; GRUB's files say so by themselves.
+fn write_loader(raw: &Path, core: &Path) -> IoResult<()> {
+    let (first, rest) = (fs::read(Path::new(GRUB).join("boot.img"))?, fs::read(core)?);
+    let expected = first.get(0x5c..0x64) == Some(&1_u64.to_le_bytes()[..]);
+    if !expected || rest.len() as u64 + 512 > super::disk::PARTITION {
+        return Err(Error::new(Io::InvalidData, "this GRUB cannot be written before a partition"));
+    }
+    let disk = File::options().write(true).open(raw)?;
+    disk.write_all_at(&first[..CODE], 0)?;
+    disk.write_all_at(&rest, 512)?;
+    disk.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cap_std::ambient_authority;
+
+    fn names() -> Names {
+        Names { signature: 7, uuid: "0198e2b4-c5d6-7f80-a1b2-c3d4e5f60718".to_owned() }
+    }
+
+    fn root(dir: &tempfile::TempDir, kernels: bool) -> Dir {
+        let root = Dir::open_ambient_dir(dir.path(), ambient_authority()).unwrap();
+        root.create_dir_all("etc").unwrap();
+        root.create_dir_all("boot").unwrap();
+        root.write(FSTAB, "/dev/sda1 / xfs defaults 0 1\nUUID=AA-BB /boot/efi vfat umask=0077 0 1\n").unwrap();
+        if kernels {
+            let mut kernel = vec![0; 1024];
+            kernel[0x202..0x206].copy_from_slice(b"HdrS");
+            root.write("boot/vmlinuz-6.1.0-9", &kernel).unwrap();
+            root.write("boot/vmlinuz-6.1.0-10", &kernel).unwrap();
+            root.write("boot/initrd.img-6.1.0-10", b"x").unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn twice_is_once_and_the_original_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = root(&dir, true);
+        let (moved, names) = (["/".to_owned()], names());
+        let original = root.read_to_string(FSTAB).unwrap();
+        let (boot, uuid) = prepared(&root, &names, &moved).unwrap();
+        assert_eq!((boot.bootable, boot.kernel.as_deref()), (true, Some("/boot/vmlinuz-6.1.0-10")), "{boot:?}");
+        let uuid = uuid.unwrap();
+        let first = root.read_to_string(FSTAB).unwrap();
+        assert!(first.contains(&format!("UUID={uuid} / ext4 defaults")), "{first}");
+        prepared(&root, &names, &moved).unwrap();
+        assert_eq!(root.read_to_string(KEPT).unwrap(), original);
+        assert!(!root.exists("etc/fstab.new") && root.exists(format!("{OURS}/grub.cfg")));
+    }
+
+    #[test]
+    fn without_a_kernel_it_says_so_and_the_table_is_right_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (boot, uuid) = prepared(&root(&dir, false), &names(), &["/".to_owned()]).unwrap();
+        assert!(!boot.bootable && boot.reason.contains("no kernel") && uuid.is_none(), "{boot:?}");
+        assert_eq!(boot.notes.len(), 2, "{boot:?}");
+    }
+}
