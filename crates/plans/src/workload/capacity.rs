@@ -38,7 +38,8 @@ pub(super) async fn refuse_full(spec: &WorkloadSpec, place: &Place, plans: &[Fil
     match free {
         Some(free) if free < needed => {
             let message = format!("{} has {} free, but {} are to be replicated", place.target.location(), units::size(free), units::size(needed));
-            Err(failed(ErrorKind::NoSpace, message, "Free some space on the target VM or enlarge its disk, then start again"))
+            let advice = if spec.target.image().is_some() { "Give the image a larger size_gib" } else { "Free some space on the target VM or enlarge its disk, then start again" };
+            Err(failed(ErrorKind::NoSpace, message, advice))
         }
         _ => Ok(()),
     }
@@ -46,7 +47,7 @@ pub(super) async fn refuse_full(spec: &WorkloadSpec, place: &Place, plans: &[Fil
 
 /// The target's mount point that a place's directory lies on, if it was declared.
 fn declared(spec: &WorkloadSpec, index: usize) -> Option<&MountPoint> {
-    spec.target.vm.mount_point_around(spec.selected[index].target())
+    spec.target.vm()?.vm.mount_point_around(spec.selected[index].target())
 }
 
 /// The selected mount points that go to a mount point of the target.

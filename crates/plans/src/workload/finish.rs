@@ -15,12 +15,25 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 
-const STEPS: [(&str, &str); 5] = [
+type Told = &'static [(&'static str, &'static str)];
+
+const STEPS: Told = &[
     ("validate", "Validating servers"),
     ("backup", "Creating backup"),
     ("replicate", "Replicating mount points"),
     ("cutover", "Cutting over"),
     ("verify", "Verifying mount points"),
+];
+
+/// Those of a target that is an image.
+const IMAGE_STEPS: Told = &[
+    ("image", "Making the disk image"),
+    ("validate", "Validating servers"),
+    ("replicate", "Replicating mount points"),
+    ("cutover", "Cutting over"),
+    ("verify", "Verifying mount points"),
+    ("boot", "Making the image bootable"),
+    ("publish", "Finishing the disk image"),
 ];
 
 pub struct Finish {
@@ -43,7 +56,7 @@ impl Step for Finish {
         for id in backups::enforce_retention(&self.job.settings, Timestamp::now()).await.map_err(step_error)? {
             observer.info("backup", format!("Removed backup {id}: its retention is over"));
         }
-        let parts = Parts::of(cx);
+        let parts = Parts::of(cx, if self.job.spec.target.image().is_some() { IMAGE_STEPS } else { STEPS });
         let (leftovers, count) = self.leftovers(cx, &parts).await?;
         let report = self.report(cx, &parts, &leftovers, count);
         let words = if count == 0 { "Completed".to_owned() } else { format!("Completed with warnings: {count} things stay behind, see the report") };
@@ -57,15 +70,35 @@ impl Step for Finish {
 }
 
 /// What the steps have stored.
-struct Parts(Vec<Value>);
+struct Parts {
+    steps: Told,
+    outputs: Vec<Value>,
+}
 
 impl Parts {
-    fn of(cx: &StepContext) -> Self {
-        Self(STEPS.iter().map(|(name, _)| cx.output_of(name).unwrap_or_default()).collect())
+    fn of(cx: &StepContext, steps: Told) -> Self {
+        Self { steps, outputs: steps.iter().map(|(name, _)| cx.output_of(name).unwrap_or_default()).collect() }
     }
 
     fn of_step(&self, name: &str) -> &Value {
-        STEPS.iter().position(|(n, _)| *n == name).map_or(&Value::Null, |i| &self.0[i])
+        self.steps.iter().position(|(n, _)| *n == name).map_or(&Value::Null, |i| &self.outputs[i])
+    }
+
+    /// As the last step that saved something left it.
+    fn backup(&self) -> Value {
+        let all = [&self.of_step("cutover")["backup"], &self.of_step("replicate")["warm"]["backup"], &self.of_step("backup")["backup"]];
+        all.into_iter().find(|b| !b.is_null()).cloned().unwrap_or_default()
+    }
+
+    /// The image, and how a machine starts from it.
+    fn image(&self) -> Value {
+        let mut image = self.of_step("image").clone();
+        if let Value::Object(fields) = &mut image {
+            fields.remove("duration_seconds");
+            fields.insert("bytes".to_owned(), self.of_step("publish")["bytes"].clone());
+            fields.insert("boot".to_owned(), self.of_step("boot")["boot"].clone());
+        }
+        image
     }
 
     /// A number of what was copied to one mount point, in bulk and in the last pass.
@@ -99,7 +132,7 @@ impl Finish {
         let spec = &self.job.spec;
         let all = 0..spec.selected.len();
         let total = |field: &str| all.clone().map(|i| parts.sum(i, field)).sum::<u64>();
-        let backup = parts.of_step("backup")["backup"].clone();
+        let backup = parts.backup();
         let mount_points: Vec<Value> = spec
             .selected
             .iter()
@@ -115,18 +148,20 @@ impl Finish {
             "partial": count > 0,
             "finished_at": Timestamp::now().to_string(),
             "source": {"type": "workload", "files": spec.source.ip.as_str()},
-            "destination": {"type": spec.target.cloud_type.word(), "files": spec.target.vm.ip.as_str()},
+            "destination": {"type": spec.target.word(), "files": spec.target.place()},
             "mount_points": mount_points,
             "summary": {
                 "files": total("files"), "bytes": total("bytes"), "size": units::size(total("bytes")), "symlinks": total("symlinks"),
                 "directories": total("directories"), "removed": total("removed"),
                 "standstill_seconds": parts.of_step("cutover")["duration_seconds"].as_f64().unwrap_or(0.0),
             },
-            "steps": STEPS.iter().map(|(name, title)| json!({"name": name, "title": title, "duration_seconds": parts.of_step(name)["duration_seconds"]})).collect::<Vec<_>>(),
+            "steps": parts.steps.iter().map(|(name, title)| json!({"name": name, "title": title, "duration_seconds": parts.of_step(name)["duration_seconds"]})).collect::<Vec<_>>(),
             "verification": {"verified": verification["verified"], "reason": verification["reason"], "mount_points": verification["mount_points"]},
             "leftovers": leftovers,
             "leftovers_count": count,
             "warnings": parts.of_step("validate")["warnings"],
+            "cloud": parts.of_step("validate")["cloud"],
+            "image": parts.image(),
             "warm": parts.of_step("replicate")["warm"],
             "backup": backup,
             "rollback": format!("To take everything back: migration-assistant rollback {0}, or POST /migrations/{0}/rollback.", cx.run_id()),

@@ -5,11 +5,12 @@ use crate::adapters::{RunLedger, StepResult, failed, step_error};
 use crate::application::recall;
 use crate::backups;
 use domain::spec::FilesAt;
-use domain::workloads::{Workload, WorkloadSpec};
+use domain::workloads::{Target, Workload, WorkloadSpec, mount_point_key};
 use engine::StepContext;
 use movers::files::{FileOptions, FilesMover, FilesPlan};
 use ports::ErrorKind;
 use ports::files::FileTarget;
+use ports::images::OpenImage;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ pub struct Job {
     pub spec: WorkloadSpec,
     places: OnceCell<Vec<Place>>,
     targets: OnceCell<Vec<Arc<dyn FileTarget>>>,
+    image: OnceCell<Arc<dyn OpenImage>>,
+    /// Nothing is made, not even an image: an empty directory stands in for it.
+    dry: bool,
 }
 
 /// One mount point on its way.
@@ -61,19 +65,24 @@ impl Place {
 
 impl Job {
     pub fn new(settings: Settings, spec: WorkloadSpec) -> Self {
-        Self { settings, spec, places: OnceCell::new(), targets: OnceCell::new() }
+        Self { settings, spec, places: OnceCell::new(), targets: OnceCell::new(), image: OnceCell::new(), dry: false }
+    }
+
+    /// For what only looks.
+    pub fn dry(settings: Settings, spec: WorkloadSpec) -> Self {
+        Self { dry: true, ..Self::new(settings, spec) }
     }
 
     /// Every selected mount point on both servers, opened on first use.
     /// `run` tags what is written under staging names.
     pub async fn places(&self, run: &str) -> StepResult<&[Place]> {
         let open = || async {
-            let targets = self.targets().await?;
+            let targets = self.targets(run).await?;
             let mut out = Vec::with_capacity(targets.len());
             for (index, selected) in self.spec.selected.iter().enumerate() {
                 let name = selected.name().to_owned();
                 let (source, target) = (self.open(&self.spec.source, &name).await?, targets[index].clone());
-                let mover = self.mover(run, &source, &target).await?;
+                let mover = self.mover(run, &source, &target, self.further(index)).await?;
                 out.push(Place { index, name, source, target, mover });
             }
             Ok(out)
@@ -82,15 +91,44 @@ impl Job {
     }
 
     /// The target's side alone: taking back needs no source.
-    pub async fn targets(&self) -> StepResult<&[Arc<dyn FileTarget>]> {
+    pub async fn targets(&self, run: &str) -> StepResult<&[Arc<dyn FileTarget>]> {
         let open = || async {
             let mut out = Vec::with_capacity(self.spec.selected.len());
             for selected in &self.spec.selected {
-                out.push(self.open(&self.spec.target.vm, selected.target()).await?);
+                out.push(self.at_target(run, selected.target()).await?);
             }
             Ok(out)
         };
         self.targets.get_or_try_init(open).await.map(Vec::as_slice)
+    }
+
+    /// A directory of the target. In an image it is made by that.
+    pub async fn at_target(&self, run: &str, directory: &str) -> StepResult<Arc<dyn FileTarget>> {
+        match &self.spec.target {
+            Target::Vm(target) => self.open(&target.vm, directory).await,
+            Target::Image(_) if self.dry => {
+                let at = FilesAt::Local { root: self.settings.work_dir.join("no-image").to_string_lossy().into_owned() };
+                self.settings.connectors.files(&at, self.spec.transfer.parallel_transfers).await.map_err(step_error)
+            }
+            Target::Image(_) => self.image(run).await?.directory(directory).await.map_err(step_error),
+        }
+    }
+
+    /// The unfinished image, opened on first use and held as long as the worker has the migration.
+    pub async fn image(&self, run: &str) -> StepResult<&Arc<dyn OpenImage>> {
+        let (images, image) = super::image::of(self)?;
+        self.image.get_or_try_init(|| async { images.open(run, image).await.map_err(step_error) }).await
+    }
+
+    /// The directories of other places that lie in this one's. On servers the boundaries of file systems keep them apart; in an image there are none.
+    fn further(&self, index: usize) -> Vec<String> {
+        if self.spec.target.image().is_none() {
+            return Vec::new();
+        }
+        let outer = mount_point_key(self.spec.selected[index].target());
+        let outer = outer.trim_end_matches('/');
+        let others = self.spec.selected.iter().enumerate().filter(|(i, _)| *i != index);
+        others.filter_map(|(_, other)| Some(literal(mount_point_key(other.target()).strip_prefix(outer)?.strip_prefix('/')?))).collect()
     }
 
     async fn open(&self, workload: &Workload, mount_point: &str) -> StepResult<Arc<dyn FileTarget>> {
@@ -98,15 +136,17 @@ impl Job {
         self.settings.connectors.files(&at, self.spec.transfer.parallel_transfers).await.map_err(step_error)
     }
 
-    async fn mover(&self, run: &str, source: &Arc<dyn FileTarget>, target: &Arc<dyn FileTarget>) -> StepResult<FilesMover> {
-        let mover = FilesMover::new(source.clone(), target.clone(), self.options(run));
+    async fn mover(&self, run: &str, source: &Arc<dyn FileTarget>, target: &Arc<dyn FileTarget>, further: Vec<String>) -> StepResult<FilesMover> {
+        let mut options = self.options(run);
+        options.exclude.extend(further);
+        let mover = FilesMover::new(source.clone(), target.clone(), options);
         let mover = if self.spec.safety.overwrite_without_backup { mover.overwriting() } else { mover };
         mover.whole().await.map_err(step_error)
     }
 
     /// A mover for taking back: it never looks at the source, so the target stands in for it.
     pub async fn undoer(&self, run: &str, target: &Arc<dyn FileTarget>) -> StepResult<FilesMover> {
-        self.mover(run, target, target).await
+        self.mover(run, target, target, Vec::new()).await
     }
 
     fn options(&self, run: &str) -> FileOptions {
@@ -135,6 +175,18 @@ impl Job {
         let found = backups::read(&self.settings, &id).await.map_err(step_error)?;
         Ok(found.filter(|b| b.tenant == cx.tenant() && b.run == cx.run_id() && b.state == backups::BackupState::Verified))
     }
+}
+
+/// A path below a root as a pattern that matches nothing else.
+fn literal(path: &str) -> String {
+    let mut out = "/".to_owned();
+    for c in path.chars() {
+        if "*?[]{}\\!".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
 }
 
 pub async fn plan_of(cx: &StepContext, index: usize) -> StepResult<Option<FilesPlan>> {

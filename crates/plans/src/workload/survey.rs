@@ -1,6 +1,8 @@
 //! What a migration of a workload would do: everything that only reads.
 
 use super::capacity;
+use super::cloud;
+use super::image;
 use super::job::{Job, Place};
 use crate::Settings;
 use crate::survey::{DryRun, Estimate, Quiet, measured};
@@ -13,7 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Looks at both servers and measures the source briefly. Reads only.
 pub(crate) async fn survey(spec: &WorkloadSpec, settings: &Settings, stop: &CancellationToken) -> Result<DryRun> {
-    let job = Job::new(settings.clone(), spec.clone());
+    let asked = tokio::select! {
+        () = stop.cancelled() => return Err(ConnectorError::stopped("survey", "the cloud")),
+        asked = cloud::ask(&spec.target, settings.connectors.as_ref()) => asked,
+    };
+    let job = Job::dry(settings.clone(), spec.clone());
     let places = job.places("survey").await.map_err(told)?;
     let quiet = Quiet::default();
     let (mut whole, mut refusals, mut notes, mut estimate) = (FilesPlan::default(), Vec::new(), Vec::new(), Estimate::default());
@@ -21,8 +27,12 @@ pub(crate) async fn survey(spec: &WorkloadSpec, settings: &Settings, stop: &Canc
     for place in places {
         plans.push(place.mover.survey(&quiet, stop).await?);
     }
-    for place in places {
-        refusals.extend(capacity::refuse_full(spec, place, &plans).await.err().map(|e| e.message));
+    if spec.target.image().is_some() {
+        refusals.extend(image::refusals(&job, &plans).await);
+    } else {
+        for place in places {
+            refusals.extend(capacity::refuse_full(spec, place, &plans).await.err().map(|e| e.message));
+        }
     }
     for (place, plan) in places.iter().zip(plans) {
         notes.extend(place.mover.notes().iter().map(|note| format!("{}: {note}", place.name)));
@@ -33,7 +43,18 @@ pub(crate) async fn survey(spec: &WorkloadSpec, settings: &Settings, stop: &Canc
         refusals
             .push("things at the target VM would be lost without a backup: leave safety.backup_before on, or set safety.overwrite_without_backup".to_owned());
     }
+    let cloud = match asked {
+        Ok(found) => {
+            notes.extend(found.iter().flat_map(|c| c.warnings.clone()));
+            found
+        }
+        Err(e) => {
+            refusals.push(e.to_string());
+            None
+        }
+    };
     Ok(DryRun {
+        cloud,
         overwrites: whole.overwrites,
         deletes: whole.deletes,
         bytes: whole.bytes,

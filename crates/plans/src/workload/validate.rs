@@ -3,6 +3,8 @@
 //! Nothing is changed, so there is nothing to undo.
 
 use super::capacity;
+use super::cloud::{self, CloudFound};
+use super::image;
 use super::job::{Job, Place, notes};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::application::{judged, recall, timed, value};
@@ -32,6 +34,7 @@ impl Step for Validate {
     async fn run(&self, cx: &StepContext) -> StepResult {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
+        let cloud = self.ask_cloud(cx, &observer).await?;
         let places = self.job.places(cx.run_id()).await?;
         let checks = check(places, &observer).await?;
         let mut plans = Vec::with_capacity(places.len());
@@ -42,10 +45,14 @@ impl Step for Validate {
         for place in places {
             capacity::refuse_full(&self.job.spec, place, &plans).await?;
         }
+        if self.job.spec.target.image().is_some() {
+            image::refuse_small(&self.job, &plans).await?;
+        }
         let output = json!({
             "checks_performed": checks.checks_performed,
             "checks_passed": checks.checks_passed,
-            "warnings": checks.warnings.iter().chain(places.iter().flat_map(|p| p.mover.notes())).collect::<Vec<_>>(),
+            "warnings": checks.warnings.iter().chain(cloud.iter().flat_map(|c| &c.warnings)).chain(places.iter().flat_map(|p| p.mover.notes())).collect::<Vec<_>>(),
+            "cloud": cloud,
             "mount_points": places.iter().zip(&plans).map(|(place, plan)| planned(place, plan)).collect::<Vec<_>>(),
         });
         Ok(timed(output, began))
@@ -57,6 +64,21 @@ impl Step for Validate {
 }
 
 impl Validate {
+    /// Asks the target's cloud about it, before anybody else is asked anything.
+    async fn ask_cloud(&self, cx: &StepContext, observer: &RunObserver) -> StepResult<Option<CloudFound>> {
+        let found = tokio::select! {
+            () = cx.stopping().cancelled() => return Err(StepError::stopped()),
+            found = cloud::ask(&self.job.spec.target, self.job.settings.connectors.as_ref()) => found.map_err(step_error)?,
+        };
+        if let Some(found) = &found {
+            observer.info("validation", found.words());
+            for warning in &found.warnings {
+                observer.warning("validation", warning.clone());
+            }
+        }
+        Ok(found)
+    }
+
     async fn plan(&self, cx: &StepContext, observer: &RunObserver, place: &Place) -> StepResult<FilesPlan> {
         let key = notes::plan(place.index);
         if let Some(plan) = recall::<FilesPlan>(cx, &key).await? {
