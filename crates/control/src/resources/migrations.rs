@@ -1,7 +1,7 @@
 //! Migrations by the ids of their parts: the same runs that `/migrations` shows.
 
 use super::targets::{TARGET, TargetBody};
-use super::{decode, ids, unknown};
+use super::{References, ids, taken_apart};
 use crate::workloads::stored::{CREDENTIALS, CredentialsBody, MOUNT_POINT, WORKLOAD, read};
 use crate::workloads::{self, WorkloadState};
 use crate::{Control, Error, Filter};
@@ -41,8 +41,9 @@ struct Wanted {
 impl Control {
     /// Nothing moves before it is started.
     pub async fn create_migration_resource(&self, tenant: &str, value: &Value) -> Result<MigrationResource, Error> {
-        let wanted = decode(value, wanted)?;
-        let document = self.joined(tenant, &wanted).await?;
+        let (wanted, problems) = taken_apart(value, wanted);
+        let Some(wanted) = wanted else { return Err(Error::request(problems)) };
+        let document = self.joined(tenant, &wanted, problems).await?;
         let spec = WorkloadSpec::decode(&document).map_err(|p| Error::request(renamed(p)))?;
         let resources = json!({"selected_mount_points": wanted.selected, "source": wanted.source, "migration_target": wanted.target});
         let id = self.create_workload_migration(tenant, document, &spec, Some(resources)).await?;
@@ -75,23 +76,24 @@ impl Control {
         self.delete(tenant, id).await.map(drop)
     }
 
-    /// Document 0's form of what the ids stand for, with its secrets.
-    async fn joined(&self, tenant: &str, wanted: &Wanted) -> Result<Value, Error> {
-        let source = self.records().get(tenant, WORKLOAD, &wanted.source).await?;
-        let source = self.whole(source.ok_or_else(|| unknown("source", WORKLOAD, &wanted.source))?).await?;
-        let target = self.records().get(tenant, TARGET, &wanted.target).await?;
-        let record = target.ok_or_else(|| unknown("migration_target", TARGET, &wanted.target))?;
+    /// Document 0's form of what the ids stand for, with its secrets. All bad fields come back together.
+    async fn joined(&self, tenant: &str, wanted: &Wanted, problems: Problems) -> Result<Value, Error> {
+        let mut references = References::new(self, tenant, problems);
+        let source = references.take("source", WORKLOAD, &wanted.source).await?;
+        let target = references.take("migration_target", TARGET, &wanted.target).await?;
+        let mut selected = Vec::with_capacity(wanted.selected.len());
+        for (i, id) in wanted.selected.iter().enumerate() {
+            let record = references.take(&format!("selected_mount_points[{i}]"), MOUNT_POINT, id).await?;
+            selected.extend(record.as_ref().map(read::<MountPoint>).transpose()?);
+        }
+        references.checked()?;
+        let (Some(source), Some(record)) = (source, target) else { return Err(Error::internal("an id was neither found nor refused")) };
+        let source = self.whole(source).await?;
         let target: TargetBody = read(&record)?;
         let access = self.cloud_of(&record, &target).await?;
         let vm = self.whole(self.find_resource(tenant, WORKLOAD, &target.target_vm).await?).await?;
         let cloud = self.find_resource(tenant, CREDENTIALS, &target.cloud_credentials).await?;
         let login: CredentialsBody = read(&cloud)?;
-        let mut selected = Vec::with_capacity(wanted.selected.len());
-        for (i, id) in wanted.selected.iter().enumerate() {
-            let record = self.records().get(tenant, MOUNT_POINT, id).await?;
-            let record = record.ok_or_else(|| unknown(&format!("selected_mount_points[{i}]"), MOUNT_POINT, id))?;
-            selected.push(read::<MountPoint>(&record)?);
-        }
         Ok(json!({
             "selected_mount_points": selected,
             "source": self.workload_document(&source).await?,

@@ -5,6 +5,7 @@
 mod credentials;
 mod migrations;
 mod mount_points;
+mod references;
 mod targets;
 mod workloads;
 
@@ -19,6 +20,7 @@ use crate::workloads::stored::{Body, WORKLOAD, read};
 use crate::{Control, Error, Filter};
 use domain::decode::{Fields, Problems, type_name};
 use ports::records::{self, Record, Write};
+use references::References;
 use serde_json::{Value, json};
 use targets::{TARGET, TargetBody};
 
@@ -79,13 +81,19 @@ fn in_use(kind: &str, id: &str, by: &str, user: &str) -> Error {
 
 /// Reads a body: all bad fields come back together.
 fn decode<T>(value: &Value, read: impl FnOnce(&mut Fields<'_>, &mut Problems) -> T) -> Result<T, Error> {
+    let (out, p) = taken_apart(value, read);
+    out.filter(|_| p.is_empty()).ok_or_else(|| Error::request(p))
+}
+
+/// The same for a body whose ids are still to be looked up: what is wrong with them is told together with the rest.
+fn taken_apart<T>(value: &Value, read: impl FnOnce(&mut Fields<'_>, &mut Problems) -> T) -> (Option<T>, Problems) {
     let mut p = Problems::default();
     let mut out = None;
     if let Some(mut f) = Fields::of("", value, &mut p) {
         out = Some(read(&mut f, &mut p));
         f.done(&mut p);
     }
-    out.filter(|_| p.is_empty()).ok_or_else(|| Error::request(p))
+    (out, p)
 }
 
 /// A required list of ids.
@@ -96,11 +104,4 @@ fn ids(f: &mut Fields<'_>, field: &'static str, p: &mut Problems) -> Vec<String>
         Some(other) => p.note(f.path(field), format!("must be an array of ids, not {}", type_name(other))),
     }
     Vec::new()
-}
-
-/// A field that names nothing.
-fn unknown(field: &str, kind: &str, id: &str) -> Error {
-    let mut p = Problems::default();
-    p.note(field, format!("there is no {} '{id}'", kind.replace('_', " ")));
-    Error::request(p)
 }

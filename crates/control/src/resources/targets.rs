@@ -1,15 +1,15 @@
 //! Migration targets: a cloud, who may use it, and the VM there.
 
-use super::{decode, unknown};
+use super::{References, taken_apart};
 use crate::workloads::CloudView;
 use crate::workloads::cloud::check_access;
-use crate::workloads::stored::{CREDENTIALS, WORKLOAD, read, written};
+use crate::workloads::stored::{CREDENTIALS, WORKLOAD, new_id, read, written};
 use crate::{Control, Error, Filter};
 use domain::decode::{Fields, Problems};
 use domain::spec::redact;
 use domain::workloads::{CloudAccess, CloudType};
 use ports::Courier;
-use ports::records::{self, Record};
+use ports::records::{self, Record, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -46,14 +46,22 @@ pub struct TargetResource {
 
 impl Control {
     pub async fn create_target(&self, tenant: &str, value: &Value) -> Result<TargetResource, Error> {
-        let body = decode(value, |f, p| wanted(f, self.courier(), p))?.ok_or_else(|| Error::internal("a cloud was neither read nor refused"))?;
-        for (field, kind, id) in [("cloud_credentials", CREDENTIALS, &body.cloud_credentials), ("target_vm", WORKLOAD, &body.target_vm)] {
-            if self.records().get(tenant, kind, id).await?.is_none() {
-                return Err(unknown(field, kind, id));
-            }
-        }
+        let (wanted, problems) = taken_apart(value, |f, p| wanted(f, self.courier(), p));
+        let Some(Wanted { cloud_type, cloud_credentials, target_vm, cloud }) = wanted else { return Err(Error::request(problems)) };
+        let mut references = References::new(self, tenant, problems);
+        references.take("cloud_credentials", CREDENTIALS, &cloud_credentials).await?;
+        references.take("target_vm", WORKLOAD, &target_vm).await?;
+        references.checked()?;
+        let cloud_type = cloud_type.ok_or_else(|| Error::internal("a cloud was neither read nor refused"))?;
+        let body = TargetBody { cloud_type, cloud_credentials, target_vm, cloud };
         let sealed = value["cloud"]["session_token"].is_string().then(|| value["cloud"].clone());
-        view(&self.add_resource(tenant, TARGET, records::Fields::body(written(&body)?).secret(sealed)).await?)
+        let id = new_id();
+        let mut writes = vec![Write::insert(tenant, TARGET, &id, records::Fields::body(written(&body)?).secret(sealed))];
+        writes.extend(references.holds());
+        match self.records().apply(writes).await {
+            Ok(_) => self.target(tenant, &id).await,
+            Err(error) => Err(references.told(error)),
+        }
     }
 
     /// Newest first. Parameters: `limit` (1 to 1000, default 100), `offset`, `cursor`.
@@ -78,7 +86,14 @@ impl Control {
     }
 }
 
-fn wanted(f: &mut Fields<'_>, courier: &dyn Courier, p: &mut Problems) -> Option<TargetBody> {
+struct Wanted {
+    cloud_type: Option<CloudType>,
+    cloud_credentials: String,
+    target_vm: String,
+    cloud: Option<CloudView>,
+}
+
+fn wanted(f: &mut Fields<'_>, courier: &dyn Courier, p: &mut Problems) -> Wanted {
     if !f.has("cloud_type") {
         p.note("cloud_type", "is required: aws, azure, vsphere or vcloud");
     }
@@ -86,7 +101,7 @@ fn wanted(f: &mut Fields<'_>, courier: &dyn Courier, p: &mut Problems) -> Option
     let (cloud_credentials, target_vm) = (f.required_text("cloud_credentials", p), f.required_text("target_vm", p));
     let cloud = f.value("cloud").and_then(|c| serde_json::from_value(redact(c)).ok());
     check_access(&CloudAccess::read(f.object("cloud", p), cloud_type, p), "cloud.endpoint", courier, p);
-    Some(TargetBody { cloud_type: cloud_type?, cloud_credentials, target_vm, cloud })
+    Wanted { cloud_type, cloud_credentials, target_vm, cloud }
 }
 
 fn view(record: &Record) -> Result<TargetResource, Error> {

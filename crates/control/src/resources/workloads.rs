@@ -1,11 +1,11 @@
 //! Workloads by the ids of their parts.
 
-use super::{decode, ids, unknown};
-use crate::workloads::stored::{Body, CREDENTIALS, MOUNT_POINT, WORKLOAD, read, written};
+use super::{References, ids, taken_apart};
+use crate::workloads::stored::{Body, CREDENTIALS, MOUNT_POINT, WORKLOAD, exists, new_id, read, written};
 use crate::{Control, Error, Filter};
 use domain::decode::{Fields, Problems};
 use domain::workloads::{Address, DRIVE_ROOT, MountPoint};
-use ports::records::{self, Record, Write};
+use ports::records::{self, Record, RecordsError, Write};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -32,23 +32,22 @@ struct Wanted {
 impl Control {
     /// Its address is taken once per tenant.
     pub async fn create_workload_resource(&self, tenant: &str, value: &Value) -> Result<WorkloadResource, Error> {
-        let wanted = decode(value, wanted)?;
-        let ip = wanted.ip.ok_or_else(|| Error::internal("an address was neither read nor refused"))?;
-        if self.records().get(tenant, CREDENTIALS, &wanted.credentials).await?.is_none() {
-            return Err(unknown("credentials", CREDENTIALS, &wanted.credentials));
+        let (wanted, problems) = taken_apart(value, wanted);
+        let Some(Wanted { ip, credentials, mount_points }) = wanted else { return Err(Error::request(problems)) };
+        let mut references = References::new(self, tenant, problems);
+        references.take("credentials", CREDENTIALS, &credentials).await?;
+        take_mount_points(&mut references, &mount_points).await?;
+        references.checked()?;
+        let ip = ip.ok_or_else(|| Error::internal("an address was neither read nor refused"))?;
+        let body = Body { ip: ip.to_string(), credentials, mount_points, port: 22, host_key: None, drive_root: DRIVE_ROOT.to_owned(), system: None };
+        let (id, fields) = (new_id(), records::Fields::body(written(&body)?).key(ip.as_str()));
+        let mut writes = vec![Write::insert(tenant, WORKLOAD, &id, fields)];
+        writes.extend(references.holds());
+        match self.records().apply(writes).await {
+            Ok(_) => self.workload_resource(tenant, &id).await,
+            Err(RecordsError::Taken { .. }) => Err(exists(&ip)),
+            Err(error) => Err(references.told(error)),
         }
-        self.check_mount_points(tenant, &wanted.mount_points).await?;
-        let body = Body {
-            ip: ip.to_string(),
-            credentials: wanted.credentials,
-            mount_points: wanted.mount_points,
-            port: 22,
-            host_key: None,
-            drive_root: DRIVE_ROOT.to_owned(),
-            system: None,
-        };
-        let fields = records::Fields::body(written(&body)?).key(ip.as_str());
-        view(&self.add_resource(tenant, WORKLOAD, fields).await?)
     }
 
     /// Newest first. Parameters: `limit` (1 to 1000, default 100), `offset`, `cursor`.
@@ -69,25 +68,21 @@ impl Control {
         self.records().apply(writes).await?;
         Ok(())
     }
+}
 
-    /// Each must be there, and each mount point once.
-    async fn check_mount_points(&self, tenant: &str, ids: &[String]) -> Result<(), Error> {
-        let (mut p, mut seen) = (Problems::default(), Vec::new());
-        for (i, id) in ids.iter().enumerate() {
-            let field = format!("mount_points[{i}]");
-            match self.records().get(tenant, MOUNT_POINT, id).await? {
-                None => p.note(field, format!("there is no mount point '{id}'")),
-                Some(record) => {
-                    let key = read::<MountPoint>(&record)?.key();
-                    if seen.contains(&key) {
-                        p.note(field, format!("'{key}' is there twice"));
-                    }
-                    seen.push(key);
-                }
-            }
+/// Each must be there, and each mount point once.
+async fn take_mount_points(references: &mut References<'_>, ids: &[String]) -> Result<(), Error> {
+    let mut seen = Vec::new();
+    for (i, id) in ids.iter().enumerate() {
+        let field = format!("mount_points[{i}]");
+        let Some(record) = references.take(&field, MOUNT_POINT, id).await? else { continue };
+        let key = read::<MountPoint>(&record)?.key();
+        if seen.contains(&key) {
+            references.problems().note(field, format!("'{key}' is there twice"));
         }
-        if p.is_empty() { Ok(()) } else { Err(Error::request(p)) }
+        seen.push(key);
     }
+    Ok(())
 }
 
 fn wanted(f: &mut Fields<'_>, p: &mut Problems) -> Wanted {

@@ -1,14 +1,13 @@
 //! Making, changing and removing workloads.
 
-use super::stored::{Stored, WORKLOAD, keys, new_id, parts, written};
+use super::stored::{Stored, WORKLOAD, exists, keys, new_id, parts, written};
 use super::{WorkloadView, body};
-use crate::error::{Code, Kind};
 use crate::templates::unchanged;
 use crate::{Control, Error, Filter};
 use domain::decode::Problems;
 use domain::workloads::Workload;
 use ports::records::{self, RecordsError, Write};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 impl Control {
     /// A new workload; its address is taken once per tenant ([`Code::Taken`]). Without `storage` the server is asked for its mount
@@ -87,7 +86,7 @@ impl Control {
 
     async fn refuse_taken(&self, tenant: &str, workload: &Workload) -> Result<(), Error> {
         if self.records().find(tenant, WORKLOAD, workload.ip.as_str()).await?.is_some() {
-            return Err(exists(workload));
+            return Err(exists(&workload.ip));
         }
         Ok(())
     }
@@ -95,17 +94,7 @@ impl Control {
 
 fn taken(error: RecordsError, workload: &Workload) -> Error {
     match error {
-        RecordsError::Taken { ref kind, .. } if kind == WORKLOAD => exists(workload),
+        RecordsError::Taken { ref kind, .. } if kind == WORKLOAD => exists(&workload.ip),
         other => other.into(),
     }
-}
-
-fn exists(workload: &Workload) -> Error {
-    let ip = workload.ip.as_str();
-    Error::new(
-        Kind::Conflict,
-        Code::Taken,
-        format!("There is a workload with the address {ip} already; change that one (PUT /workloads/{ip}), or delete it first"),
-    )
-    .details(json!({"kind": WORKLOAD, "key": ip}))
 }

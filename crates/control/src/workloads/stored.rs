@@ -3,10 +3,11 @@
 //! What was made together with the workload has it as its parent and goes with it; what `/api/v1` made before stays.
 
 use super::{CredentialsView, Discovered, KIND, MountPointView, SshView, StorageView, WorkloadView};
+use crate::error::{Code, Kind};
 use crate::{Control, Error, time};
 use domain::secret::MASK;
 use domain::spec::HostKeyPin;
-use domain::workloads::{Credentials, MountPoint, Ssh, Workload};
+use domain::workloads::{Address, Credentials, MountPoint, Ssh, Workload};
 use ports::records::{Fields, Record, RecordFilter, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -126,10 +127,20 @@ pub(crate) fn keys(ssh: &Ssh) -> Result<Option<Value>, Error> {
     keys.private_key.is_some().then(|| written(&keys)).transpose()
 }
 
+/// The answer to a second workload with that address.
+pub(crate) fn exists(ip: &Address) -> Error {
+    Error::new(
+        Kind::Conflict,
+        Code::Taken,
+        format!("There is a workload with the address {ip} already; change that one (PUT /workloads/{ip}), or delete it first"),
+    )
+    .details(json!({"kind": WORKLOAD, "key": ip.as_str()}))
+}
+
 impl Control {
     /// A workload by its address, in any spelling.
     pub(crate) async fn stored_workload(&self, tenant: &str, ip: &str) -> Result<Option<Stored>, Error> {
-        let Ok(address) = domain::workloads::Address::parse(ip) else { return Ok(None) };
+        let Ok(address) = Address::parse(ip) else { return Ok(None) };
         let record = self.records().find(tenant, WORKLOAD, address.as_str()).await?;
         match record {
             Some(record) => self.whole(record).await.map(Some),

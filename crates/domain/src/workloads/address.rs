@@ -18,10 +18,10 @@ impl Address {
         }
         let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         if let Some(inside) = bare {
-            return inside.parse::<Ipv6Addr>().map(|ip| Self(ip.to_string())).map_err(|_| format!("'{text}' is not an IPv6 address"));
+            return inside.parse::<Ipv6Addr>().map(|ip| Self(ip.to_canonical().to_string())).map_err(|_| format!("'{text}' is not an IPv6 address"));
         }
         if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(Self(ip.to_string()));
+            return Ok(Self(ip.to_canonical().to_string()));
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let numeric = name.split('.').next_back().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
@@ -58,6 +58,8 @@ mod tests {
             (" 10.0.0.1 ", "10.0.0.1"),
             ("2001:DB8:0:0::1", "2001:db8::1"),
             ("[2001:db8::1]", "2001:db8::1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("[::FFFF:a00:1]", "10.0.0.1"),
             ("Web-01.Example.COM.", "web-01.example.com"),
             ("localhost", "localhost"),
         ] {

@@ -1,5 +1,6 @@
 //! Document 1: a user registers, gets a token, and owns what it makes.
 
+use super::auth::Guarded;
 use super::bench::{Answer, Bench};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -172,4 +173,60 @@ async fn a_target_says_where_its_cloud_is_asked() {
     let bad = user.call(Method::POST, "/api/v1/migration-targets/", Some(&body(&json!({"endpoint": "https://10.0.0.1", "regoin": "x"})))).await;
     assert_eq!((bad.status, bad.fields()), (StatusCode::BAD_REQUEST, vec!["cloud.regoin", "cloud.endpoint"]), "{}", bad.text);
     assert!(!String::from_utf8_lossy(&bench.stored_bytes()).contains("token-canary"));
+}
+
+#[tokio::test]
+async fn every_bad_id_is_named_at_once() {
+    let bench = Bench::new().await;
+    let user = User::register(&bench, "ann").await;
+    for (noun, body, fields) in [
+        (
+            "workloads",
+            json!({"ip": "a b", "credentials": "none", "mount_points": ["gone", "lost"], "more": 1}),
+            vec!["ip", "more", "credentials", "mount_points[0]", "mount_points[1]"],
+        ),
+        (
+            "migration-targets",
+            json!({"cloud_type": "gcp", "cloud_credentials": "none", "target_vm": "gone"}),
+            vec!["cloud_type", "cloud_credentials", "target_vm"],
+        ),
+        (
+            "migrations",
+            json!({"selected_mount_points": ["none"], "source": "gone", "migration_target": "lost"}),
+            vec!["source", "migration_target", "selected_mount_points[0]"],
+        ),
+    ] {
+        let answer = user.call(Method::POST, &format!("/api/v1/{noun}/"), Some(&body)).await;
+        assert_eq!((answer.status, answer.fields()), (StatusCode::BAD_REQUEST, fields), "{}", answer.text);
+    }
+    let Parts { credentials, .. } = user.parts().await;
+    let again = json!({"ip": "::ffff:192.168.1.1", "credentials": credentials, "mount_points": []});
+    let taken = user.call(Method::POST, "/api/v1/workloads/", Some(&again)).await;
+    assert_eq!((taken.status, taken.code()), (StatusCode::CONFLICT, "ALREADY_EXISTS"), "{}", taken.text);
+    assert!(taken.json["error"]["message"].as_str().is_some_and(|m| m.contains("the address 192.168.1.1")), "{}", taken.text);
+}
+
+/// Parts that a workload was made with, in document 0's words, may serve another one too: they stay as long as they are needed.
+#[tokio::test]
+async fn shared_parts_outlive_the_workload_they_were_made_with() {
+    let guarded = Guarded::new().await;
+    let user = User::register(&guarded.bench, "ann").await;
+    let whole = json!({
+        "ip": "10.0.0.5",
+        "credentials": {"username": "root", "password": "canary-word"},
+        "storage": {"mount_points": [{"mount_point_name": "/data", "total_size": 5}]},
+    });
+    let first = user.call(Method::POST, "/workloads", Some(&whole)).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
+    let id = first.json["id"].as_str().expect("an id");
+    let parts = user.call(Method::GET, &format!("/api/v1/workloads/{id}"), None).await.json;
+    user.make("workloads", json!({"ip": "10.0.0.6", "credentials": parts["credentials"], "mount_points": parts["mount_points"]})).await;
+    let changed = user.call(Method::PUT, "/workloads/10.0.0.5", Some(&whole)).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
+    assert_eq!(user.call(Method::DELETE, "/workloads/10.0.0.5", None).await.status, StatusCode::NO_CONTENT);
+    let second = user.call(Method::GET, "/workloads/10.0.0.6", None).await;
+    assert_eq!((second.status, &second.json["storage"]), (StatusCode::OK, &whole["storage"]), "{}", second.text);
+    assert_eq!(user.call(Method::GET, "/workloads", None).await.json, json!([second.json]));
+    let credentials = format!("/api/v1/credentials/{}", parts["credentials"].as_str().expect("an id"));
+    assert_eq!(user.call(Method::DELETE, &credentials, None).await.status, StatusCode::CONFLICT, "in use");
 }
