@@ -45,6 +45,11 @@ pub struct Caller {
     pub scopes: BTreeSet<String>,
 }
 
+tokio::task_local! {
+    /// Whoever's request is being answered.
+    static ACTING: Caller;
+}
+
 impl Caller {
     /// Everybody, where nobody has to log in: may do everything in the one tenant.
     pub fn anonymous() -> Self {
@@ -72,6 +77,16 @@ impl Caller {
         }
         Err(Error::new(Kind::Denied, Code::Denied, "Only an administrator of the tenant 'default' may do this")
             .details(json!({"required_scope": ADMIN, "current_scopes": self.scopes})))
+    }
+
+    /// Does the work on behalf of this caller, for what [`Self::require_acting`] asks on the way.
+    pub async fn acting<F: Future>(self, work: F) -> F::Output {
+        ACTING.scope(self, work).await
+    }
+
+    /// As [`Self::require`], of whoever's request is being answered. What the product does by itself was allowed when it was asked for.
+    pub(crate) fn require_acting(scope: &str) -> Result<(), Error> {
+        ACTING.try_with(|caller| caller.require(scope)).unwrap_or(Ok(()))
     }
 
     /// Refuses a caller without `scope`, naming what it lacks and what it has.

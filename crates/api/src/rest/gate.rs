@@ -39,10 +39,16 @@ async fn admit(endpoint: &Endpoint, control: Control, caller: Caller, params: &R
         Err(failure) => return refused(&control, entry, failure).await,
     };
     match asked {
-        Ok(None) => done(control, entry, (endpoint.call)(read)).await,
+        Ok(None) => done(control, entry, handled(endpoint, read)).await,
         Ok(Some(asked)) => once(endpoint, control, entry, asked, read).await,
         Err(error) => refused(&control, entry, error.into()).await,
     }
+}
+
+/// The endpoint's own work, on behalf of its caller.
+fn handled(endpoint: &Endpoint, read: call::Call) -> impl Future<Output = Result<Reply, Error>> + Send + 'static {
+    let (caller, call) = (read.caller.clone(), endpoint.call);
+    caller.acting(call(read))
 }
 
 async fn done(control: Control, entry: Option<AuditEntry>, work: impl Future<Output = Result<Reply, Error>>) -> Response {
@@ -55,7 +61,7 @@ async fn done(control: Control, entry: Option<AuditEntry>, work: impl Future<Out
 /// A request with an `Idempotency-Key`.
 async fn once(endpoint: &Endpoint, control: Control, entry: Option<AuditEntry>, asked: idempotency::Asked, read: call::Call) -> Response {
     match asked.begin(&read).await {
-        Ok(Turn::Ours(ticket, request_id)) => idempotency::finish(control.clone(), ticket, request_id, done(control, entry, (endpoint.call)(read))).await,
+        Ok(Turn::Ours(ticket, request_id)) => idempotency::finish(control.clone(), ticket, request_id, done(control, entry, handled(endpoint, read))).await,
         Ok(Turn::Before(answer)) => answered_again(&control, entry, answer).await,
         Ok(Turn::Interrupted(ticket, made)) => match idempotency::recalled(endpoint, &asked, ticket, made, read).await {
             Ok(answer) => answered_again(&control, entry, answer).await,

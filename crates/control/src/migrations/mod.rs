@@ -30,7 +30,7 @@ pub(crate) use totals::MOVING_LEDGERS;
 
 use crate::{Control, Error};
 use domain::decode::Problems;
-use domain::spec::MigrationSpec;
+use domain::spec::{MigrationSpec, SystemKind};
 use engine::RunView;
 use serde_json::Value;
 
@@ -49,11 +49,21 @@ impl Control {
 
     /// Decodes a document and checks the rules that need no connection: every bad field comes back in one answer.
     pub(crate) fn decode(&self, body: &Value) -> Result<MigrationSpec, Error> {
-        self.read(body).map_err(Error::configuration)
+        may_move(body)?;
+        self.read_as_anybody(body).map_err(Error::configuration)
     }
 
     /// As [`Control::decode`], for callers that have more problems to tell.
     pub(crate) fn read(&self, body: &Value) -> Result<MigrationSpec, Problems> {
+        if may_move(body).is_err() {
+            let mut problems = Problems::default();
+            problems.note("source.type", format!("the disk of a virtual machine needs the scope '{VMS}', which this caller has not"));
+            return Err(problems);
+        }
+        self.read_as_anybody(body)
+    }
+
+    fn read_as_anybody(&self, body: &Value) -> Result<MigrationSpec, Problems> {
         let spec = MigrationSpec::decode(body)?;
         let mut problems = Problems::default();
         if spec.machine().is_some() && self.settings().machines.is_none() {
@@ -64,6 +74,14 @@ impl Control {
         crate::notifications::check(&spec.notifications, self.courier(), &mut problems);
         if problems.is_empty() { Ok(spec) } else { Err(problems) }
     }
+}
+
+/// What a caller must be allowed beside migrations, to move the disk of a machine.
+const VMS: &str = "vms:write";
+
+fn may_move(body: &Value) -> Result<(), Error> {
+    let is_machine = |side: &str| body[side]["type"] == SystemKind::Vm.word();
+    if is_machine("source") || is_machine("destination") { crate::Caller::require_acting(VMS) } else { Ok(()) }
 }
 
 /// The status as JSON, for whom it is told to.

@@ -2,7 +2,7 @@
 
 use super::Case;
 use super::fault::{Fault, Trap, Trapped};
-use engine::{Engine, Journal, NewRun, PlanRegistry, RunState, RunView, Worker, WorkerOptions};
+use engine::{Engine, EngineError, Journal, NewRun, PlanRegistry, RunState, RunView, Worker, WorkerOptions};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +45,17 @@ impl World {
         world
     }
 
+    /// A program that a step of another scenario starts in this very moment holds copies of our open files, the journal's lock among them.
     async fn open(&self) -> Arc<store::Store> {
-        Arc::new(store::Store::open("sqlite:", self.data.path()).await.expect("the journal opens"))
+        let opening = async {
+            loop {
+                match store::Store::open("sqlite:", self.data.path()).await {
+                    Err(EngineError::Unavailable(_)) => tokio::task::yield_now().await,
+                    opened => return Arc::new(opened.expect("the journal opens")),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, opening).await.expect("the journal is free again")
     }
 
     pub async fn fingerprint(&self) -> String {

@@ -77,14 +77,14 @@ impl Bench {
     /// One that may speak to addresses as `policy` says, and to that e-mail server.
     pub async fn telling(policy: Policy, mailer: Option<Mailer>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.path().join("backups"), work_dir: dir.path().join("work") };
+        let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.path().join("backups"), work_dir: dir.path().join("work"), machines: None, images: None };
         let journal = store::open("sqlite:", dir.path()).await.expect("a store");
         let engine = Engine::new(journal.clone(), plans::registry(settings.clone()));
         let root = dir.path().join("sites");
         std::fs::create_dir(&root).expect("the allowed root");
         let courier = Arc::new(Couriers::new(policy, mailer).expect("a courier"));
         let vms = Arc::new(testkit::memory_vms::MemoryVms::default());
-        let host = control::vms::Setup { host: Some(vms.clone()), node: "bench".to_owned(), image_roots: vec![root.clone()] };
+        let host = control::vms::Setup { host: Some(vms.clone()), disks: None, node: "bench".to_owned(), image_roots: vec![root.clone()] };
         let options = Options { vms: host, local_roots: Some(vec![root]), courier, ..Options::new(dir.path()) };
         let control = Control::new(engine, journal.clone(), settings, options);
         Self { router: router(control.clone()), control, journal, vms, dir }
@@ -244,6 +244,16 @@ impl Hands {
             operation: json!({"type": "file_transfer", "source": "/var/www/a/", "destination": "s3://new-site/a/", "progress": 78.2}),
         };
         self.write(vec![Change::Sample(sample)], vec![NewEvent::new("progress", Level::Debug, "engine", "")]).await;
+    }
+
+    /// As a step does that comes to a place where it can stand still: whether it is held.
+    pub async fn stand_still(&self, for_good: bool) -> bool {
+        self.journal.stand_still(&self.token, for_good).await.expect("the lease holds")
+    }
+
+    /// How the run stands that this one holds.
+    pub async fn hold(&self) -> engine::Hold {
+        self.journal.hold(&self.token).await.expect("the lease holds")
     }
 
     /// The run's new state, with the event that goes with it.

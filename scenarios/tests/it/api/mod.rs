@@ -3,7 +3,7 @@
 
 mod analytics;
 mod audit;
-mod auth;
+pub mod auth;
 mod auth_access;
 mod auth_code;
 mod auth_forged;
@@ -23,6 +23,7 @@ mod notifications;
 mod openapi;
 mod operations;
 mod presets;
+mod rehearsals;
 mod requests;
 mod resources;
 mod schedules;

@@ -1,5 +1,6 @@
 //! Virtual machines: document 4 over HTTP, and machines that really boot.
 
+mod allowed;
 mod disks;
 mod document;
 mod life;

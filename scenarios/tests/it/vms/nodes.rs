@@ -61,3 +61,48 @@ async fn gone(product: &Product, id: &str) -> (u16, Value) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+/// The disk of a machine is moved by the node that has it; a server elsewhere says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_is_moved_by_the_node_that_has_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let database = ProductDatabase::make(rig::postgres18(), "disks");
+    let outside = dir.path().join("outside");
+    let server = async |node: &str| {
+        let roots = [dir.path()];
+        Product::start_with(&dir.path().join(node), &roots, &["--node-name", node, "--database-url", &database.url()]).await
+    };
+    let (one, two) = (server("node-1").await, server("node-2").await);
+    let vm = created_on(&one, "node-2").await;
+    for (what, body) in [("start", json!({})), ("stop", json!({"force": true}))] {
+        let (status, answer) = one.post(&format!("/vms/{vm}/{what}"), body).await;
+        assert_eq!(status, 200, "{answer:#}");
+    }
+    let spec = json!({"name": "n", "source": {"type": "vm", "vm": vm}, "destination": {"type": "static", "paths": {"web_root": outside}}});
+    let (_, made) = one.post("/migrations/", spec.clone()).await;
+    let (status, refused) = one.post(&format!("/migrations/{}/start", made["id"].as_str().expect("an id")), json!({})).await;
+    let issue = refused["error"]["details"]["issue"].as_str().expect("words");
+    assert!(status == 422 && issue.contains("kept on the node 'node-2'"), "{refused:#}");
+    // Both have workers, and only one of them may take it.
+    for _ in 0..3 {
+        let (id, status) = two.run(spec.clone()).await;
+        assert_eq!(status["status"], "completed", "{status:#}");
+        assert!(outside.join("vm1.qcow2").is_file() && outside.join("vm1.qcow2.json").is_file());
+        let (code, answer) = one.post(&format!("/migrations/{id}/rollback"), json!({})).await;
+        assert_eq!(code, 200, "{answer:#}");
+        until(&one, &id, "rolled_back").await;
+        assert!(!outside.exists(), "what was made goes with what is in it");
+    }
+}
+
+async fn until(product: &Product, id: &str, status: &str) {
+    let begun = std::time::Instant::now();
+    loop {
+        let (_, found) = product.get(&format!("/migrations/{id}/status")).await;
+        if found["status"] == status {
+            return;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{found:#}");
+        product.get(&format!("/migrations/{id}/events?after={}&wait=5", found["last_event"])).await;
+    }
+}
