@@ -23,14 +23,31 @@ pub(super) fn settle(reports: &mut [CheckReport]) {
     for side in ["source", "destination"] {
         for database in [false, true] {
             let of_door = |report: &CheckReport| report.system == side && report.check.contains("database") == database;
+            skip_same(reports, &of_door);
             while let Some((cause, kind)) = next_cause(reports, &of_door) {
-                let words = format!("not done, because {cause} failed");
+                let words = because(&cause);
                 for report in reports.iter_mut().filter(|r| of_door(r) && r.check != cause) {
                     if report.failed().is_some_and(|(_, other)| other == kind) {
                         report.outcome = Outcome::Skipped(words.clone());
                     }
                 }
             }
+        }
+    }
+}
+
+fn because(cause: &str) -> String {
+    format!("not done, because {cause} failed")
+}
+
+/// A failure told in the very words of an earlier one of the door is no other failure.
+fn skip_same(reports: &mut [CheckReport], of_door: &impl Fn(&CheckReport) -> bool) {
+    for at in 1..reports.len() {
+        let (before, rest) = reports.split_at_mut(at);
+        let Some((finding, kind)) = rest[0].failed().filter(|_| of_door(&rest[0])) else { continue };
+        let same = |r: &&CheckReport| of_door(r) && r.failed().is_some_and(|(f, k)| k == kind && f.issue == finding.issue);
+        if let Some(cause) = before.iter().find(same) {
+            rest[0].outcome = Outcome::Skipped(because(&cause.check));
         }
     }
 }
@@ -50,7 +67,7 @@ mod tests {
     use ports::Finding;
 
     fn failed(check: &str, system: &str, kind: ErrorKind) -> CheckReport {
-        let finding = Finding { field: format!("{system}.host"), issue: "it broke".to_owned(), suggestion: String::new() };
+        let finding = Finding { field: format!("{system}.host"), issue: format!("{check} broke"), suggestion: String::new() };
         CheckReport { check: check.to_owned(), system: system.to_owned(), outcome: Outcome::Failed(finding, kind), duration_ms: 1 }
     }
 
@@ -68,6 +85,11 @@ mod tests {
         settle(&mut reports);
         let left: Vec<&str> = reports.iter().filter(|r| r.failed().is_some()).map(|r| r.check.as_str()).collect();
         assert_eq!(left, ["source_connectivity", "source_database_credentials", "destination_permissions", "destination_names"]);
+        let mut again = failed("destination_clock", "destination", ErrorKind::Permission);
+        again.outcome = reports[5].outcome.clone();
+        reports.push(again);
+        settle(&mut reports);
+        assert_eq!(reports[7].outcome, Outcome::Skipped("not done, because destination_permissions failed".to_owned()));
         assert_eq!(reports[0].outcome, Outcome::Skipped("not done, because source_connectivity failed".to_owned()));
     }
 }

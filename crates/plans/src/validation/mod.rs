@@ -74,20 +74,45 @@ async fn reports(spec: &MigrationSpec, connectors: &dyn Connectors, limits: Limi
     (reports, pairs.estimate)
 }
 
-/// Two doors to files.
-pub type Pair = (Arc<dyn FileTarget>, Arc<dyn FileTarget>);
+/// Doors to one place at both servers: the first will be read, the second written.
+pub struct Pair {
+    pub source: Arc<dyn FileTarget>,
+    pub destination: Arc<dyn FileTarget>,
+    /// What callers write to say where the files lie; fields of a server itself are called `source.…` and `migration_target.target_vm.…`.
+    pub field: String,
+}
 
-/// Checks pairs of doors to files: the first of each will be read, the second written. All checks run side by side, each within `limit`.
+/// Checks pairs of doors to files. All checks run side by side, each within `limit`; what is wrong with a pair is told once.
 pub async fn validate_doors(pairs: &[Pair], limit: Duration) -> Validation {
+    let reports = futures::future::join_all(pairs.iter().map(|pair| pair_reports(pair, limit))).await;
+    Validation::of(reports.into_iter().flatten().collect(), None)
+}
+
+async fn pair_reports(pair: &Pair, limit: Duration) -> Vec<CheckReport> {
     let mut running = Vec::new();
-    for (source, destination) in pairs {
-        for (files, role, side) in [(source, Role::Source, "source"), (destination, Role::Destination, "migration_target.target_vm")] {
-            running.extend(files.checks(role).into_iter().map(|check| run(check, side, Part::Files, limit)));
-        }
+    for (files, role, side) in [(&pair.source, Role::Source, "source"), (&pair.destination, Role::Destination, "destination")] {
+        running.extend(files.checks(role).into_iter().map(|check| run(check, side, Part::Files, limit)));
     }
     let mut reports = futures::future::join_all(running).await;
     cascade::settle(&mut reports);
-    Validation::of(reports, None)
+    for report in &mut reports {
+        if let Outcome::Failed(finding, _) | Outcome::Warning(finding) = &mut report.outcome {
+            finding.field = workload_field(&pair.field, &finding.field);
+        }
+    }
+    reports
+}
+
+/// A workload's word for a field of document 3.
+fn workload_field(place: &str, field: &str) -> String {
+    let Some((side, inner)) = field.split_once('.') else { return field.to_owned() };
+    let server = if side == "source" { "source" } else { "migration_target.target_vm" };
+    match inner {
+        "paths.web_root" => place.to_owned(),
+        "host" => format!("{server}.ip"),
+        "username" | "password" => format!("{server}.credentials.{inner}"),
+        ssh => format!("{server}.ssh.{ssh}"),
+    }
 }
 
 /// All checks that the doors themselves offer.

@@ -63,3 +63,16 @@ fn fields_of_doors_become_fields_of_the_document() {
     assert_eq!(Part::OnlyDatabase.field("source", "database.host"), "source.host");
     assert_eq!(Part::Database.check_name("source", "credentials"), "source_database_credentials");
 }
+
+#[test]
+fn fields_of_doors_become_a_workloads() {
+    let place = "selected_mount_points[1].mount_point_name";
+    for (field, expected) in [
+        ("source.paths.web_root", place),
+        ("source.host", "source.ip"),
+        ("destination.password", "migration_target.target_vm.credentials.password"),
+        ("destination.host_key", "migration_target.target_vm.ssh.host_key"),
+    ] {
+        assert_eq!(workload_field(place, field), expected);
+    }
+}

@@ -8,7 +8,7 @@ use super::image;
 use super::job::{Job, Place, notes};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::application::{judged, recall, timed, value};
-use crate::validation::{Limits, Validation, validate_doors};
+use crate::validation::{Limits, Pair, Validation, validate_doors};
 use domain::units;
 use engine::{Step, StepContext, StepError};
 use movers::files::FilesPlan;
@@ -96,7 +96,8 @@ impl Validate {
 
 /// Every check of both servers at every mount point, side by side.
 async fn check(places: &[Place], observer: &RunObserver) -> StepResult<Validation> {
-    let doors: Vec<_> = places.iter().map(|p| (p.source.clone(), p.target.clone())).collect();
+    let field = |p: &Place| format!("selected_mount_points[{}].mount_point_name", p.index);
+    let doors: Vec<_> = places.iter().map(|p| Pair { source: p.source.clone(), destination: p.target.clone(), field: field(p) }).collect();
     let checks = validate_doors(&doors, Limits::QUICK.check).await;
     for (place, note) in places.iter().flat_map(|p| p.mover.notes().iter().map(move |note| (p, note))) {
         observer.warning("validation", format!("{}: {note}", place.name));

@@ -41,7 +41,9 @@ fn field(error: &ConnectorError) -> &'static str {
 
 fn failed(error: &ConnectorError) -> CheckOutcome {
     let suggestion = if error.advice.is_empty() { "Check the server".to_owned() } else { error.advice.clone() };
-    let finding = Finding { field: field(error).to_owned(), issue: format!("{}: {}", error.subject, error.reason), suggestion };
+    // Who may not do something wants to know what.
+    let doing = if error.kind == ErrorKind::Permission { format!("could not {} ", error.operation) } else { String::new() };
+    let finding = Finding { field: field(error).to_owned(), issue: format!("{doing}{}: {}", error.subject, error.reason), suggestion };
     CheckOutcome::Failed { finding, kind: error.kind }
 }
 
@@ -121,6 +123,7 @@ async fn trial(files: &SftpFiles) -> Result<Option<u32>> {
     let session = files.host.session().await?;
     let mut name = files.host.nearest(&session).await?;
     let subject = format!("{} ({})", files.host.server(), String::from_utf8_lossy(&name));
+    refuse_unwritable(&session, &name, &subject).await?;
     if !name.ends_with(b"/") {
         name.push(b'/');
     }
@@ -130,6 +133,19 @@ async fn trial(files: &SftpFiles) -> Result<Option<u32>> {
     let modified = tried.map_err(|e| e.tell("write a trial file on", &subject))?;
     removed.map_err(|e| e.tell("delete a trial file on", &subject))?;
     Ok(modified)
+}
+
+/// What a server says of a trial there is only "Failure", or something misleading.
+async fn refuse_unwritable(session: &Session, nearest: &[u8], subject: &str) -> Result<()> {
+    let told = |e: Fault| e.tell("look at", subject);
+    let refused = |kind, reason: &str, advice: &str| Err(ConnectorError::new(kind, "write a trial file on", subject, reason).advice(advice));
+    if !session.stat(nearest).await.map_err(told)?.is_directory() {
+        return refused(ErrorKind::Invalid, "it is no directory", "Move what is in the way, or give the path of a directory");
+    }
+    if session.space(nearest).await.map_err(told)?.is_some_and(|s| s.read_only) {
+        return refused(ErrorKind::Permission, "its file system is mounted read-only", "Mount it writable (mount -o remount,rw), or choose another place");
+    }
+    Ok(())
 }
 
 async fn try_write(session: &Session, name: &[u8]) -> Result<Option<u32>, Fault> {

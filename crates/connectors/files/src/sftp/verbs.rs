@@ -43,9 +43,13 @@ fn refused(reply: Reply) -> Fault {
     }
 }
 
+/// `SSH_FXE_STATVFS_ST_RDONLY`.
+const READ_ONLY: u64 = 1;
+
 /// File system facts, in bytes.
 pub(super) struct Space {
     pub(super) free: u64,
+    pub(super) read_only: bool,
 }
 
 impl Session {
@@ -189,12 +193,14 @@ impl Session {
         }
         let request = |p: Packet| p.bytes(b"statvfs@openssh.com").bytes(path);
         match self.send(wire::EXTENDED, path.len() + 32, request).await.wait().await? {
-            // bsize, frsize, blocks, bfree, bavail, …
-            Reply::Extended(mut data) if data.remaining() >= 40 => {
+            // bsize, frsize, blocks, bfree, bavail, files, ffree, favail, fsid, flag, namemax
+            Reply::Extended(mut data) if data.remaining() >= 88 => {
                 data.advance(8);
                 let fragment = data.get_u64();
                 data.advance(16);
-                Ok(Some(Space { free: data.get_u64().saturating_mul(fragment) }))
+                let free = data.get_u64().saturating_mul(fragment);
+                data.advance(32);
+                Ok(Some(Space { free, read_only: data.get_u64() & READ_ONLY != 0 }))
             }
             other => Err(refused(other)),
         }

@@ -67,7 +67,7 @@ pub(super) fn tar_flags(tree: &SshTree) -> String {
     format!("-x -f - -b 128 -p --numeric-owner --warning=no-timestamp {owners}{attributes}")
 }
 
-async fn unpack(tree: &SshTree, name: &str, mut pack: Pack) -> Result<Vec<Staged>> {
+async fn unpack(tree: &SshTree, name: &str, pack: Pack) -> Result<Vec<Staged>> {
     // A directory that hands its access list down must not do so to what is only passing through.
     let script =
         format!("umask 077; mkdir -- './{name}' && cd './{name}' || exit; setfattr -h -x system.posix_acl_default . 2>/dev/null; exec tar {}", tar_flags(tree));
