@@ -86,16 +86,15 @@ def machine(name, last):
     tags = [{'ResourceType': 'instance', 'Tags': [{'Key': 'Name', 'Value': name}]}]
     made = ec2.run_instances(ImageId=image, InstanceType='t3.micro', MinCount=1, MaxCount=1, SubnetId=subnet, PrivateIpAddress=f'{net}.{last}', TagSpecifications=tags)
     return made['Instances'][0]['InstanceId']
-# More than one page before and behind those that are asked for.
-crowd = lambda: ec2.run_instances(ImageId=image, InstanceType='t3.micro', MinCount=110, MaxCount=110)
-crowd()
+# More than one page before those that are asked for; a page is counted in reservations.
+for _ in range(120):
+    ec2.run_instances(ImageId=image, InstanceType='t3.micro', MinCount=1, MaxCount=1)
 machine('target', 12)
 ec2.stop_instances(InstanceIds=[machine('asleep', 13)])
 ec2.terminate_instances(InstanceIds=[machine('gone', 14)])
 second = machine('two-faces', 15)
 nic = ec2.create_network_interface(SubnetId=subnet, PrivateIpAddress=f'{net}.16')['NetworkInterface']['NetworkInterfaceId']
 ec2.attach_network_interface(NetworkInterfaceId=nic, InstanceId=second, DeviceIndex=1)
-crowd()
 target = ec2.describe_instances(Filters=[{'Name': 'tag:Name', 'Values': ['target']}])['Reservations'][0]['Instances'][0]['InstanceId']
 ec2.associate_address(AllocationId=ec2.allocate_address(Domain='vpc')['AllocationId'], InstanceId=target)
 public = ec2.describe_instances(Filters=[{'Name': 'tag:Name', 'Values': ['target']}])['Reservations'][0]['Instances'][0]
