@@ -235,7 +235,8 @@ pub(crate) async fn remove(settings: &Settings, id: &str) -> Result<()> {
     Ok(())
 }
 
-async fn all(settings: &Settings) -> Result<Vec<Backup>> {
+/// The backups of every tenant, newest first.
+pub async fn all(settings: &Settings) -> Result<Vec<Backup>> {
     let mut entries = match tokio::fs::read_dir(&settings.backups_dir).await {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

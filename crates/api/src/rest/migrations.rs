@@ -84,6 +84,15 @@ fn steering() -> Vec<Endpoint> {
             .fails(Code::InvalidRequest, "Bad or unknown fields")
             .fails(Code::BackupNotFound, "No such backup")
             .fails(Code::BackupUnusable, "The backup belongs to another migration or was never completed"),
+        Endpoint::post("/migrations/{session_id}/finalize", "finalize_migration", |call| Box::pin(finalize(call)))
+            .says(
+                "Finalise a migration",
+                "Gives up the way back of a completed migration: its backups and what else only a rollback needs are removed now, and it can never be rolled back any more. \
+                 Asked again, it answers the same.",
+            )
+            .answers(StatusCode::OK, "Detail", "The migration, with `finalized_at`")
+            .fails(Code::MigrationNotFound, "No such migration")
+            .fails(Code::InvalidState, "It is not complete"),
     ]
 }
 
@@ -156,4 +165,9 @@ async fn resolve(mut call: Call) -> Result<Reply, Error> {
 async fn rollback(mut call: Call) -> Result<Reply, Error> {
     call.no_query()?;
     Reply::ok(call.control.rollback(&call.tenant, call.id(), call.optional_body()).await?)
+}
+
+async fn finalize(mut call: Call) -> Result<Reply, Error> {
+    call.no_query()?;
+    Reply::ok(call.control.finalize(&call.caller, call.id()).await?)
 }

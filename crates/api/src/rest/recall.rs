@@ -22,6 +22,7 @@ pub(super) fn of(operation: &str) -> Option<Recall> {
         "cancel_migration" => |_, id| Box::pin(async move { steered(id, "cancelled", "Migration cancellation initiated") }),
         "rollback_migration" => |_, id| Box::pin(async move { steered(id, "rollback_started", "Migration rollback started in background") }),
         "resolve_migration" => |_, id| Box::pin(async move { steered(id, "rollback_started", "Migration rollback is tried again in background") }),
+        "finalize_migration" => |call, id| Box::pin(async move { Reply::ok(call.control.get(&call.tenant, &id).await?) }),
         "create_batch" => |call, id| Box::pin(batch(call, id)),
         "create_preset" => |call, id| Box::pin(preset(call, id)),
         "create_template" => |call, id| Box::pin(template(call, id)),

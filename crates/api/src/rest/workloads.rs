@@ -69,7 +69,20 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             )
             .answers(StatusCode::OK, "Started", "The migration")
             .fails(Code::MigrationNotFound, "No such migration")
-            .fails(Code::InvalidState, "It moves no workload, or has ended"),
+            .fails(Code::InvalidState, "It moves no workload, has ended, or a test clone reads what was replicated (`details.test_clone`): wait for that, or cancel it"),
+        Endpoint::post("/migrations/{session_id}/test-clone", "test_clone", |call| Box::pin(test_clone(call)))
+            .tag(TAG)
+            .says(
+                "Make a test clone of a warm migration",
+                "Copies what was replicated so far into a directory of the target VM or onto another VM, to be tried out before the cutover. The clone is a migration of its own \
+                 that starts at once and is verified, rolled back and deleted as usual; the migration's passes stand still while it copies. The migration must be between two passes.",
+            )
+            .takes(Body::Required, "TestCloneConfiguration", json!({"directory": "/srv/rehearsal"}))
+            .answers(StatusCode::CREATED, "Detail", "The clone, running; the Location header has its address")
+            .fails(Code::InvalidRequest, "Bad, missing or unknown fields, or a place inside of what is replicated, all named at once")
+            .fails(Code::MigrationNotFound, "No such migration")
+            .fails(Code::InvalidState, "It is not a warm migration that waits between two passes")
+            .fails(Code::QuotaExceeded, "The tenant may not have more migrations at work, or more backups"),
     ]
 }
 
@@ -114,6 +127,12 @@ async fn delete(mut call: Call) -> Result<Reply, Error> {
 async fn cut_over(mut call: Call) -> Result<Reply, Error> {
     call.no_query()?;
     Reply::ok(call.control.cut_over(&call.tenant, call.id()).await?)
+}
+
+async fn test_clone(mut call: Call) -> Result<Reply, Error> {
+    call.no_query()?;
+    let clone = call.control.test_clone(&call.tenant, call.id(), call.body()).await?;
+    Reply::created(format!("/migrations/{}", clone.summary.id), clone)
 }
 
 async fn discover(mut call: Call) -> Result<Reply, Error> {

@@ -29,7 +29,7 @@ impl Control {
         let stored = stored(&view).ok_or_else(|| not_ready(&view))?;
         Ok(match format {
             Format::Json => Report::Json(with_status(stored, &view)),
-            Format::Html => Report::Html(plans::report::html(stored)),
+            Format::Html => Report::Html(plans::report::html(&with_status(stored, &view))),
         })
     }
 }
@@ -37,6 +37,9 @@ impl Control {
 /// What became of the migration since: it may have been taken back.
 fn with_status(stored: &Value, view: &RunView) -> Value {
     let mut report = stored.clone();
+    if let (Value::Object(map), Some(finalized)) = (&mut report, &view.finalized) {
+        map.insert("rollback".to_owned(), json!(format!("It was finalised on {:.0}: there is no way back any more.", finalized.at)));
+    }
     if let Value::Object(map) = &mut report {
         map.insert("status".to_owned(), json!(status::word(view)));
         map.insert("rolled_back".to_owned(), json!(view.state == RunState::RolledBack));

@@ -1,6 +1,8 @@
 //! Migrations of workloads: made and looked at in document 0's words, steered like every other migration.
 
-use super::{CredentialsView, SelectedView, StorageView};
+use super::rehearsals::CLONE_OF;
+use super::image::NewImageView;
+use super::{CloudView, CredentialsView, SelectedView, StorageView};
 use crate::error::{Code, Kind};
 use crate::migrations::{Acknowledged, Created, Detail};
 use crate::{Control, Error};
@@ -57,11 +59,28 @@ pub struct MigratedWorkload {
 
 /// Where a workload shall live.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct MigrationTarget {
+#[serde(untagged)]
+pub enum MigrationTarget {
+    Vm(Box<MigrationTargetVm>),
+    Image(MigrationTargetImage),
+}
+
+/// A disk image that a virtual machine can start from.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MigrationTargetImage {
+    pub image: NewImageView,
+}
+
+/// A VM that is there.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MigrationTargetVm {
     /// `aws`, `azure`, `vsphere` or `vcloud`.
     #[schema(example = "aws")]
     pub cloud_type: String,
     pub cloud_credentials: CredentialsView,
+    /// Where the cloud is asked about the VM; absent where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<CloudView>,
     /// After success its `storage` lists exactly the mount points that were copied.
     pub target_vm: MigratedWorkload,
 }
@@ -79,6 +98,9 @@ pub struct WorkloadMigration {
     /// The same in lower case.
     #[schema(example = "running")]
     pub migration_state: &'static str,
+    /// The migration that this is a test clone of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clone_of: Option<String>,
 }
 
 /// What document 0 shows of a migration's status.
@@ -156,13 +178,15 @@ impl Control {
     ) -> Result<String, Error> {
         let mut problems = domain::decode::Problems::default();
         crate::notifications::check(&spec.notifications, self.courier(), &mut problems);
+        super::cloud::check(&spec.target, self.courier(), &mut problems);
+        super::image::check(&spec.target, &self.options().vms.image_roots, &mut problems);
         if !problems.is_empty() {
             return Err(Error::configuration(problems));
         }
         let id = uuid::Uuid::now_v7().simple().to_string();
         let mut labels = labels(spec, &document);
         labels[RESOURCES] = resources.unwrap_or_default();
-        let run = NewRun { id: id.clone(), tenant: tenant.to_owned(), kind: super::KIND.to_owned(), input: document, labels, holds: None };
+        let run = NewRun { id: id.clone(), tenant: tenant.to_owned(), kind: kind_of(spec, &self.own_node()), input: document, labels, holds: None };
         self.engine().create(run).await.map_err(|e| Error::of_engine(e, &id, "create"))?;
         Ok(id)
     }
@@ -204,27 +228,32 @@ impl Control {
             let message = "Only a workload's migration waits for a cutover; this one makes its last pass by itself";
             return Err(Error::new(Kind::Conflict, Code::InvalidState, message).details(json!({"session_id": id, "current_status": view.state.word()})));
         }
+        self.refuse_cloned(tenant, id).await?;
         self.engine().ask(tenant, id, plans::CUTOVER).await.map_err(|e| Error::of_engine(e, id, "cut over"))?;
         Ok(Started::Workload(Box::new(self.get(tenant, id).await?)))
     }
 }
 
+/// The engine's word for the plan of a workload's migration. An image is made on one node's own disk: that of the request.
+pub(crate) fn kind_of(spec: &WorkloadSpec, node: &str) -> String {
+    if spec.target.image().is_some() { plans::image_kind(node) } else { super::KIND.to_owned() }
+}
+
 /// Whether a run moves a workload.
 pub(crate) fn is_workload(view: &RunView) -> bool {
-    view.kind == super::KIND
+    plans::shown_kind(&view.kind) == super::KIND
 }
 
 /// What lists and status show without unsealing the document. No secrets.
 pub(crate) fn labels(spec: &WorkloadSpec, document: &Value) -> Value {
     let names: Vec<&str> = spec.selected.iter().map(Selected::name).collect();
-    let vm = &spec.target.vm;
     json!({
         "name": spec.name,
         "description": spec.description,
         "source_type": "workload",
-        "destination_type": spec.target.cloud_type.word(),
+        "destination_type": spec.target.word(),
         "source": format!("{} ({})", spec.source.ip, names.join(", ")),
-        "destination": vm.ip.as_str(),
+        "destination": spec.target.place(),
         SHOWN: {
             "selected_mount_points": document["selected_mount_points"],
             "source": redact(&document["source"]),
@@ -235,10 +264,10 @@ pub(crate) fn labels(spec: &WorkloadSpec, document: &Value) -> Value {
 
 /// Document 0's part of an answer; `None` for another kind of migration.
 pub(crate) fn shown(kind: &str, state: RunState, labels: &Value) -> Option<WorkloadMigration> {
-    let shown = labels.get(SHOWN).filter(|_| kind == super::KIND)?;
+    let shown = labels.get(SHOWN).filter(|_| plans::shown_kind(kind) == super::KIND)?;
     let state = WorkloadState::of(state);
     let mut migration_target = shown["migration_target"].clone();
-    if state == WorkloadState::Success {
+    if state == WorkloadState::Success && migration_target.get("target_vm").is_some() {
         migration_target["target_vm"]["storage"] = json!({"mount_points": copied(&shown["selected_mount_points"])});
     }
     Some(WorkloadMigration {
@@ -247,6 +276,7 @@ pub(crate) fn shown(kind: &str, state: RunState, labels: &Value) -> Option<Workl
         migration_target,
         state,
         migration_state: state.word(),
+        clone_of: labels.get(CLONE_OF).and_then(Value::as_str).map(str::to_owned),
     })
 }
 
@@ -254,6 +284,11 @@ pub(crate) fn shown(kind: &str, state: RunState, labels: &Value) -> Option<Workl
 fn copied(selected: &Value) -> Vec<Value> {
     let plain = |m: &Value| json!({"mount_point_name": m["mount_point_name"], "total_size": m["total_size"]});
     selected.as_array().map(|all| all.iter().map(plain).collect()).unwrap_or_default()
+}
+
+/// Where the image is that a run makes; `None` when it makes none.
+pub(crate) fn image_of(view: &RunView) -> Option<&str> {
+    view.labels.get(SHOWN)?["migration_target"]["image"]["path"].as_str()
 }
 
 /// Document 0's part of a status.

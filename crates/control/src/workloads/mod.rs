@@ -7,16 +7,21 @@
 //! The records are in [`stored`], what `/api/v1` adds in [`crate::resources`].
 
 mod body;
+pub(crate) mod cloud;
 mod discovery;
+mod image;
 mod life;
 mod migrations;
+mod rehearsals;
 mod resolve;
 pub(crate) mod stored;
 
+pub use cloud::CloudView;
 pub use discovery::{Discovered, LeftOut, Listener};
 pub use migrations::{Made, MigratedWorkload, MigrationTarget, Replication, Started, WorkloadMigration, WorkloadState, WorkloadStatus};
-pub(crate) use migrations::{is_workload, labels, resources_of, shown, status};
+pub(crate) use migrations::{image_of, is_workload, kind_of, labels, resources_of, shown, status};
 pub use plans::WORKLOAD as KIND;
+pub use rehearsals::TestClone;
 
 use domain::secret::MASK;
 use domain::workloads::MountPoint;

@@ -120,6 +120,24 @@ pub fn directory(name: &str, drive_root: &str) -> Result<String, String> {
     }
 }
 
+/// The directories above one, nearest first, without the root or the drive itself.
+pub fn parents(name: &str) -> Vec<String> {
+    let (root, separator, segments) = match parse(name) {
+        Ok(Place::Posix(path)) => ("/".to_owned(), "/", path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect::<Vec<_>>()),
+        Ok(Place::Drive { letter, below }) => (format!("{letter}:\\"), "\\", below.into_iter().map(str::to_owned).collect()),
+        Err(_) => return Vec::new(),
+    };
+    (1..segments.len()).rev().map(|depth| format!("{root}{}", segments[..depth].join(separator))).collect()
+}
+
+/// The directory for what is known by `name` in another one: `/srv/shop` in `/srv/try` is `/srv/try/srv-shop`, and `C:\Shop` in `E:\try` is
+/// `E:\try\C-Shop`. The root of a tree is called `root`. Flat, so that no mount point lies in another one.
+pub fn below(directory: &str, name: &str) -> String {
+    let flat = key(name).split(['/', '\\']).map(|s| s.trim_end_matches(':')).filter(|s| !s.is_empty()).collect::<Vec<_>>().join("-");
+    let separator = if is_drive(directory) { "\\" } else { "/" };
+    format!("{}{separator}{}", directory.trim_end_matches(['/', '\\']), if flat.is_empty() { "root" } else { &flat })
+}
+
 /// A template for drives is an absolute path with `{drive}` in it once.
 pub fn check_drive_root(template: &str) -> Result<(), String> {
     let plain = template.starts_with('/') && template.matches("{drive}").count() == 1 && !template.split('/').any(|s| s == "..");
@@ -190,6 +208,24 @@ mod tests {
         }
         for (a, b) in [("/data", "/database"), ("/srv/a", "/srv/b"), ("/Data", "/data"), ("C:\\a", "D:\\a")] {
             assert_eq!(both(a, b), (false, false), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn above_and_below() {
+        assert_eq!(parents("/srv/try/data/"), ["/srv/try", "/srv"]);
+        assert_eq!(parents("d:/a/b"), ["D:\\a"]);
+        assert!(parents("/").is_empty() && parents("/data").is_empty() && parents("C:\\").is_empty());
+        for (directory, name, expected) in [
+            ("/srv/try/", "/data", "/srv/try/data"),
+            ("/srv/try", "/srv/shop", "/srv/try/srv-shop"),
+            ("/srv/try", "/", "/srv/try/root"),
+            ("/", "/data", "/data"),
+            ("E:\\try\\", "c:/Shop/Files", "E:\\try\\C-Shop-Files"),
+            ("e:", "D:\\", "e:\\D"),
+            ("/mnt/try", "C:\\x", "/mnt/try/C-x"),
+        ] {
+            assert_eq!(below(directory, name), expected);
         }
     }
 
