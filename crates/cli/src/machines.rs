@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Virtual machines")]
 pub struct Machines {
-    /// Directory in which images, kernels and initial ramdisks may lie, and new images be made (repeatable; none by default)
+    /// Directory for images, kernels and initial ramdisks, new images too (repeatable; none by default)
     #[arg(long, value_name = "DIR")]
     pub image_root: Vec<PathBuf>,
     /// Name of this node, where several servers share a database [default: the machine's host name]

@@ -158,7 +158,10 @@ impl Control {
     /// Takes a migration back, in the background.
     pub async fn rollback(&self, tenant: &str, id: &str, body: Option<&Value>) -> Result<Acknowledged, Error> {
         let asked = RollbackOptions::decode(body)?;
-        self.view(tenant, id, "roll back").await?;
+        let view = self.view(tenant, id, "roll back").await?;
+        if let Some(image) = crate::workloads::image_of(&view).filter(|_| asked.rollback_options.files) {
+            self.refuse_image_in_use(tenant, id, image).await?;
+        }
         if let Some(backup) = &asked.backup_id {
             self.backup_of_migration(tenant, id, backup).await?;
         }

@@ -143,7 +143,7 @@ struct Shown<'a> {
 fn summary_of_line(line: RunLine) -> Result<Summary, Error> {
     let unreadable = |e| Error::internal(format!("the labels of run {} cannot be read: {e}", line.id));
     let shown: Shown<'_> = serde_json::from_str(&line.labels).map_err(unreadable)?;
-    let workload = if line.kind == workloads::KIND {
+    let workload = if plans::shown_kind(&line.kind) == workloads::KIND {
         let labels: Value = serde_json::from_str(&line.labels).map_err(unreadable)?;
         workloads::shown(&line.kind, line.state, &labels)
     } else {

@@ -27,13 +27,15 @@ impl Spec {
         match self {
             Self::Application(spec) if spec.machine().is_some() => plans::disk_kind(node),
             Self::Application(_) => KIND.to_owned(),
-            Self::Workload(_) => workloads::KIND.to_owned(),
+            Self::Workload(spec) => workloads::kind_of(spec, node),
         }
     }
 
-    /// Whether a backup is made of what it replaces. The disk of a machine replaces nothing.
+    /// Whether a backup is made of what it replaces. The disk of a machine replaces nothing, nor does an image.
     pub fn makes_backup(&self) -> bool {
-        self.safety().backup_before && !matches!(self, Self::Application(spec) if spec.machine().is_some())
+        let moves_disk =
+            matches!(self, Self::Application(spec) if spec.machine().is_some()) || matches!(self, Self::Workload(spec) if spec.target.image().is_some());
+        self.safety().backup_before && !moves_disk
     }
 
     pub fn name(&self) -> &str {

@@ -14,6 +14,7 @@ mod console;
 mod driver;
 mod holds;
 mod life;
+mod over;
 mod request;
 mod room;
 mod settle;

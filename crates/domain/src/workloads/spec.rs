@@ -239,7 +239,7 @@ mod tests {
     fn an_image_is_a_target_of_its_own() {
         let to = |target: Value| {
             let mut body = body();
-            let all = json!([{"mount_point_name": "/", "total_size": 3 << 30}, {"mount_point_name": "/data", "total_size": 1}]);
+            let all = json!([{"mount_point_name": "/", "total_size": 3_u64 << 30}, {"mount_point_name": "/data", "total_size": 1}]);
             (body["source"]["storage"]["mount_points"], body["selected_mount_points"], body["migration_target"]) = (all.clone(), all, target);
             body
         };

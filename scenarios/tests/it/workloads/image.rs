@@ -80,8 +80,8 @@ async fn says(product: &Product, vm: &str, text: &str) -> String {
     seen
 }
 
-/// A machine starts from the image with nothing but its name and its image, and says where it runs from.
-async fn boot(product: &Product, image: &Path) {
+/// A machine starts from the image with nothing but its name and its image, and says where it runs from. As long as it is there the migration stays.
+async fn boot(product: &Product, id: &str, image: &Path) {
     let (status, made) = product.post("/vms", json!({"name": "web1", "image": image, "memory_mib": 256})).await;
     assert_eq!(status, 201, "{made:#}");
     let vm = made["id"].as_str().expect("an id");
@@ -90,6 +90,8 @@ async fn boot(product: &Product, image: &Path) {
     let seen = says(product, vm, "greeting 'hello from the workload'").await;
     assert!(seen.contains("root is up, /dev/vda1 ext4") || seen.contains("root is up, /dev/root ext4"), "{seen}");
     says(product, vm, "tick 2").await;
+    let (status, refused) = product.post(&format!("/migrations/{id}/rollback"), json!({})).await;
+    assert_eq!((status, refused.to_string().contains("'web1'")), (409, true), "{refused:#}");
     let (status, stopped) = product.post(&format!("/vms/{vm}/stop"), json!({"force": true})).await;
     assert_eq!(status, 200, "{stopped:#}");
     let deleted = product.http.delete(product.url(&format!("/vms/{vm}"))).send().await.expect("an answer");
@@ -124,7 +126,7 @@ async fn a_workload_becomes_a_machine_of_its_own() {
     let told = &report["image"]["boot"];
     assert_eq!((&told["bootable"], &told["uuid"], &report["verification"]["verified"]), (&json!(true), &json!(UUID), &json!(true)), "{report:#}");
     assert!(told["notes"].to_string().contains("/boot/efi was not moved"), "{told:#}");
-    boot(&product, &image).await;
+    boot(&product, &id, &image).await;
 
     let (status, again) = product.post("/migrations", migration(&source, "/srv/machine", &image)).await;
     assert_eq!((status, again.to_string().contains("already at")), (400, true), "{again:#}");
