@@ -120,7 +120,7 @@ async fn nobody_sees_what_is_not_its_own() {
     }
     let borrowed = json!({"ip": "10.0.0.1", "credentials": parts.credentials, "mount_points": [parts.mount_point]});
     let refused = bob.call(Method::POST, "/api/v1/workloads/", Some(&borrowed)).await;
-    assert_eq!((refused.status, refused.fields()), (StatusCode::BAD_REQUEST, vec!["credentials"]), "{}", refused.text);
+    assert_eq!((refused.status, refused.fields()), (StatusCode::BAD_REQUEST, vec!["credentials", "mount_points[0]"]), "{}", refused.text);
     assert_eq!(bench.post("/api/v1/workloads/", &borrowed).await.status, StatusCode::UNAUTHORIZED);
     bob.parts().await;
     assert_eq!(bench.get("/workloads").await.json, json!([]), "another tenant's");
