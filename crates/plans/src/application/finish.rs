@@ -2,7 +2,7 @@
 //!
 //! The report is this step's output. `partial: true` in it means completed with warnings: something named stays behind.
 
-use super::job::{Job, database_plan, files_plan, timed, value};
+use super::job::{Job, database_plan, files_plan, timed_report, value};
 use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::backups;
 use crate::report::{Leftover, leftovers_of_applied, push_all};
@@ -51,7 +51,7 @@ impl Step for Finish {
         let report = self.report(cx, &parts, &leftovers, count);
         let words = if count == 0 { "Completed".to_owned() } else { format!("Completed with warnings: {count} things stay behind, see the report") };
         observer.info("report", words);
-        Ok(timed(report, began))
+        Ok(timed_report(report, began))
     }
 
     async fn undo(&self, _cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {

@@ -103,10 +103,34 @@ pub fn restores(cx: &StepContext, what: &str) -> bool {
 
 /// Adds how long the step took, for the report.
 pub fn timed(mut output: Value, began: Instant) -> Value {
-    output["duration_seconds"] = json!((began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
+    output["duration_seconds"] = json!(milliseconds(began.elapsed().as_secs_f64()));
     output
+}
+
+/// A report took as long as all its steps, and the one that made it.
+pub fn timed_report(report: Value, began: Instant) -> Value {
+    let mut report = timed(report, began);
+    let steps = report["steps"].as_array().into_iter().flatten();
+    let all: f64 = steps.chain([&report]).filter_map(|s| s["duration_seconds"].as_f64()).sum();
+    report["duration_seconds"] = json!(milliseconds(all));
+    report
+}
+
+fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
 }
 
 pub fn value<T: serde::Serialize>(of: &T) -> Value {
     serde_json::to_value(of).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_took_as_long_as_its_steps() {
+        let report = json!({"steps": [{"duration_seconds": 1.5}, {"duration_seconds": null}, {"duration_seconds": 2.25}]});
+        assert!(timed_report(report, Instant::now())["duration_seconds"].as_f64().is_some_and(|s| (3.75..4.0).contains(&s)));
+    }
 }

@@ -28,7 +28,7 @@ mod website;
 
 pub(crate) use files::told;
 pub(crate) use finish::side;
-pub(crate) use job::{recall, restores, timed, value};
+pub(crate) use job::{recall, restores, timed, timed_report, value};
 pub(crate) use prepare::{is_absent, remove_root};
 pub(crate) use same_place::conflict;
 pub(crate) use validate::judged;

@@ -4,13 +4,14 @@
 
 use super::job::{Job, plan_of};
 use crate::adapters::{RunObserver, StepResult, step_error};
-use crate::application::timed;
+use crate::application::timed_report;
 use crate::backups;
 use crate::report::{Leftover, push_all};
 use domain::units;
+use domain::workloads::mount_point_key;
 use engine::{Step, StepContext, StepError};
 use jiff::Timestamp;
-use movers::files::Problems;
+use movers::files::{PathProblem, ProblemKind, Problems};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,7 +62,7 @@ impl Step for Finish {
         let report = self.report(cx, &parts, &leftovers, count);
         let words = if count == 0 { "Completed".to_owned() } else { format!("Completed with warnings: {count} things stay behind, see the report") };
         observer.info("report", words);
-        Ok(timed(report, began))
+        Ok(timed_report(report, began))
     }
 
     async fn undo(&self, _cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
@@ -121,11 +122,22 @@ impl Finish {
             for problems in parts.problems(index).into_iter().chain([plan]) {
                 let lasting = || problems.listed.iter().filter(|p| p.kind.is_lasting());
                 unlisted += problems.lasting.saturating_sub(lasting().count() as u64);
-                push_all(&mut all, lasting().map(|p| Leftover::new("file", format!("{} in {}", p.path, selected.name()), p.reason.clone())));
+                push_all(&mut all, lasting().filter_map(|p| self.leftover(selected.name(), p)));
             }
         }
         let count = all.len() as u64 + unlisted;
         Ok((all, count))
+    }
+
+    /// What stays behind; `None` for a mount point below this one that was selected too.
+    fn leftover(&self, mount_point: &str, problem: &PathProblem) -> Option<Leftover> {
+        let mounted = problem.kind == ProblemKind::Mounted;
+        let key = mount_point_key(&format!("{mount_point}/{}", problem.path));
+        if mounted && self.job.spec.selected.iter().any(|s| s.mount_point.key() == key) {
+            return None;
+        }
+        let advice = if mounted { "; select it too if it shall move" } else { "" };
+        Some(Leftover::new("file", format!("{} in {mount_point}", problem.path), format!("{}{advice}", problem.reason)))
     }
 
     fn report(&self, cx: &StepContext, parts: &Parts, leftovers: &[Leftover], count: u64) -> Value {
