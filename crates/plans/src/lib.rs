@@ -11,8 +11,8 @@ mod adapters;
 pub mod application;
 pub mod backups;
 mod config_place;
-mod late_backup;
 mod disks;
+mod late_backup;
 pub mod report;
 mod room;
 mod site;
@@ -61,6 +61,11 @@ pub fn disk_kind(node: &str) -> String {
     format!("{DISK}@{node}")
 }
 
+/// The kind of run that moves a server's mount points into an image on that node: no other claims it.
+pub fn image_kind(node: &str) -> String {
+    format!("{WORKLOAD}@{node}")
+}
+
 /// A kind of run as callers see it.
 pub fn shown_kind(kind: &str) -> &str {
     kind.split_once('@').map_or(kind, |(word, _)| word)
@@ -72,7 +77,9 @@ pub fn registry(settings: Settings) -> engine::PlanRegistry {
         .with(APPLICATION, Arc::new(application::Builder::new(settings.clone())))
         .with(WORKLOAD, Arc::new(workload::Builder::new(settings.clone())));
     match settings.machines.clone() {
-        Some(machines) => plans.with(&disk_kind(&machines.holds.node()), Arc::new(disks::Builder::new(settings, machines))),
+        Some(machines) => plans
+            .with(&image_kind(&machines.holds.node()), Arc::new(workload::Builder::new(settings.clone())))
+            .with(&disk_kind(&machines.holds.node()), Arc::new(disks::Builder::new(settings, machines))),
         None => plans,
     }
 }

@@ -66,6 +66,7 @@ impl Default for FileOptions {
 }
 
 /// Moves the files of one source to one destination.
+#[derive(Clone)]
 pub struct FilesMover {
     source: Arc<dyn FileTarget>,
     destination: Arc<dyn FileTarget>,
@@ -172,6 +173,11 @@ impl FilesMover {
         stop: &CancellationToken,
     ) -> Result<FilesUndone> {
         or_stop(stop, "undo the copy at", self.destination.location(), undo::run(self, ledgers, backup, observer)).await
+    }
+
+    /// Removes what interrupted writes of this run have left at the destination. Repeatable.
+    pub async fn sweep(&self) -> Result<()> {
+        self.destination.sweep(&self.options.staging).await
     }
 
     fn parallel(&self) -> usize {

@@ -3,11 +3,11 @@
 //!
 //! Undo removes the files that we made and restores those that we replaced or deleted.
 
-use super::backup::Restorable;
+use super::backup::{Restorable, files_store};
 use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
-use super::late_backup::LateBackup;
 use super::maintenance::{self, REFRESH};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
+use crate::late_backup::LateBackup;
 use engine::{Step, StepContext, StepError};
 use futures::future::BoxFuture;
 use movers::files::{FilesMover, FilesUndone};
@@ -45,7 +45,7 @@ impl Step for TransferFiles {
         // Whatever the last pass came to, the site lives again before anything else happens.
         let left = maintenance::leave(cx, source.as_ref(), &observer).await;
         let saved = match late {
-            Some(late) => late.close(&self.job, cx, &observer).await,
+            Some(late) => late.close(cx, &observer).await,
             None => Ok(None),
         };
         let mut output = last?;
@@ -88,8 +88,12 @@ impl TransferFiles {
     /// The mover for the last pass: what it overwrites without the plan's knowledge is saved first, or lost where that was asked for.
     async fn keeping(&self, cx: &StepContext, mover: FilesMover) -> StepResult<(FilesMover, Option<LateBackup>)> {
         let location = self.job.destination(cx).await?.files.as_ref().map(|f| f.location()).unwrap_or_default();
-        Ok(match LateBackup::open(&self.job, cx, location).await? {
-            Some(late) => (mover.backing_up_into(late.store.clone()), Some(late)),
+        Ok(match LateBackup::open(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await? {
+            Some(mut late) => {
+                let store = files_store(&self.job, &late.directory()?).await?;
+                late.keep("files", location, &store).await?;
+                (mover.backing_up_into(store), Some(late))
+            }
             None if self.job.spec.safety.overwrite_without_backup => (mover.overwriting(), None),
             None => (mover, None),
         })

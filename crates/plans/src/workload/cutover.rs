@@ -4,6 +4,7 @@
 //! Its changes are in the ledgers that step 3 takes back, so there is nothing of its own to undo.
 
 use super::job::Job;
+use super::passes::Passes;
 use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::application::{timed, value};
 use engine::{Step, StepContext, StepError};
@@ -28,19 +29,28 @@ impl Step for Cutover {
     async fn run(&self, cx: &StepContext) -> StepResult {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
-        let mut passes = Vec::new();
-        for place in self.job.places(cx.run_id()).await? {
-            let (bulk, last) = (place.bulk(cx), place.last(cx));
-            let pass = place.mover.final_pass(&bulk, &last, &observer, cx.stopping()).await.map_err(step_error)?;
-            observer.info("cutover", format!("{}: the last pass brought {} files up to date and removed {}", place.name, pass.files, pass.removed));
-            // What a crash left half-written goes before anything is called replicated.
-            place.target.sweep(cx.run_id()).await.map_err(step_error)?;
-            passes.push(json!({"mount_point_name": place.name, "last_pass": value(&pass)}));
-        }
-        Ok(timed(json!({"mount_points": passes}), began))
+        let passes = Passes::open(&self.job, cx).await?;
+        let done = last_passes(cx, &observer, &passes).await;
+        let saved = passes.close(cx, &observer).await;
+        let mut output = json!({"mount_points": done?});
+        output["backup"] = saved?;
+        Ok(timed(output, began))
     }
 
     async fn undo(&self, _cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
         Ok(())
     }
+}
+
+async fn last_passes(cx: &StepContext, observer: &RunObserver, passes: &Passes<'_>) -> StepResult<Vec<Value>> {
+    let mut done = Vec::new();
+    for (place, mover) in &passes.places {
+        let (bulk, last) = (place.bulk(cx), place.last(cx));
+        let pass = mover.final_pass(&bulk, &last, observer, cx.stopping()).await.map_err(step_error)?;
+        observer.info("cutover", format!("{}: the last pass brought {} files up to date and removed {}", place.name, pass.files, pass.removed));
+        // What a crash left half-written goes before anything is called replicated.
+        mover.sweep().await.map_err(step_error)?;
+        done.push(json!({"mount_point_name": place.name, "last_pass": value(&pass)}));
+    }
+    Ok(done)
 }

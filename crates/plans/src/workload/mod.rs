@@ -8,19 +8,27 @@
 //!  5 verify     every file of every mount point against what was read
 //!  6 finish     the report
 //! ```
-//! Each mount point has a mover and ledgers of its own ([`job::Place`]).
+//! A target that is an image is made before and put into its place afterwards ([`image`]); nothing in it needs a backup.
+//!
+//! Each mount point has a mover and ledgers of its own ([`job::Place`]). A test clone is a migration like every other one, but for what it
+//! reads: see [`rehearsal`].
 
 mod backup;
 mod capacity;
+mod cloud;
 mod cutover;
 mod finish;
+mod image;
 mod job;
+mod passes;
+mod rehearsal;
 mod replicate;
 mod survey;
 mod validate;
 mod verify;
 mod warm;
 
+pub use cloud::CloudFound;
 pub(crate) use survey::survey;
 
 use crate::Settings;
@@ -28,6 +36,7 @@ use domain::workloads::WorkloadSpec;
 use engine::plan::PlanBuilder;
 use engine::{EngineError, Plan, Step};
 use job::Job;
+use rehearsal::Rehearsed;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -50,12 +59,23 @@ impl PlanBuilder for Builder {
 }
 
 fn steps(job: Arc<Job>) -> Vec<Arc<dyn Step>> {
-    vec![
-        Arc::new(validate::Validate { job: job.clone() }),
-        Arc::new(backup::BackUp { job: job.clone() }),
-        Arc::new(replicate::Replicate { job: job.clone() }),
-        Arc::new(cutover::Cutover { job: job.clone() }),
+    let image = job.spec.target.image().is_some();
+    let validate: Arc<dyn Step> = Arc::new(Rehearsed(Arc::new(validate::Validate { job: job.clone() })));
+    let mut steps = if image {
+        vec![Arc::new(image::MakeImage { job: job.clone() }), validate]
+    } else {
+        vec![validate, Arc::new(backup::BackUp { job: job.clone() })]
+    };
+    let replication: [Arc<dyn Step>; 3] = [
+        Arc::new(Rehearsed(Arc::new(replicate::Replicate { job: job.clone() }))),
+        Arc::new(Rehearsed(Arc::new(cutover::Cutover { job: job.clone() }))),
         Arc::new(verify::Verify { job: job.clone() }),
-        Arc::new(finish::Finish { job }),
-    ]
+    ];
+    steps.extend(replication);
+    if image {
+        steps.push(Arc::new(image::MakeBootable { job: job.clone() }));
+        steps.push(Arc::new(image::Publish { job: job.clone() }));
+    }
+    steps.push(Arc::new(finish::Finish { job }));
+    steps
 }

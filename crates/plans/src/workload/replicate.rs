@@ -2,12 +2,12 @@
 //!
 //! Undo removes what we made at the target VM and restores what we replaced or deleted, the cutover's changes included.
 
-use super::job::Job;
+use super::job::{Job, Place};
 use super::warm;
 use crate::adapters::{RunLedger, RunObserver, StepResult, step_error};
-use crate::application::{is_absent, remove_root, restores, timed, told, value};
+use crate::application::{is_absent, recall, remove_root, restores, timed, told, value};
 use crate::backups;
-use domain::workloads::Mode;
+use domain::workloads::{Mode, parents};
 use engine::{Step, StepContext, StepError};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ pub struct Replicate {
     pub job: Arc<Job>,
 }
 
-/// Note: whether the directory was missing at the target.
-fn root_absent(index: usize) -> String {
-    format!("replicate.root_absent.{index}")
+/// Note: the directories that were missing at the target, the mount point's own first and then those above it.
+fn missing(index: usize) -> String {
+    format!("replicate.missing.{index}")
 }
 
 #[async_trait::async_trait]
@@ -37,30 +37,34 @@ impl Step for Replicate {
         let observer = RunObserver::new(cx);
         let mut copied = Vec::new();
         for place in self.job.places(cx.run_id()).await? {
-            let note = root_absent(place.index);
+            let note = missing(place.index);
             if cx.recall(&note).await?.is_none() {
-                cx.remember(&note, Some(json!(is_absent(place.target.as_ref()).await?))).await?;
+                cx.remember(&note, Some(json!(self.missing(cx.run_id(), place).await?))).await?;
             }
             place.target.prepare().await.map_err(step_error)?;
             let bulk = place.mover.copy(&place.bulk(cx), &observer, cx.stopping()).await.map_err(step_error)?;
-            observer.info("replication", format!("{}: {} files are at the target VM", place.name, bulk.files));
+            observer.info("replication", format!("{}: {} files are at {}", place.name, bulk.files, self.job.spec.target.title()));
             copied.push(json!({"mount_point_name": place.name, "copied": value(&bulk)}));
         }
         let warm = match self.job.spec.mode {
-            Mode::Warm => warm::hold(&self.job, cx, &observer, self.job.places(cx.run_id()).await?).await?,
+            Mode::Warm => warm::hold(&self.job, cx, &observer).await?,
             Mode::Once => Value::Null,
         };
         Ok(timed(json!({"mount_points": copied, "warm": warm}), began))
     }
 
     async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
+        if self.job.spec.target.image().is_some() {
+            // Whoever made it takes it back as a whole.
+            return Ok(());
+        }
         let observer = RunObserver::new(cx);
         if !restores(cx, "restore_files") {
             observer.info("rollback", "The target VM's files stay as they are, as asked");
             return Ok(());
         }
         let backup = self.job.restorable(cx).await?;
-        for (index, target) in self.job.targets().await?.iter().enumerate() {
+        for (index, target) in self.job.targets(cx.run_id()).await?.iter().enumerate() {
             let store = match &backup {
                 Some(backup) if backup.part(&format!("files.{index}")).is_some() => {
                     let dir = backups::directory(&self.job.settings, &backup.id).map_err(step_error)?;
@@ -71,8 +75,33 @@ impl Step for Replicate {
             let (bulk, last) = (RunLedger::new(cx.ledger(&format!("files.{index}"))), RunLedger::new(cx.ledger(&format!("files-final.{index}"))));
             let undone = self.job.undoer(cx.run_id(), target).await?.undo(&[&bulk, &last], store, &observer, cx.stopping()).await.map_err(step_error)?;
             told(&observer, &undone, self.job.spec.safety.overwrite_without_backup, " at the target VM")?;
-            if cx.recall(&root_absent(index)).await? == Some(json!(true)) {
-                remove_root(target.as_ref(), &observer).await?;
+        }
+        self.remove_made(cx, &observer).await
+    }
+}
+
+impl Replicate {
+    /// What is not there yet of the way to a directory at the target.
+    async fn missing(&self, run: &str, place: &Place) -> StepResult<Vec<String>> {
+        if !is_absent(place.target.as_ref()).await? {
+            return Ok(Vec::new());
+        }
+        let own = self.job.spec.selected[place.index].target();
+        let mut out = vec![own.to_owned()];
+        for parent in parents(own) {
+            if !is_absent(self.job.at_target(run, &parent).await?.as_ref()).await? {
+                break;
+            }
+            out.push(parent);
+        }
+        Ok(out)
+    }
+
+    /// Directories that we made go when they are empty: the last one that was made first, for one may lie on the way to another.
+    async fn remove_made(&self, cx: &StepContext, observer: &RunObserver) -> StepResult<()> {
+        for index in (0..self.job.spec.selected.len()).rev() {
+            for directory in recall::<Vec<String>>(cx, &missing(index)).await?.unwrap_or_default() {
+                remove_root(self.job.at_target(cx.run_id(), &directory).await?.as_ref(), observer).await?;
             }
         }
         Ok(())

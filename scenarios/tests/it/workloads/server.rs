@@ -1,12 +1,27 @@
 //! One of the rig's servers, and what a test does on it as root.
 
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use testkit::rig::{Ssh, server_machine};
 
-/// Held by a story that uses whole disks of the servers: one at a time.
-pub static DISKS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Held by a story that uses whole disks of the servers: one at a time, also among several runs on one rig.
+pub static DISKS: Disks = Disks;
+
+pub struct Disks;
+
+impl Disks {
+    /// Until what this gives is dropped.
+    pub async fn lock(&self) -> File {
+        let beside_the_keys = server_machine(1).key_file.with_file_name("disks.lock");
+        let waiting = tokio::task::spawn_blocking(move || {
+            let file = File::create(beside_the_keys).expect("a file to lock");
+            file.lock().map(|()| file)
+        });
+        waiting.await.expect("the waiting ends").expect("the lock")
+    }
+}
 
 pub struct Server {
     pub ssh: Ssh,

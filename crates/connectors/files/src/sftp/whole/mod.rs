@@ -123,7 +123,9 @@ impl FileTarget for SshTree {
     async fn sweep(&self, staging: &str) -> Result<()> {
         // The prefix holds no letter that a shell or a pattern would read otherwise.
         let prefix = crate::staging::prefix(staging);
-        let script = format!("find . -xdev -name '{prefix}*' -prune -exec rm -rf -- '{{}}' +");
+        // A program of ours that lost its connection may write a little longer, and then the first try finds a directory not empty.
+        let remove = format!("find . -xdev -name '{prefix}*' -prune -exec rm -rf -- '{{}}' +");
+        let script = format!("{remove} 2>/dev/null || {remove}");
         let (_, ended) = exec::start(&self.host, &script).await?.answer(Vec::new()).await?;
         match ended.status {
             exec::NO_ROOT => Ok(()),

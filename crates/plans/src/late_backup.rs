@@ -1,0 +1,99 @@
+//! What a pass overwrites and the plan knew nothing of: it is saved first, into the run's own backup.
+//!
+//! A run that had nothing to save until then gets a backup for it, which goes again when it stays empty. The manifest says
+//! `verified` all the time, because the mover reads every single file back before it touches the original.
+
+use crate::Settings;
+use crate::adapters::{RunObserver, StepResult, step_error};
+use crate::application::recall;
+use crate::backups::{self, Backup, BackupState, Part};
+use domain::spec::Safety;
+use engine::StepContext;
+use futures::TryStreamExt;
+use ports::files::{EntryKind, FileTarget};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(crate) struct LateBackup {
+    settings: Settings,
+    backup: Backup,
+    /// Each with the kind of the part that it holds.
+    stores: Vec<(String, Arc<dyn FileTarget>)>,
+}
+
+impl LateBackup {
+    /// `None` when the migration makes no backups. `name` is the migration's. Repeatable.
+    pub(crate) async fn open(settings: &Settings, cx: &StepContext, name: &str, safety: &Safety) -> StepResult<Option<Self>> {
+        if !safety.backup_before {
+            return Ok(None);
+        }
+        let mut backup = match own(settings, cx).await? {
+            Some(backup) => backup,
+            None => backups::begin(settings, cx, name, safety.backup_retention_days).await?,
+        };
+        backup.state = BackupState::Verified;
+        Ok(Some(Self { settings: settings.clone(), backup, stores: Vec::new() }))
+    }
+
+    /// Where its parts lie.
+    pub(crate) fn directory(&self) -> StepResult<PathBuf> {
+        backups::directory(&self.settings, &self.backup.id).map_err(step_error)
+    }
+
+    /// Lets `store` hold what stood at `location`, as the part `kind`. Repeatable.
+    pub(crate) async fn keep(&mut self, kind: &str, location: String, store: &Arc<dyn FileTarget>) -> StepResult<()> {
+        if self.backup.part(kind).is_none() {
+            self.backup.parts.push(Part { kind: kind.to_owned(), location, ..Part::default() });
+        }
+        backups::write(&self.settings, &self.backup).await.map_err(step_error)?;
+        store.prepare().await.map_err(step_error)?;
+        self.stores.push((kind.to_owned(), store.clone()));
+        Ok(())
+    }
+
+    /// Counts what the backup holds now; the backup when something was added to it. An empty one is removed. Repeatable.
+    pub(crate) async fn close(mut self, cx: &StepContext, observer: &RunObserver) -> StepResult<Option<Backup>> {
+        let mut added = 0;
+        for (kind, store) in &self.stores {
+            store.sweep(cx.run_id()).await.map_err(step_error)?;
+            let (items, bytes) = held(store.as_ref()).await?;
+            for part in self.backup.parts.iter_mut().filter(|p| p.kind == *kind) {
+                added += items.saturating_sub(part.items);
+                (part.items, part.bytes) = (items, bytes);
+            }
+        }
+        self.backup.parts.retain(|p| p.items > 0);
+        self.backup.bytes = self.backup.parts.iter().map(|p| p.bytes).sum();
+        if self.backup.parts.is_empty() {
+            backups::remove(&self.settings, &self.backup.id).await.map_err(step_error)?;
+            cx.remember(backups::NOTE, None).await?;
+            return Ok(None);
+        }
+        backups::write(&self.settings, &self.backup).await.map_err(step_error)?;
+        if added == 0 {
+            return Ok(None);
+        }
+        observer
+            .info("backup", format!("{added} more files that stood at the destination were saved into {} before they were overwritten", self.backup.id));
+        Ok(Some(self.backup))
+    }
+}
+
+/// The run's verified backup.
+async fn own(settings: &Settings, cx: &StepContext) -> StepResult<Option<Backup>> {
+    let Some(id) = recall::<String>(cx, backups::NOTE).await? else { return Ok(None) };
+    let found = backups::read(settings, &id).await.map_err(step_error)?;
+    Ok(found.filter(|b| b.run == cx.run_id() && b.state == BackupState::Verified))
+}
+
+async fn held(store: &dyn FileTarget) -> StepResult<(u64, u64)> {
+    let mut entries = store.list();
+    let (mut items, mut bytes) = (0, 0);
+    while let Some(entry) = entries.try_next().await.map_err(step_error)? {
+        if matches!(entry.kind, EntryKind::File { .. }) {
+            items += 1;
+            bytes += entry.size();
+        }
+    }
+    Ok((items, bytes))
+}
