@@ -46,7 +46,7 @@ class Bodies:
             "POST /workloads": self.workload,
             "PUT /workloads/{ip}": lambda body: self.workload(body) | {"ip": path.get("ip")},
             "POST /api/v1/workloads": lambda body: body | {"ip": self.seed.address(), "credentials": self.known("credentials"), "mount_points": []},
-            "POST /api/v1/migration-targets": lambda body: body | {"cloud_credentials": self.known("credentials"), "target_vm": self.seed.disposable("workloads")},
+            "POST /api/v1/migration-targets": lambda body: self.asked_of(body) | {"cloud_credentials": self.known("credentials"), "target_vm": self.seed.disposable("workloads")},
             "POST /api/v1/migrations": self.move,
             "POST /api/v1/auth": lambda body: body | {"username": self.seed.name("registered")},
             "POST /api/v1/token": lambda body: body | self.login,
@@ -200,10 +200,19 @@ class Bodies:
         points = [{"mount_point_name": "/", "total_size": 1000}]
         return body | {"ip": self.seed.address(), "credentials": {"username": "ann", "password": "secret", "domain": "example.com"}, "storage": {"mount_points": points}}
 
+    def asked_of(self, target):
+        """The target's cloud behind a closed port. Only aws has regions and tokens."""
+        cloud = target.get("cloud")
+        if cloud is None:
+            return target
+        kept = cloud if target["cloud_type"] == "aws" else {k: v for k, v in cloud.items() if v is None or k not in ("region", "session_token")}
+        fixed = {"endpoint": CLOSED.replace("http:", "https:"), "session_token": "a-token"}
+        return target | {"cloud": kept | {k: v for k, v in fixed.items() if kept.get(k) is not None}}
+
     def moved(self, body):
         """A migration of a workload in document 0's form."""
         side = self.workload({})
-        target = body["migration_target"] | {"cloud_credentials": side["credentials"], "target_vm": self.workload({})}
+        target = self.asked_of(body["migration_target"]) | {"cloud_credentials": side["credentials"], "target_vm": self.workload({})}
         return self.telling(body) | {"source": side, "migration_target": target, "selected_mount_points": side["storage"]["mount_points"]}
 
     def move(self, body):
