@@ -2,9 +2,9 @@
 
 use crate::Settings;
 use crate::application::conflict;
-use crate::workload::CloudFound;
 use crate::site::{Configuration, Site, left_out};
 use crate::wordpress::CONFIG;
+use crate::workload::CloudFound;
 use domain::spec::MigrationSpec;
 use domain::units;
 use domain::workloads::WorkloadSpec;
