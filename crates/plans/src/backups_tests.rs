@@ -15,7 +15,13 @@ impl ports::Connectors for NoConnectors {
 }
 
 fn settings(dir: &tempfile::TempDir) -> Settings {
-    Settings { connectors: std::sync::Arc::new(NoConnectors), backups_dir: dir.path().join("backups"), work_dir: dir.path().join("work"), machines: None, images: None }
+    Settings {
+        connectors: std::sync::Arc::new(NoConnectors),
+        backups_dir: dir.path().join("backups"),
+        work_dir: dir.path().join("work"),
+        machines: None,
+        images: None,
+    }
 }
 
 fn backup(id: &str, tenant: &str, expires: Timestamp) -> Backup {

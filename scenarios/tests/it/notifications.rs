@@ -79,7 +79,8 @@ impl Connectors for Nowhere {
 
 async fn server(url: &str, dir: &Path) -> Control {
     let store = store::open(url, dir).await.expect("a store");
-    let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.join("backups"), work_dir: dir.join("work"), machines: None, images: None };
+    let settings =
+        plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.join("backups"), work_dir: dir.join("work"), machines: None, images: None };
     let courier = Arc::new(Couriers::new(Policy { allow_private: true }, None).expect("a courier"));
     let options = Options { courier, ..Options::new(dir) };
     Control::new(Engine::new(store.clone(), plans::registry(settings.clone())), store, settings, options)

@@ -8,8 +8,8 @@ mod bucket;
 mod quotas;
 
 pub use bucket::{Rate, Taken};
-pub(crate) use quotas::{over, over_running, stored_quotas};
 pub use quotas::{Quotas, QuotasView};
+pub(crate) use quotas::{over, over_running, stored_quotas};
 
 use crate::caller::Proof;
 use crate::error::{Code, Kind};

@@ -36,7 +36,12 @@ impl Holds {
         let vm = vm.ok_or_else(|| refused(id, ErrorKind::NotFound, "there is no such machine", "Choose one that GET /vms lists"))?;
         if vm.body.node != self.setup.node_name() {
             let advice = format!("Ask the server on '{}': it has the disk", vm.body.node);
-            return Err(refused(id, ErrorKind::Unsupported, &format!("it is kept on the node '{}', and this is '{}'", vm.body.node, self.setup.node_name()), &advice));
+            return Err(refused(
+                id,
+                ErrorKind::Unsupported,
+                &format!("it is kept on the node '{}', and this is '{}'", vm.body.node, self.setup.node_name()),
+                &advice,
+            ));
         }
         match &vm.body.held {
             Some(held) if held.run == run => return Ok(vm),
@@ -137,7 +142,12 @@ impl VmHolds for Holds {
                 return Ok(None);
             }
             if let Some(held) = &vm.body.held {
-                return Err(refused(id, ErrorKind::Invalid, &format!("the migration {} has it", held.run), "Wait for that one to end, then resolve this migration"));
+                return Err(refused(
+                    id,
+                    ErrorKind::Invalid,
+                    &format!("the migration {} has it", held.run),
+                    "Wait for that one to end, then resolve this migration",
+                ));
             }
             match vm.state().begin(Operation::Delete) {
                 Ok(_) => Ok(Some((VmStatus::Migrating, Body { held: Some(Held { run: run.to_owned(), before: vm.status }), ..vm.body.clone() }))),
@@ -172,7 +182,10 @@ impl Control {
         for record in self.records().list(tenant, KIND, &filter).await? {
             let vm = Stored::of(record)?;
             if vm.body.held.as_ref().is_some_and(|held| held.run == run) {
-                let message = format!("Cannot delete this migration: it has the virtual machine '{}'. Roll it back first; that gives the machine back", vm.body.spec.name);
+                let message = format!(
+                    "Cannot delete this migration: it has the virtual machine '{}'. Roll it back first; that gives the machine back",
+                    vm.body.spec.name
+                );
                 return Err(Error::new(Kind::Conflict, Code::InvalidState, message).details(json!({"session_id": run, "vm_id": vm.record.id})));
             }
         }

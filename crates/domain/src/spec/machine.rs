@@ -129,7 +129,10 @@ pub(super) fn check(spec: &MigrationSpec, p: &mut Problems) {
     let (from, to) = (&spec.source, &spec.destination);
     for (this, other, side) in [(from, to, "destination"), (to, from, "source")] {
         if this.machine.is_some() && other.machine.is_none() && !is_plain_place(other) {
-            p.note(format!("{side}.type"), format!("'{}' cannot stand beside a virtual machine: its disk is one file of a bucket, a directory or a server", other.kind.word()));
+            p.note(
+                format!("{side}.type"),
+                format!("'{}' cannot stand beside a virtual machine: its disk is one file of a bucket, a directory or a server", other.kind.word()),
+            );
         }
     }
     if from.machine.is_some() && to.machine.is_some() {
@@ -178,9 +181,17 @@ mod tests {
         let vm = json!({"type": "vm", "vm": "abc"});
         let rows: [(Value, Value, &[&str]); 7] = [
             (json!({"type": "vm"}), bucket.clone(), &["source.vm"]),
-            (json!({"type": "vm", "vm": "a", "image": "../x", "url": "https://x", "colour": 1}), bucket.clone(), &["source.url", "source.image", "source.colour"]),
+            (
+                json!({"type": "vm", "vm": "a", "image": "../x", "url": "https://x", "colour": 1}),
+                bucket.clone(),
+                &["source.url", "source.image", "source.colour"],
+            ),
             (bucket.clone(), json!({"type": "vm", "vm": "a"}), &["destination.name", "destination.vm"]),
-            (bucket, json!({"type": "vm", "name": "", "vcpus": 0, "sha256": "x", "kernel": "k"}), &["destination.sha256", "destination.sha256", "destination.vcpus", "destination.kernel", "destination.name"]),
+            (
+                bucket,
+                json!({"type": "vm", "name": "", "vcpus": 0, "sha256": "x", "kernel": "k"}),
+                &["destination.sha256", "destination.sha256", "destination.vcpus", "destination.kernel", "destination.name"],
+            ),
             (vm.clone(), json!({"type": "vm", "name": "n"}), &["destination.type"]),
             (vm.clone(), json!({"type": "mysql", "host": "h", "username": "u", "database": "d"}), &["destination.type"]),
             (vm, json!({"type": "static", "database": {"type": "sqlite", "database": "/a.db"}}), &["destination.type"]),

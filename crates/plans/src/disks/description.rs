@@ -72,7 +72,8 @@ impl Description {
     /// The machine that it describes, held to the rules for every machine.
     pub fn machine(&self, at: &str) -> Result<VmSpec> {
         let mut problems = Problems::default();
-        let mut body = json!({"name": self.name, "vcpus": self.vcpus, "memory_mib": self.memory_mib, "kernel": self.kernel, "initrd": self.initrd, "append": self.append});
+        let mut body =
+            json!({"name": self.name, "vcpus": self.vcpus, "memory_mib": self.memory_mib, "kernel": self.kernel, "initrd": self.initrd, "append": self.append});
         body.as_object_mut().into_iter().for_each(|fields| fields.retain(|_, value| !value.is_null()));
         match VmSpec::decode(&body, &mut problems) {
             Some(spec) if problems.is_empty() => Ok(spec),

@@ -2,7 +2,7 @@
 
 use super::Machines;
 use super::look::Disk;
-use super::picked::Picked;
+use super::picked::picked;
 use crate::Settings;
 use crate::adapters::{RunLedger, StepResult, failed, step_error};
 use crate::application::recall;
@@ -91,9 +91,9 @@ impl Job {
         let (from, to) = match self.way().map_err(step_error)? {
             Way::Out(_) => {
                 let names = [disk.image.clone(), description_of(&disk.image)];
-                (Picked::new(inside, names.iter().map(|name| (path(name), path(name)))), outside)
+                (picked(inside, names.iter().map(|name| (path(name), path(name)))), outside)
             }
-            Way::In(_) => (Picked::new(outside, [(path(&disk.image), path(disk.staged()))]), inside),
+            Way::In(_) => (picked(outside, [(path(&disk.image), path(disk.staged()))]), inside),
         };
         Ok(FilesMover::new(from, to, self.options(cx)))
     }

@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// Entries of a source that are looked through for the one image with a description.
 const LOOKED_THROUGH: usize = 10_000;
+/// What ends the name of such an image's description.
+const DESCRIBED: &str = ".qcow2.json";
 /// Where a qcow2 file says how much its guest sees, and how much of the file is read for that.
 const SIZE_AT: std::ops::Range<usize> = 24..32;
 const HEADER: u64 = 512;
@@ -66,7 +68,8 @@ impl Job {
             if exists(outside.as_ref(), &path).await? {
                 let reason = "something of that name is there, and nothing is ever replaced";
                 let at = format!("{name} in {}", outside.location());
-                return Err(ConnectorError::new(ErrorKind::AlreadyExists, "write", at, reason).advice("Give source.image another name, or the destination another prefix"));
+                return Err(ConnectorError::new(ErrorKind::AlreadyExists, "write", at, reason)
+                    .advice("Give source.image another name, or the destination another prefix"));
             }
         }
         Ok(Disk { machine, image, format: ImageFormat::Qcow2, bytes, size, sha256: None })
@@ -96,7 +99,8 @@ impl Job {
         }
         let machine = made_of(new, description.as_ref().map(|d| d.machine(&at)).transpose()?, size);
         self.machines.holds.admits(&machine).map_err(|(field, why)| {
-            ConnectorError::new(ErrorKind::Permission, "use", format!("the {field} of the new machine"), why).advice(format!("Give another destination.{field}"))
+            ConnectorError::new(ErrorKind::Permission, "use", format!("the {field} of the new machine"), why)
+                .advice(format!("Give another destination.{field}"))
         })?;
         Ok(Disk { machine, image, format, bytes: entry.size(), size, sha256: new.sha256.clone().or(vouched) })
     }
@@ -121,8 +125,7 @@ async fn only_described(files: &dyn FileTarget) -> Result<String> {
     let (mut found, mut listed) = (Vec::new(), files.list().take(LOOKED_THROUGH));
     while let Some(entry) = listed.next().await {
         let path = entry?.path;
-        let image = path.as_str().and_then(|path| path.strip_suffix(&description_of(""))).filter(|image| image.ends_with(".qcow2"));
-        found.extend(image.map(str::to_owned));
+        found.extend(path.as_str().and_then(|path| path.strip_suffix(DESCRIBED)).map(|stem| format!("{stem}.qcow2")));
         if found.len() > 1 {
             break;
         }
@@ -131,7 +134,8 @@ async fn only_described(files: &dyn FileTarget) -> Result<String> {
         Ok([one]) => Ok(one),
         Err(found) => {
             let reason = found.first().map_or_else(|| "there is none".to_owned(), |first| format!("there is more than one, {first} among them"));
-            Err(ConnectorError::new(ErrorKind::NotFound, "find the one image with a description in", files.location(), reason).advice("Name it with destination.image"))
+            Err(ConnectorError::new(ErrorKind::NotFound, "find the one image with a description in", files.location(), reason)
+                .advice("Name it with destination.image"))
         }
     }
 }
@@ -168,7 +172,8 @@ pub(crate) async fn checks(spec: &MigrationSpec, settings: &Settings, tenant: &s
 }
 
 pub(crate) fn no_machines() -> ConnectorError {
-    ConnectorError::new(ErrorKind::Unsupported, "move the disk of", "a virtual machine", "this program keeps none").advice("Ask a server that does: add --server http://…")
+    ConnectorError::new(ErrorKind::Unsupported, "move the disk of", "a virtual machine", "this program keeps none")
+        .advice("Ask a server that does: add --server http://…")
 }
 
 fn words(disk: &Disk) -> String {

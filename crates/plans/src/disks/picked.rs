@@ -7,19 +7,19 @@ use ports::{ConnectorError, ErrorKind, Result};
 use std::ops::Range;
 use std::sync::Arc;
 
-pub struct Picked {
+struct Picked {
     inner: Arc<dyn FileTarget>,
-    /// Where each is, and what it is called here.
     names: Vec<(FilePath, FilePath)>,
 }
 
-impl Picked {
-    pub fn new(inner: Arc<dyn FileTarget>, names: impl IntoIterator<Item = (FilePath, FilePath)>) -> Arc<dyn FileTarget> {
-        let mut names: Vec<_> = names.into_iter().collect();
-        names.sort_by(|(_, a), (_, b)| a.as_bytes().cmp(b.as_bytes()));
-        Arc::new(Self { inner, names })
-    }
+/// Those of `inner` that are named: where each is, and what it is called here.
+pub fn picked(inner: Arc<dyn FileTarget>, names: impl IntoIterator<Item = (FilePath, FilePath)>) -> Arc<dyn FileTarget> {
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort_by(|(_, a), (_, b)| a.as_bytes().cmp(b.as_bytes()));
+    Arc::new(Picked { inner, names })
+}
 
+impl Picked {
     fn real(&self, path: &FilePath) -> Option<&FilePath> {
         self.names.iter().find(|(_, shown)| shown == path).map(|(real, _)| real)
     }

@@ -22,7 +22,9 @@ pub(crate) async fn survey(spec: &MigrationSpec, settings: &Settings, tenant: &s
     let mut notes = vec![format!("{}, of which the guest sees {}", disk.image, units::size(disk.size))];
     if let Way::Out(machine) = job.way()? {
         let words = if machine.compress { "compressed" } else { "as it is" };
-        notes.push(format!("the machine stays off while its disk is written out {words} beside it; the image is at most about as large as what the disk takes now"));
+        notes.push(format!(
+            "the machine stays off while its disk is written out {words} beside it; the image is at most about as large as what the disk takes now"
+        ));
     }
     Ok(DryRun {
         files: Some(plan(&disk)),

@@ -67,7 +67,8 @@ async fn an_api_key_changes_no_password() {
 }
 
 async fn server(url: &str, dir: &Path) -> Control {
-    let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.join("backups"), work_dir: dir.join("work"), machines: None, images: None };
+    let settings =
+        plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.join("backups"), work_dir: dir.join("work"), machines: None, images: None };
     let store = store::open(url, dir).await.expect("a store");
     let control = Control::new(Engine::new(store.clone(), plans::registry(settings.clone())), store, settings, Options::new(dir));
     control.begin_identity(Settings { secrets: vec![Zeroizing::new(SECRET.to_owned())], ..Settings::default() }).await.expect("identity");

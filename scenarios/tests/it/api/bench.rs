@@ -77,7 +77,13 @@ impl Bench {
     /// One that may speak to addresses as `policy` says, and to that e-mail server.
     pub async fn telling(policy: Policy, mailer: Option<Mailer>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.path().join("backups"), work_dir: dir.path().join("work"), machines: None, images: None };
+        let settings = plans::Settings {
+            connectors: Arc::new(Nowhere),
+            backups_dir: dir.path().join("backups"),
+            work_dir: dir.path().join("work"),
+            machines: None,
+            images: None,
+        };
         let journal = store::open("sqlite:", dir.path()).await.expect("a store");
         let engine = Engine::new(journal.clone(), plans::registry(settings.clone()));
         let root = dir.path().join("sites");

@@ -18,7 +18,8 @@ use testkit::rig;
 const TENANT: &str = "default";
 
 async fn server(url: &str, dir: &std::path::Path) -> (Control, Arc<store::Store>) {
-    let settings = plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.join("backups"), work_dir: dir.join("work"), machines: None, images: None };
+    let settings =
+        plans::Settings { connectors: Arc::new(Nowhere), backups_dir: dir.join("backups"), work_dir: dir.join("work"), machines: None, images: None };
     let store = store::open(url, dir).await.expect("a store");
     let engine = Engine::new(store.clone(), plans::registry(settings.clone()));
     (Control::new(engine, store.clone(), settings, Options::new(dir)), store)

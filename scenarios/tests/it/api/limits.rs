@@ -35,8 +35,11 @@ async fn a_tenant_has_its_quota_of_requests_and_is_told() {
 async fn quotas_of_migrations_hold_at_the_start() {
     let bench = Bench::new().await;
     let never = bench.get("/tenants/default/quotas").await;
-    assert_eq!(never.json, json!({"tenant_id": "default", "running_migrations": null, "stored_backups": null, "requests_per_second": null,
-        "vms": null, "vm_vcpus": null, "vm_memory_mib": null, "vm_disk_gib": null, "version": 0}));
+    assert_eq!(
+        never.json,
+        json!({"tenant_id": "default", "running_migrations": null, "stored_backups": null, "requests_per_second": null,
+        "vms": null, "vm_vcpus": null, "vm_memory_mib": null, "vm_disk_gib": null, "version": 0})
+    );
     let bad = bench.call(Method::PUT, "/tenants/default/quotas", Some(&json!({"requests_per_second": 0, "disk": 1}))).await;
     assert_eq!((bad.status, bad.fields()), (StatusCode::BAD_REQUEST, vec!["requests_per_second", "disk"]), "{}", bad.text);
     assert_eq!(header(&set(&bench, &json!({"running_migrations": 1})).await, "etag"), "\"1\"");

@@ -25,6 +25,12 @@ fn tool(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+fn make_image(raw: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
+    tool("qemu-img", &["convert", "-f", "raw", "-O", "qcow2", raw.to_str().expect("text"), to.to_str().expect("text")]);
+    std::fs::remove_file(raw).expect("no longer needed");
+}
+
 /// Machines below `dir`, their records, and a place outside.
 struct World {
     dir: PathBuf,
@@ -38,7 +44,8 @@ impl World {
         let host = Arc::new(Qemu::new(dir.join("vms"), Vec::new(), None));
         let setup = Setup { host: Some(host.clone()), disks: Some(host), node: "suite".to_owned(), image_roots: Vec::new() };
         let machines = setup.machines(records.clone());
-        let settings = plans::Settings { connectors: Arc::new(Connectors), backups_dir: dir.join("backups"), work_dir: dir.join("work"), machines, images: None };
+        let settings =
+            plans::Settings { connectors: Arc::new(Connectors), backups_dir: dir.join("backups"), work_dir: dir.join("work"), machines, images: None };
         for place in ["outside", "vms"] {
             std::fs::create_dir_all(dir.join(place)).expect("a directory");
         }
@@ -56,20 +63,14 @@ impl World {
         self.holds().release(TENANT, MACHINE, "seed").await.expect("free");
         let raw = self.dir.join("raw");
         write(&raw, &"content ".repeat(1 << 15));
-        self.image(&raw, &self.dir.join("vms").join(MACHINE).join("disk.qcow2"));
-    }
-
-    fn image(&self, raw: &Path, to: &Path) {
-        std::fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
-        tool("qemu-img", &["convert", "-f", "raw", "-O", "qcow2", raw.to_str().expect("text"), to.to_str().expect("text")]);
-        std::fs::remove_file(raw).expect("no longer needed");
+        make_image(&raw, &self.dir.join("vms").join(MACHINE).join("disk.qcow2"));
     }
 
     /// An image outside, with a description as the plan writes it.
     fn described(&self) {
         let (raw, image) = (self.dir.join("raw"), self.dir.join("outside/old.qcow2"));
         write(&raw, &"moved ".repeat(1 << 15));
-        self.image(&raw, &image);
+        make_image(&raw, &image);
         let sha256 = tool("sha256sum", &[image.to_str().expect("text")])[..64].to_owned();
         let description = json!({"form": "migration-assistant-vm-1", "migration_id": "m", "vm_id": "v", "name": "old", "vcpus": 3, "memory_mib": 96,
             "kernel": null, "initrd": null, "append": null,

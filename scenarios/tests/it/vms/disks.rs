@@ -159,7 +159,10 @@ async fn a_disk_goes_into_a_bucket_and_comes_back_as_another_machine() {
     let (_, report) = story.product.get(&format!("/migrations/{back}/report")).await;
     let new = report["vm"]["id"].as_str().expect("a machine").to_owned();
     let (_, vm) = story.vm(&new).await;
-    assert_eq!((&vm["name"], &vm["status"], &vm["vcpus"], &vm["memory_mib"], &vm["disk_gib"]), (&json!("restored"), &json!("stopped"), &json!(2), &json!(160), &json!(1)));
+    assert_eq!(
+        (&vm["name"], &vm["status"], &vm["vcpus"], &vm["memory_mib"], &vm["disk_gib"]),
+        (&json!("restored"), &json!("stopped"), &json!(2), &json!(160), &json!(1))
+    );
     assert_eq!((&vm["image"]["migration_id"], story.staged(&new)), (&json!(back), Vec::new()), "{vm:#}");
     let (_, listed) = story.product.get("/migrations/").await;
     assert_eq!((&listed[0]["kind"], &listed[0]["destination_type"], &listed[1]["source_type"]), (&json!("disk"), &json!("vm"), &json!("vm")), "{listed:#}");

@@ -3,6 +3,7 @@
 mod allowed;
 mod disks;
 mod document;
+mod images;
 mod life;
 mod machine;
 mod nodes;

@@ -71,7 +71,8 @@ async fn check_image(file: &Path, format: ImageFormat, gib: Option<u64>) -> Resu
     match gib {
         Some(gib) if gib << 30 < size => {
             let reason = format!("it is {} GiB large, and the machine's disk is to have {gib}", size.div_ceil(1 << 30));
-            Err(ConnectorError::new(ErrorKind::Invalid, "use the image", file.display().to_string(), reason).advice("Give the machine a larger disk_gib, or none"))
+            Err(ConnectorError::new(ErrorKind::Invalid, "use the image", file.display().to_string(), reason)
+                .advice("Give the machine a larger disk_gib, or none"))
         }
         _ => Ok(()),
     }

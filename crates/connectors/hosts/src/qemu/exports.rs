@@ -50,7 +50,9 @@ impl VmDisks for Qemu {
         let disk = place.file("disk.qcow2");
         if !disk.exists() {
             let reason = "it has no disk before its first start";
-            return Err(ConnectorError::new(ErrorKind::NotFound, "open the disk of", format!("virtual machine {id}"), reason).advice("Start it once, and stop it"));
+            return Err(
+                ConnectorError::new(ErrorKind::NotFound, "open the disk of", format!("virtual machine {id}"), reason).advice("Start it once, and stop it")
+            );
         }
         let facts = described(&disk, ImageFormat::Qcow2).await?;
         let of = |field: &str| facts[field].as_u64().unwrap_or(0);
