@@ -14,6 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 pub(super) const NO_ROOT: u32 = 71;
 /// Bytes of complaints that are kept.
 const COMPLAINTS: usize = 16 << 10;
+/// How programs say that something is not there (any more).
+const VANISHED: &str = "No such file or directory";
 /// Names are sent in messages of about this size.
 const MESSAGE: usize = 32 << 10;
 
@@ -57,7 +59,7 @@ pub(in crate::sftp) struct Ended {
 impl Ended {
     /// The first line that is not about something that vanished.
     pub(super) fn complaint(&self) -> Option<&str> {
-        self.complaints.lines().find(|line| !line.trim().is_empty() && !line.contains("No such file or directory"))
+        self.complaints.lines().find(|line| !line.trim().is_empty() && !line.contains(VANISHED))
     }
 
     /// The letter, when it did not end well.
@@ -72,6 +74,23 @@ impl Ended {
         }
         ConnectorError::new(ErrorKind::Invalid, operation, subject, said).advice("Check the programs, the disk and the log of the server")
     }
+}
+
+/// Adds to what a program said of errors. Where it said a lot, whole lines go: first those about what vanished, so that they hide nothing else.
+fn complain(complaints: &mut Vec<u8>, more: &[u8]) {
+    complaints.extend_from_slice(more);
+    if complaints.len() <= COMPLAINTS {
+        return;
+    }
+    let begun = complaints.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let mut kept = Vec::new();
+    for line in complaints[..begun].split_inclusive(|b| *b == b'\n') {
+        if !String::from_utf8_lossy(line).contains(VANISHED) && kept.len() + line.len() <= COMPLAINTS {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept.extend_from_slice(&complaints[begun..(begun + COMPLAINTS).min(complaints.len())]);
+    *complaints = kept;
 }
 
 /// Starts `script` in the root of `host`.
@@ -165,8 +184,7 @@ impl Output {
             match message {
                 ChannelMsg::Data { data } => return Ok(Some(data)),
                 ChannelMsg::ExtendedData { data, ext: 1 } => {
-                    let room = COMPLAINTS.saturating_sub(self.complaints.len());
-                    self.complaints.extend_from_slice(&data[..data.len().min(room)]);
+                    complain(&mut self.complaints, &data);
                 }
                 ChannelMsg::ExitStatus { exit_status } => self.status = Some(exit_status),
                 ChannelMsg::ExitSignal { signal_name, .. } => {
@@ -197,6 +215,22 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_things_that_vanished_hide_no_other_complaint() {
+        let mut said = Vec::new();
+        let vanished = |n: u32| format!("find: './orders/{n}': No such file or directory\n");
+        let all: String = (0..5000).map(vanished).chain(["find: './x': Permission denied\n".to_owned()]).chain((0..5000).map(vanished)).collect();
+        for piece in all.as_bytes().chunks(1000) {
+            complain(&mut said, piece);
+            assert!(said.len() <= 2 * COMPLAINTS);
+        }
+        let ended = Ended { status: 1, complaints: String::from_utf8(said).unwrap() };
+        assert_eq!(ended.complaint(), Some("find: './x': Permission denied"));
+        let mut said = Vec::new();
+        (0..5000).for_each(|n| complain(&mut said, vanished(n).as_bytes()));
+        assert_eq!(Ended { status: 1, complaints: String::from_utf8(said).unwrap() }.complaint(), None);
+    }
 
     #[test]
     fn nothing_escapes_its_quotes() {
