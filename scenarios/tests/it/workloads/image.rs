@@ -29,6 +29,7 @@ fn migration(source: &Server, directory: &str, image: &Path) -> Value {
         "selected_mount_points": [{"mount_point_name": directory, "total_size": 1 << 30, "target_directory": "/"}],
         "source": source.workload(Some(&[(directory, 6 << 30)])),
         "migration_target": {"image": {"path": image, "size_gib": 1}},
+        "pass_every": 1,
     })
 }
 
@@ -87,7 +88,7 @@ async fn boot(product: &Product, id: &str, image: &Path) {
     let vm = made["id"].as_str().expect("an id");
     let (status, started) = product.post(&format!("/vms/{vm}/start"), json!({})).await;
     assert_eq!((status, &started["status"]), (200, &json!("running")), "{started:#}");
-    let seen = says(product, vm, "greeting 'hello from the workload'").await;
+    let seen = says(product, vm, "greeting 'hello from the workload, later'").await;
     assert!(seen.contains("root is up, /dev/vda1 ext4") || seen.contains("root is up, /dev/root ext4"), "{seen}");
     says(product, vm, "tick 2").await;
     let (status, refused) = product.post(&format!("/migrations/{id}/rollback"), json!({})).await;
@@ -109,7 +110,9 @@ async fn a_workload_becomes_a_machine_of_its_own() {
     let mut product = Product::start_with(&dir.path().join("data"), &[], &["--known-hosts", &known, "--image-root", &root]).await;
     let image = images.join("web1.qcow2");
 
-    let (status, made) = product.post("/migrations", migration(&source, "/srv/machine", &image)).await;
+    let mut body = migration(&source, "/srv/machine", &image);
+    body["mode"] = json!("warm");
+    let (status, made) = product.post("/migrations", body).await;
     assert_eq!((status, &made["migration_target"]["image"]["size_gib"]), (201, &json!(1)), "{made:#}");
     let id = made["id"].as_str().expect("an id").to_owned();
     let (status, started) = product.post(&format!("/migrations/{id}/start"), json!({})).await;
@@ -118,6 +121,11 @@ async fn a_workload_becomes_a_machine_of_its_own() {
         kill_in(&mut product, &id, step).await;
         assert_eq!(hangs_on(dir.path()).await, Vec::<String>::new(), "the kernel lets go of everything in '{step}'");
         product.restart().await;
+        if step == "replicate" {
+            source.run("echo 'hello from the workload, later' > /srv/machine/etc/greeting; rm /srv/machine/home/www/7.html");
+            let (status, asked) = product.post(&format!("/migrations/{id}/cutover"), json!({})).await;
+            assert_eq!(status, 200, "{asked:#}");
+        }
     }
     let ended = product.settle(&id).await;
     assert_eq!(ended["state"], "SUCCESS", "{ended:#}");

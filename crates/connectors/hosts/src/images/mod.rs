@@ -11,6 +11,7 @@ mod boot;
 mod check;
 mod disk;
 mod mount;
+mod orphans;
 mod place;
 
 use domain::workloads::NewImage;
@@ -65,6 +66,7 @@ impl DiskImages for Images {
 
     async fn begin(&self, id: &str, image: &NewImage) -> Result<()> {
         let place = self.place(id, image)?;
+        orphans::end(&place).await?;
         if place.raw().exists() {
             return Ok(());
         }
@@ -74,12 +76,15 @@ impl DiskImages for Images {
 
     async fn open(&self, id: &str, image: &NewImage) -> Result<Arc<dyn OpenImage>> {
         let place = self.place(id, image)?;
+        orphans::end(&place).await?;
         let mounted = Mounted::open(&place).await?;
         Ok(Arc::new(Open { place, id: id.to_owned(), door: self.door, mounted: Arc::new(RwLock::new(Some(mounted))) }))
     }
 
     async fn seal(&self, id: &str, image: &NewImage, boot: &Boot) -> Result<Sealed> {
-        disk::seal(&self.place(id, image)?, boot).await
+        let place = self.place(id, image)?;
+        orphans::end(&place).await?;
+        disk::seal(&place, boot).await
     }
 
     async fn publish(&self, id: &str, image: &NewImage, sealed: &Sealed) -> Result<()> {
@@ -88,6 +93,7 @@ impl DiskImages for Images {
 
     async fn remove(&self, id: &str, image: &NewImage, sealed: Option<&Sealed>) -> Result<bool> {
         let place = self.place(id, image)?;
+        orphans::end(&place).await?;
         if place.raw().exists() {
             mount::release(&place.raw().display().to_string(), false).await?;
         }

@@ -12,13 +12,13 @@ use super::check::GRUB;
 use super::mount::{Mounted, inside};
 use super::place::Place;
 use crate::program::run;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, Permissions};
 use kernels::Kernel;
 use ports::Result;
 use ports::images::Boot;
 use std::fs::{self, File};
 use std::io::{Error, ErrorKind as Io, Result as IoResult};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 /// Our directory in the image.
@@ -46,6 +46,8 @@ const MODULES: [&str; 15] = [
 ];
 const NO_KERNEL: &str = "there is no kernel for x86 in its /boot: install one in the workload, or select the mount point that has it (/boot), and start again; or \
                          give the machine a kernel of its own (POST /vms: kernel, initrd)";
+/// What the kernel and every init expect to be there, though it may not have been moved: at the source other file systems hang there.
+const SKELETON: [&str; 5] = ["dev", "proc", "sys", "run", "tmp"];
 /// Code in the first sector; what follows it are the signature and the table of partitions.
 const CODE: usize = 440;
 
@@ -69,6 +71,7 @@ pub(super) fn prepare(mounted: &Mounted, place: &Place, names: &Names, moved: &[
 }
 
 fn prepared(root: &Dir, names: &Names, moved: &[String]) -> IoResult<(Boot, Option<String>)> {
+    lay_skeleton(root)?;
     let table = adapt(root, &names.uuid, moved)?;
     let kernels = kernels::of(root)?;
     let mut boot = Boot { uuid: Some(table.uuid.clone()), label: table.label, notes: table.notes, ..Boot::default() };
@@ -93,6 +96,18 @@ fn after(newest: &Kernel) -> String {
         text.push_str("; the kernel has no initial ramdisk, so drivers for virtio disks and ext4 must be built into it");
     }
     text
+}
+
+fn lay_skeleton(root: &Dir) -> IoResult<()> {
+    for name in SKELETON {
+        match root.create_dir(name) {
+            Ok(()) if name == "tmp" => root.set_permissions(name, Permissions::from_std(fs::Permissions::from_mode(0o1777)))?,
+            Ok(()) => {}
+            Err(e) if e.kind() == Io::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Adapts the table once; from then on the kept original is what it is made from, so that this can be done again.
@@ -187,6 +202,8 @@ mod tests {
         prepared(&root, &names, &moved).unwrap();
         assert_eq!(root.read_to_string(KEPT).unwrap(), original);
         assert!(!root.exists("etc/fstab.new") && root.exists(format!("{OURS}/grub.cfg")));
+        assert_eq!(fs::metadata(dir.path().join("tmp")).unwrap().permissions().mode() & 0o7777, 0o1777);
+        assert!(root.is_dir("proc") && root.is_dir("dev"));
     }
 
     #[test]
