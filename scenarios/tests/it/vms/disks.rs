@@ -135,7 +135,10 @@ async fn a_disk_goes_into_a_bucket_and_comes_back_as_another_machine() {
     // On its way, through the death of its server, the machine is nobody else's.
     let (status, started) = story.product.post(&format!("/migrations/{out}/start"), json!({})).await;
     assert_eq!(status, 200, "{started:#}");
-    story.proxy.reached(BASE / 3).await;
+    tokio::select! {
+        () = story.proxy.reached(BASE / 3) => {}
+        status = story.product.settle(&out) => panic!("it ended before its server did: {status:#}"),
+    }
     story.product.kill();
     story.product.restart().await;
     let refused = story.act(&id, "start", 409).await;
