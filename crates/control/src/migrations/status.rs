@@ -49,7 +49,7 @@ pub struct Status {
     pub steps: Vec<Step>,
     /// The migration ended with named leftovers: see the report.
     pub partial: bool,
-    /// The backup of what the migration replaced, once it was made.
+    /// The backup of what the migration replaced, once it was made; `null` again when the migration was finalised.
     #[schema(example = "backup-20240826-143022")]
     pub backup_id: Option<String>,
     /// Number of the newest event that this status takes account of.
@@ -140,10 +140,14 @@ pub(super) fn of(view: &RunView) -> Status {
         current_operation: view.sample.as_ref().filter(|_| view.state.is_active()).and_then(operation),
         steps: steps::of(view),
         partial: view.steps.iter().any(|s| flag(s.output.as_ref(), "partial")),
-        backup_id: view.steps.iter().find_map(|s| s.output.as_ref()?.pointer("/backup/id")?.as_str().map(str::to_owned)),
+        backup_id: backup_of(view).filter(|_| view.finalized.is_none()),
         last_event: view.last_event,
         workload: workloads::status(view),
     }
+}
+
+fn backup_of(view: &RunView) -> Option<String> {
+    view.steps.iter().find_map(|s| s.output.as_ref()?.pointer("/backup/id")?.as_str().map(str::to_owned))
 }
 
 /// The word that callers see. Document 3's clients wait for `completed`, `failed` or `cancelled`: a failure that took itself back has

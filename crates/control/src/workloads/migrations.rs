@@ -1,7 +1,7 @@
 //! Migrations of workloads: made and looked at in document 0's words, steered like every other migration.
 
-use super::rehearsals::CLONE_OF;
 use super::image::NewImageView;
+use super::rehearsals::CLONE_OF;
 use super::{CloudView, CredentialsView, SelectedView, StorageView};
 use crate::error::{Code, Kind};
 use crate::migrations::{Acknowledged, Created, Detail};

@@ -84,6 +84,7 @@ impl Asked {
             "migration_target": {
                 "cloud_type": target["cloud_type"],
                 "cloud_credentials": target["cloud_credentials"],
+                "cloud": target["cloud"],
                 "target_vm": self.target_vm.as_ref().unwrap_or(&target["target_vm"]),
             },
             "transfer": transfer,

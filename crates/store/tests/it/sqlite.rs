@@ -45,7 +45,8 @@ async fn passes_the_drive_suite() {
 }
 
 async fn claimed(journal: &dyn Journal, lease: Duration) -> engine::journal::Token {
-    let run = NewRun { id: "r".to_owned(), tenant: "t".to_owned(), kind: "k".to_owned(), input: json!({"password": "hunter2"}), labels: json!({}), holds: None };
+    let run =
+        NewRun { id: "r".to_owned(), tenant: "t".to_owned(), kind: "k".to_owned(), input: json!({"password": "hunter2"}), labels: json!({}), holds: None };
     let pin = StepPin { name: "one".to_owned(), title: "One".to_owned(), version: 1 };
     journal.create(&run, &[pin]).await.unwrap();
     journal.request("t", "r", &Request::Start { options: json!({}) }).await.unwrap();

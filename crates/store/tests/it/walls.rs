@@ -16,8 +16,14 @@ const WALLED: [&str; 9] = ["run", "step", "event", "memo", "ledger", "chunk", "r
 
 /// A row in every table.
 async fn fill(store: &Store, tenant: &str) {
-    let run =
-        NewRun { id: format!("run of {tenant}"), tenant: tenant.to_owned(), kind: tenant.to_owned(), input: json!({"password": "hunter2"}), labels: json!({}), holds: None };
+    let run = NewRun {
+        id: format!("run of {tenant}"),
+        tenant: tenant.to_owned(),
+        kind: tenant.to_owned(),
+        input: json!({"password": "hunter2"}),
+        labels: json!({}),
+        holds: None,
+    };
     let journal: &dyn Journal = store;
     journal.create(&run, &[StepPin { name: "one".to_owned(), title: "One".to_owned(), version: 1 }]).await.expect("created");
     store.request(tenant, &run.id, &Request::Start { options: Value::Null }).await.expect("started");

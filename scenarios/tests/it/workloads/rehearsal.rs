@@ -206,7 +206,8 @@ async fn a_killed_server_goes_on_with_the_clone_and_then_with_the_passes() {
     assert_eq!(second.run("find /opt/tried -name '.migration-assistant*'"), "", "nothing half-written is left");
     stage.cut_over(&id, busy).await;
     stage.steer(&id, "rollback").await;
-    assert_eq!(stage.product.settle(&id).await["status"], "rolled_back");
+    let ended = stage.product.settle(&id).await;
+    assert_eq!(ended["status"], "rolled_back", "{ended:#}");
     assert_eq!(second.run(&format!("cat {SHOP}/tree/1/1; find {SHOP} {MAIL} -type f")), format!("mine\n{SHOP}/tree/1/1\n"));
     assert_eq!(before, tried(), "what becomes of the migration does not touch a finished clone");
     second.run("rm -rf /opt/tried /opt/rehearse");
