@@ -38,7 +38,11 @@ pub(super) async fn refuse_full(spec: &WorkloadSpec, place: &Place, plans: &[Fil
     match free {
         Some(free) if free < needed => {
             let message = format!("{} has {} free, but {} are to be replicated", place.target.location(), units::size(free), units::size(needed));
-            let advice = if spec.target.image().is_some() { "Give the image a larger size_gib" } else { "Free some space on the target VM or enlarge its disk, then start again" };
+            let advice = if spec.target.image().is_some() {
+                "Give the image a larger size_gib"
+            } else {
+                "Free some space on the target VM or enlarge its disk, then start again"
+            };
             Err(failed(ErrorKind::NoSpace, message, advice))
         }
         _ => Ok(()),

@@ -61,11 +61,8 @@ impl PlanBuilder for Builder {
 fn steps(job: Arc<Job>) -> Vec<Arc<dyn Step>> {
     let image = job.spec.target.image().is_some();
     let validate: Arc<dyn Step> = Arc::new(Rehearsed(Arc::new(validate::Validate { job: job.clone() })));
-    let mut steps = if image {
-        vec![Arc::new(image::MakeImage { job: job.clone() }), validate]
-    } else {
-        vec![validate, Arc::new(backup::BackUp { job: job.clone() })]
-    };
+    let mut steps =
+        if image { vec![Arc::new(image::MakeImage { job: job.clone() }), validate] } else { vec![validate, Arc::new(backup::BackUp { job: job.clone() })] };
     let replication: [Arc<dyn Step>; 3] = [
         Arc::new(Rehearsed(Arc::new(replicate::Replicate { job: job.clone() }))),
         Arc::new(Rehearsed(Arc::new(cutover::Cutover { job: job.clone() }))),

@@ -203,7 +203,7 @@ async fn made(images: &Images, image: &NewImage) -> (Boot, Sealed) {
     assert_eq!(open.make_bootable(&["/".to_owned()]).await.expect("again"), boot);
     open.close().await.expect("closed");
     open.close().await.expect("closed already");
-    let late = deep.remove(&FilePath::from("order")).await.err().expect("nothing is written any more");
+    let late = deep.remove(&FilePath::from("order")).await.expect_err("nothing is written any more");
     assert_eq!(late.kind, ErrorKind::Permission, "{late}");
     let sealed = images.seal("run", image, &boot).await.expect("sealed");
     assert_eq!(images.seal("run", image, &boot).await.expect("again").identity, sealed.identity);
