@@ -57,16 +57,26 @@ pub async fn ask(target: &Target, connectors: &dyn Connectors) -> Result<Option<
     let subject = at.describe();
     let cloud = connectors.cloud(&at).await?;
     let questions = tokio::time::timeout(PATIENCE, look(cloud.as_ref(), address));
-    let (identity, machines) = questions.await.unwrap_or_else(|_| {
+    let answers = questions.await.unwrap_or_else(|_| {
         let reason = format!("there was no complete answer within {} seconds", PATIENCE.as_secs());
         Err(ConnectorError::new(ErrorKind::TimedOut, "ask", &subject, reason))
-    })?;
+    });
+    let (identity, machines) = answers.map_err(with_the_way_around)?;
     (out.asked, out.identity) = (true, Some(identity));
     match machines {
         Ok(machines) => (out.machine, out.warnings) = judge(machines, address, &subject)?,
         Err(denied) => out.warnings.push(format!("{subject}: the credentials are good, but may not look at machines: {}. {}", denied.reason, denied.advice)),
     }
     Ok(Some(out))
+}
+
+/// Nobody has to be asked: a cloud that does not answer keeps no migration from moving.
+fn with_the_way_around(mut error: ConnectorError) -> ConnectorError {
+    if error.temporary {
+        let before = if error.advice.is_empty() { "" } else { ". " };
+        error.advice = format!("{}{before}Without migration_target.cloud the cloud is not asked", error.advice);
+    }
+    error
 }
 
 /// Who we are, and the machines or why we may not see them.
@@ -150,6 +160,13 @@ mod tests {
             let (machine, said) = judged(states).unwrap();
             assert_eq!((machine.as_ref().map(|m| m.id.as_str()), said.len()), (id, warnings), "{states:?}: {said:?}");
         }
+    }
+
+    #[test]
+    fn a_silent_cloud_can_be_left_out() {
+        let told = |kind| with_the_way_around(ConnectorError::new(kind, "ask", "aws", "no").advice("Check it")).advice;
+        assert_eq!(told(ErrorKind::Unreachable), "Check it. Without migration_target.cloud the cloud is not asked");
+        assert_eq!(told(ErrorKind::Authentication), "Check it");
     }
 
     #[test]
