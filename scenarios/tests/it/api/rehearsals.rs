@@ -147,10 +147,13 @@ async fn a_finalised_migration_has_no_way_back() {
         let hands = bench.take_up().await;
         refused(&ask(&bench, &path, "finalize").await, "Only a completed one");
         hands.ledger("files", 3, 10, 3).await;
+        hands.begin(1).await;
+        hands.done(1, json!({"backup": {"id": "backup-20240826-143022"}})).await;
         let backup = back_up(&bench, &hands.id);
         let id = hands.id.clone();
         hands.state(RunState::Completed).await;
         assert_eq!(bench.get(&path).await.json["finalized_at"], Value::Null);
+        assert_eq!(bench.get(&format!("{path}/status")).await.json["backup_id"], "backup-20240826-143022");
         let done = ask(&bench, &path, "finalize").await;
         assert!(done.status == StatusCode::OK && done.json["finalized_at"].is_string(), "{}", done.text);
         assert!(!backup.exists());
@@ -159,6 +162,7 @@ async fn a_finalised_migration_has_no_way_back() {
         refused(&ask(&bench, &path, "rollback").await, "It was finalised on");
         let status = bench.get(&format!("{path}/status")).await.json;
         assert_eq!((&status["status"], &status["performance_metrics"]["files_total"]), (&json!("completed"), &json!(30)), "what was moved is still known");
+        assert_eq!(status["backup_id"], Value::Null);
 
         // As if the server had died between the mark and the backups.
         let left = back_up(&bench, &id);
