@@ -91,6 +91,15 @@ impl Parts {
         all.into_iter().find(|b| !b.is_null()).cloned().unwrap_or_default()
     }
 
+    /// What was seen at the beginning; and an image that no machine starts from.
+    fn warnings(&self) -> Value {
+        let (mut all, boot) = (self.of_step("validate")["warnings"].clone(), &self.of_step("boot")["boot"]);
+        if let (Some(list), Some(false), Some(reason)) = (all.as_array_mut(), boot["bootable"].as_bool(), boot["reason"].as_str()) {
+            list.push(json!(format!("No machine starts from the image by itself: {reason}")));
+        }
+        all
+    }
+
     /// The image, and how a machine starts from it.
     fn image(&self) -> Value {
         let mut image = self.of_step("image").clone();
@@ -171,7 +180,7 @@ impl Finish {
             "verification": {"verified": verification["verified"], "reason": verification["reason"], "mount_points": verification["mount_points"]},
             "leftovers": leftovers,
             "leftovers_count": count,
-            "warnings": parts.of_step("validate")["warnings"],
+            "warnings": parts.warnings(),
             "cloud": parts.of_step("validate")["cloud"],
             "image": parts.image(),
             "warm": parts.of_step("replicate")["warm"],

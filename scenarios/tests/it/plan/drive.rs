@@ -35,7 +35,8 @@ impl Driven {
     }
 
     pub async fn start(&self, input: Value, auto_rollback: bool) {
-        let run = NewRun { id: ID.to_owned(), tenant: TENANT.to_owned(), kind: plans::APPLICATION.to_owned(), input, labels: Value::Null, holds: None };
+        let kind = if domain::workloads::is_workload_migration(&input) { plans::WORKLOAD } else { plans::APPLICATION };
+        let run = NewRun { id: ID.to_owned(), tenant: TENANT.to_owned(), kind: kind.to_owned(), input, labels: Value::Null, holds: None };
         self.engine.create(run).await.expect("the run is created");
         self.engine.start(TENANT, ID, json!({"auto_rollback": auto_rollback})).await.expect("the run starts");
     }

@@ -1,6 +1,7 @@
 //! The plan for a workload whose target is an image, in the two suites, with images that are really made: loop devices, ext4, GRUB, all of it. And what the
 //! door to images promises by itself.
 
+use super::drive::{Driven, output};
 use super::write;
 use bytes::Bytes;
 use connectors_files::local::LocalFiles;
@@ -161,6 +162,31 @@ async fn a_dry_run_makes_no_image() {
     assert!(refused.refusals[0].contains("already there"), "{:?}", refused.refusals);
     std::fs::remove_file(dir.path().join("images/web1.disk")).expect("removed");
     assert_eq!(state(dir.path()).await, before);
+}
+
+/// A tree without a kernel, and a mount point in another one: both are directories of one file system then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_machine_starts_from_is_an_image_that_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir_all(dir.path().join("images")).expect("a directory");
+    write(&dir.path().join("server/etc/fstab"), "UUID=ABCD / ext4 defaults 0 1\n/dev/sdb1 /var/lib/shop xfs defaults 0 0\n");
+    write(&dir.path().join("server/var/lib/shop/order"), "one\n");
+    let all = json!([{"mount_point_name": "/", "total_size": 1 << 20}, {"mount_point_name": "/var/lib/shop", "total_size": 1 << 20}]);
+    let mut document = document(dir.path(), "raw");
+    (document["selected_mount_points"], document["source"]["storage"]["mount_points"]) = (all.clone(), all);
+    let driven = Driven::open(dir.path(), plans::registry(settings(dir.path()))).await;
+    driven.start(document, false).await;
+    let run = driven.completed().await;
+    let report = output(&run, "finish");
+    let boot = &report["image"]["boot"];
+    assert_eq!((&boot["bootable"], &report["partial"], &report["summary"]["files"]), (&json!(false), &json!(false), &json!(2)), "{report:#}");
+    assert!(report["warnings"].to_string().contains("no kernel") && boot["notes"].to_string().contains("/var/lib/shop is in the root's"), "{report:#}");
+    let image = dir.path().join("images/web1.disk");
+    assert_eq!(debugfs(&image, "cat /var/lib/shop/order"), "one\n");
+    assert_eq!(debugfs(&image, "cat /boot/migration-assistant/grub.cfg"), "");
+    assert_eq!(driven.rollback(Value::Null).await.state, engine::RunState::RolledBack);
+    assert_eq!(names(&dir), Vec::<String>::new());
+    driven.crash().await;
 }
 
 fn new_image(dir: &TempDir, format: ImageFormat) -> NewImage {
