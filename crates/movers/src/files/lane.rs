@@ -3,6 +3,7 @@
 
 use super::FilesMover;
 use super::digest::{self, raw};
+use super::intents::Intents;
 use super::item::{Item, Large, Outcome, Sent, Stat, What};
 use super::sides::{Fault, Side, Watch, changed};
 use super::told::{Flow, Told};
@@ -34,6 +35,8 @@ pub(super) struct Lane {
     pub(super) read_back: bool,
     /// Leave alone what stands where the plan saw nothing.
     pub(super) sparing: bool,
+    /// Where what no plan knows is written down before it is put in place; `None` where nothing new is made.
+    pub(super) intents: Option<Intents>,
     /// Batches travel as one stream.
     pub(super) whole: Option<Whole>,
     pub(super) flow: Arc<Flow>,
@@ -82,12 +85,22 @@ impl Lane {
 
     /// Moves a file or a link. An error stops the migration; anything that concerns this path alone is an outcome.
     pub(super) async fn carry(&self, item: &Item) -> Result<Outcome> {
+        self.carry_to(item, self.spares(item)).await
+    }
+
+    /// The same for what has just been put there by us, and is not as the source is any more.
+    pub(super) async fn carry_again(&self, item: &Item) -> Result<Outcome> {
+        self.carry_to(item, false).await
+    }
+
+    /// `spares`: whether it leaves alone what stands there.
+    async fn carry_to(&self, item: &Item, spares: bool) -> Result<Outcome> {
         let result = match (&item.same, &item.stat.kind) {
             (Some(_), _) => self.retry(&item.path, 0, || self.adjust(item)).await,
-            (None, EntryKind::Symlink { .. }) => self.retry(&item.path, 0, || self.link(item)).await,
-            (None, EntryKind::Other(_)) => self.retry(&item.path, 0, || self.node(item)).await,
+            (None, EntryKind::Symlink { .. }) => self.retry(&item.path, 0, || self.link(item, spares)).await,
+            (None, EntryKind::Other(_)) => self.retry(&item.path, 0, || self.node(item, spares)).await,
             (None, _) => {
-                let yielding = AtomicBool::new(self.spares(item));
+                let yielding = AtomicBool::new(spares);
                 self.retry(&item.path, item.stat.size(), || self.file(item, &yielding)).await
             }
         };
@@ -109,16 +122,16 @@ impl Lane {
         Ok(Outcome { digest: proof.map(|p| p.digest), part_size, ..Outcome::of(What::Same) })
     }
 
-    async fn node(&self, item: &Item) -> Result<Outcome, Fault> {
+    async fn node(&self, item: &Item, spares: bool) -> Result<Outcome, Fault> {
         let now = self.target.stat(item.target()).await.map_err(Fault::target)?;
-        if self.spares(item) && now.is_some_and(|n| n.kind != item.stat.kind) {
+        if spares && now.is_some_and(|n| n.kind != item.stat.kind) {
             return Ok(Outcome::of(What::Spared));
         }
         self.target.make(&item.stat.entry(item.target())).await.map_err(Fault::target)?;
         Ok(Outcome::of(What::Made))
     }
 
-    async fn link(&self, item: &Item) -> Result<Outcome, Fault> {
+    async fn link(&self, item: &Item, spares: bool) -> Result<Outcome, Fault> {
         let entry = item.stat.entry(item.target());
         if item.before.as_ref().is_some_and(|b| !matches!(b.kind, EntryKind::Symlink { .. })) {
             let now = self.target.stat(item.target()).await.map_err(Fault::target)?;
@@ -126,7 +139,7 @@ impl Lane {
                 self.target.remove(item.target()).await.map_err(Fault::target)?;
             }
         }
-        if self.spares(item) && self.target.stat(item.target()).await.map_err(Fault::target)?.is_some_and(|n| n.kind != item.stat.kind) {
+        if spares && self.target.stat(item.target()).await.map_err(Fault::target)?.is_some_and(|n| n.kind != item.stat.kind) {
             return Ok(Outcome::of(What::Spared));
         }
         self.target.make(&entry).await.map_err(Fault::target)?;
@@ -146,6 +159,7 @@ impl Lane {
             // Backups: what the file was there, not what it is in its keeping.
             Some(to) => Entry { kind: opened.entry.kind, ..item.stat.entry(to) },
         };
+        self.declare(item, &read).await?;
         let limit = self.target.traits().single_put_limit;
         let part_size = (size > limit).then(|| part_size(size, limit, self.chunk_size)).flatten();
         if part_size.is_some() && yielding.load(Ordering::Relaxed) {
@@ -288,7 +302,7 @@ impl Lane {
             _ => None,
         };
         if let (Some(now), Some(planned)) = (as_given(read), as_given(&item.stat)) {
-            return Ok(!now && !planned);
+            return Ok(!now && !planned && !self.is_declared(item, &Stat::of(&found)).await?);
         }
         if size != read.size() {
             return Ok(true);
@@ -302,6 +316,20 @@ impl Lane {
         };
         let differs = Self::differing(self.target.as_ref(), item.target(), size, &digest, part_size).await.map_err(Fault::target)?;
         Ok(differs.is_some())
+    }
+
+    /// Writes down a file that is put where nothing stood, when it is not as it was planned.
+    async fn declare(&self, item: &Item, read: &Stat) -> Result<(), Fault> {
+        match &self.intents {
+            Some(intents) if item.before.is_none() && !read.same_content(&item.stat) => intents.declare(&item.path, read).await.map_err(Fault::target),
+            _ => Ok(()),
+        }
+    }
+
+    async fn is_declared(&self, item: &Item, found: &Stat) -> Result<bool, Fault> {
+        let Some(intents) = &self.intents else { return Ok(false) };
+        let resolution = self.target.traits().mtime_resolution_ns as i64;
+        Ok(intents.of(&item.path).await.map_err(Fault::target)?.iter().any(|i| i.is(found, resolution)))
     }
 
     async fn put_in_place(&self, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Digest, Fault> {
@@ -405,6 +433,7 @@ impl FilesMover {
             look_again: false,
             read_back: false,
             sparing: false,
+            intents: None,
             whole: self.whole.clone(),
             flow: Arc::default(),
             told,

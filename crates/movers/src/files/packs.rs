@@ -2,12 +2,13 @@
 //! (it vanished, changed meanwhile, or something stands in its place) goes its own way, one by one.
 
 use super::digest::Running;
+use super::intents::Intents;
 use super::item::{Item, Outcome, Stat, What};
 use super::lane::Lane;
 use super::sides::Fault;
 use super::told::Flow;
 use super::whole::Whole;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use ports::files::posix::{Pack, Packed};
 use ports::files::{Digest, DigestKind, Entry, EntryKind, FilePath};
 use ports::{ConnectorError, ErrorKind, Result};
@@ -22,22 +23,29 @@ impl Lane {
     /// Moves all items of a batch. An error stops the migration; what concerns one path is its outcome.
     pub(super) async fn carry_batch(&self, whole: &Whole, items: &[Item]) -> Result<Vec<Outcome>> {
         let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
+        let mut stale = vec![false; items.len()];
         self.names(whole, items, &mut outcomes).await?;
         let streamed: Vec<usize> = (0..items.len()).filter(|at| items[*at].same.is_none() && items[*at].hard.is_none() && !items[*at].follow).collect();
         if let Some(first) = streamed.first() {
             let chosen: Vec<&Item> = streamed.iter().map(|at| &items[*at]).collect();
             let bytes = chosen.iter().map(|i| i.stat.size()).sum();
             match self.retry(&items[*first].path, bytes, || self.stream(whole, &chosen)).await {
-                Ok(found) => streamed.iter().zip(found).for_each(|(at, outcome)| outcomes[*at] = outcome),
+                Ok(found) => {
+                    for (at, arrived) in streamed.iter().zip(found) {
+                        stale[*at] = matches!(arrived, Arrived::Stale);
+                        outcomes[*at] = arrived.outcome();
+                    }
+                }
                 // One thing may have spoiled it for all.
                 Err(fault) if matches!(fault.error.kind, ErrorKind::Invalid | ErrorKind::Permission | ErrorKind::Changed | ErrorKind::Name) => {}
                 Err(fault) => return Err(fault.error),
             }
         }
         let mut all = Vec::with_capacity(items.len());
-        for (item, outcome) in items.iter().zip(outcomes) {
+        for ((item, outcome), stale) in items.iter().zip(outcomes).zip(stale) {
             all.push(match outcome {
                 Some(outcome) => outcome,
+                None if stale => self.carry_again(item).await?,
                 None => self.carry(item).await?,
             });
         }
@@ -57,23 +65,39 @@ impl Lane {
         Ok(())
     }
 
-    /// One try at a stream. `None` for what did not arrive as it should.
-    async fn stream(&self, whole: &Whole, items: &[&Item]) -> Result<Vec<Option<Outcome>>, Fault> {
+    /// One try at a stream.
+    async fn stream(&self, whole: &Whole, items: &[&Item]) -> Result<Vec<Arrived>, Fault> {
         let paths: Vec<FilePath> = items.iter().map(|i| i.path.clone()).collect();
         let pack = whole.source.pack(paths.clone()).await.map_err(Fault::source)?;
         let fresh = items.iter().map(|item| self.spares(item)).collect();
-        let watch = Watch::new(&paths, fresh, self.kind, self.flow.clone());
-        let unpacked = whole.target.unpack(&self.staging, watch.over(pack)).await.map_err(|e| watch.blame(e))?;
+        let planned = items.iter().map(|item| item.before.is_none().then(|| item.stat.clone())).collect();
+        let watch = Watch::new(&paths, fresh, planned, self.kind, self.flow.clone());
+        let unpacked = whole.target.unpack(&self.staging, watch.over(pack, self.intents.clone())).await.map_err(|e| watch.blame(e))?;
         let seen = watch.seen();
         let now = whole.source.stats(&seen.iter().map(|s| paths[s.at].clone()).collect::<Vec<_>>()).await.map_err(Fault::source)?;
-        let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
+        let mut all: Vec<Arrived> = items.iter().map(|_| Arrived::Not).collect();
         for ((seen, result), now) in seen.into_iter().zip(unpacked).zip(now) {
-            if let (Ok(()), Some(now)) = (result, now) {
+            if result.is_ok() {
                 let at = seen.at;
-                outcomes[at] = arrived(items[at], seen, &Stat::of(&now));
+                let outcome = now.and_then(|now| arrived(items[at], seen, &Stat::of(&now)));
+                all[at] = outcome.map_or(Arrived::Stale, |o| Arrived::Whole(Box::new(o)));
             }
         }
-        Ok(outcomes)
+        Ok(all)
+    }
+}
+
+/// What a stream has made of a thing.
+enum Arrived {
+    Whole(Box<Outcome>),
+    /// It is there, but the source is not as it was read.
+    Stale,
+    Not,
+}
+
+impl Arrived {
+    fn outcome(self) -> Option<Outcome> {
+        if let Self::Whole(outcome) = self { Some(*outcome) } else { None }
     }
 }
 
@@ -120,6 +144,8 @@ struct Passing {
 struct Passed {
     places: HashMap<FilePath, usize>,
     fresh: Vec<bool>,
+    /// As it was planned, where nothing stood.
+    planned: Vec<Option<Stat>>,
     kind: DigestKind,
     seen: Vec<Seen>,
     passing: Option<Passing>,
@@ -133,14 +159,27 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(paths: &[FilePath], fresh: Vec<bool>, kind: DigestKind, flow: Arc<Flow>) -> Self {
+    fn new(paths: &[FilePath], fresh: Vec<bool>, planned: Vec<Option<Stat>>, kind: DigestKind, flow: Arc<Flow>) -> Self {
         let places = paths.iter().cloned().enumerate().map(|(at, path)| (path, at)).collect();
-        Self { passed: Arc::new(Mutex::new(Passed { places, fresh, kind, seen: Vec::new(), passing: None, fault: None })), flow }
+        Self { passed: Arc::new(Mutex::new(Passed { places, fresh, planned, kind, seen: Vec::new(), passing: None, fault: None })), flow }
     }
 
-    fn over(&self, pack: Pack) -> Pack {
+    fn over(&self, pack: Pack, intents: Option<Intents>) -> Pack {
         let (passed, flow) = (self.passed.clone(), self.flow.clone());
-        pack.map(move |packed| passed.lock().unwrap_or_else(PoisonError::into_inner).pass(packed, &flow)).boxed()
+        let watched = pack.map(move |packed| passed.lock().unwrap_or_else(PoisonError::into_inner).pass(packed, &flow));
+        let Some(intents) = intents else { return watched.boxed() };
+        let passed = self.passed.clone();
+        let declared = watched.and_then(move |packed| {
+            let new = passed.lock().unwrap_or_else(PoisonError::into_inner).unplanned(&packed);
+            let intents = intents.clone();
+            async move {
+                if let Some((path, read)) = new {
+                    intents.declare(&path, &read).await?;
+                }
+                Ok(packed)
+            }
+        });
+        declared.boxed()
     }
 
     fn blame(&self, target: ConnectorError) -> Fault {
@@ -185,6 +224,13 @@ impl Passed {
                 Err(passed_on)
             }
         }
+    }
+
+    /// What begins to pass and is to stand where nothing stood, when it is not as it was planned.
+    fn unplanned(&self, packed: &Packed) -> Option<(FilePath, Stat)> {
+        let (Packed::Begin { entry, .. }, Some(last)) = (packed, self.seen.last()) else { return None };
+        let (planned, read) = (self.planned[last.at].as_ref()?, Stat::of(entry));
+        (!read.same_content(planned)).then(|| (entry.path.clone(), read))
     }
 
     /// The file that was passing has ended.
