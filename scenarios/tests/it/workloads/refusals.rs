@@ -81,6 +81,24 @@ async fn a_place_that_cannot_be_is_named_as_the_caller_named_it() {
     assert_refused(&case.moved(&case.place("site"), |_| ()).await, field, "mounted read-only. Mount it writable");
 }
 
+/// What is written while it is read is ours as soon as it stands at the target, however often it is moved again: a rollback removes it.
+#[tokio::test]
+async fn what_never_stood_still_is_taken_back_too() {
+    let _alone = DISKS.lock().await;
+    let case = Refusing::new("busy").await;
+    let site = case.place("site");
+    case.source.run(&format!("head -c 20000000 /dev/urandom > {site}/large"));
+    let busy = case.source.start(&format!("cd {site}; while true; do echo visit >> log; echo $$ > now; echo x | dd of=large conv=notrunc 2>/dev/null; done"));
+    let ended = case.moved(&site, |_| ()).await;
+    busy.end();
+    assert_eq!(ended["state"], "SUCCESS", "{ended:#}");
+    let id = ended["migration_id"].as_str().expect("an id");
+    assert_eq!(case.target.run(&format!("ls {site}")), "index\nlarge\nlog\nnow\n");
+    assert_eq!(case.product.post(&format!("/migrations/{id}/rollback"), json!({})).await.0, 200);
+    assert_eq!(case.product.settle(id).await["status"], "rolled_back");
+    assert_eq!(case.target.run(&format!("ls -A {}", case.dir)), "", "nothing of it was there before");
+}
+
 /// Room that was there at the check and is gone in the middle: everything goes back, and the letter says what is missing.
 #[tokio::test]
 async fn a_disk_that_fills_up_leaves_the_target_as_it_was() {
@@ -90,7 +108,8 @@ async fn a_disk_that_fills_up_leaves_the_target_as_it_was() {
     case.source.run(&format!("cd {site} && for n in 1 2 3 4 5 6 7 8; do head -c 8000000 /dev/urandom > $n; done"));
     // Whoever asks for the room sees it; a file that grows beside takes it away.
     case.target.run(&format!("mkdir {site} && mount -t tmpfs -o size=96M small {site} && echo precious > {site}/1"));
-    let filler = case.target.start(&format!("cd {site}; while [ ! -e 2 ]; do [ -z \"$(ls -A | grep migration)\" ] || head -c 90000000 /dev/zero > filler; done"));
+    let filler =
+        case.target.start(&format!("cd {site}; while [ ! -e 2 ]; do [ -z \"$(ls -A | grep migration)\" ] || head -c 90000000 /dev/zero > filler; done"));
     let ended = case.moved(&site, |_| ()).await;
     filler.end();
     assert_eq!((&ended["state"], &ended["rolled_back"], &ended["error"]["code"]), (&json!("ERROR"), &json!(true), &json!("no_space")), "{ended:#}");
