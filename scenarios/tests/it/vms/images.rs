@@ -98,6 +98,9 @@ async fn a_plain_image_with_a_hash_will_do_and_a_quota_is_asked() {
     let machine = json!({"image": "disk.raw", "sha256": sha256(&raw), "memory_mib": 64});
     let (id, status) = story.import(machine.clone(), json!({})).await;
     assert_eq!(status["status"], "completed", "{status:#}");
+    let page = story.product.http.get(story.product.url(&format!("/migrations/{id}/report"))).header("accept", "text/html").send().await.expect("an answer");
+    let page = page.text().await.expect("a page");
+    assert!(page.contains("Migration report: in") && page.contains("Importing disk"), "{page}");
     let vm = story.machines().await.remove(0);
     assert_eq!((&vm["status"], &vm["disk_gib"], &vm["image"]["migration_id"]), (&json!("stopped"), &json!(1), &json!(id)), "{vm:#}");
     let start = format!("/vms/{}/start", vm["id"].as_str().expect("an id"));

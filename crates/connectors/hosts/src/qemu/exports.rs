@@ -13,6 +13,8 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+/// What ends the name of a file that is being written.
+const UNFINISHED: &str = ".new";
 /// What begins the name of every directory of a migration.
 const MOVING: &str = "moving-";
 
@@ -65,6 +67,7 @@ impl VmDisks for Qemu {
         if !file.exists() {
             place.must_be_off("export the disk of")?;
             self.disk(id).await?;
+            sweep(&file);
             let fresh = fresh(&file);
             let mut words: Vec<String> = ["convert", "-f", "qcow2", "-O", "qcow2"].map(str::to_owned).into();
             if compress {
@@ -96,6 +99,7 @@ impl VmDisks for Qemu {
         match format {
             ImageFormat::Qcow2 => settle(&file, &disk).map_err(|e| place.failed("import the disk of", &e)),
             ImageFormat::Raw => {
+                sweep(&file);
                 let fresh = fresh(&file);
                 let words = ["convert", "-f", "raw", "-O", "qcow2"].map(str::to_owned).into_iter().chain([&file, &fresh].map(|f| f.display().to_string()));
                 in_place(run_leashed(IMG, words.collect()).await, &fresh, &disk).map_err(|e| about(&place, "import the disk of", e))?;
@@ -115,7 +119,16 @@ impl VmDisks for Qemu {
 
 /// Each attempt writes a file of its own.
 fn fresh(file: &Path) -> PathBuf {
-    file.with_file_name(format!(".{}.new", uuid::Uuid::now_v7().simple()))
+    file.with_file_name(format!(".{}{UNFINISHED}", uuid::Uuid::now_v7().simple()))
+}
+
+/// What an attempt left that died with its process takes room and is of no use.
+fn sweep(file: &Path) {
+    let entries = file.parent().and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+    for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with('.') && e.file_name().to_string_lossy().ends_with(UNFINISHED)) {
+        // It goes with the whole directory at the latest.
+        let _gone_or_later = fs::remove_file(entry.path());
+    }
 }
 
 /// What was made gets its name when it is whole and on the disk; what is not whole goes.

@@ -43,6 +43,7 @@ async fn a_disk_leaves_whole_and_becomes_another_machines() {
     let dir = tempfile::tempdir().expect("a directory");
     let host = machine(dir.path(), "aa");
     let staging = host.staging("aa", RUN).await.expect("a directory");
+    std::fs::write(staging.join(".cut-off.new"), b"half").expect("what a crash left");
     for (name, compress) in [("plain.qcow2", false), ("small.qcow2", true)] {
         let file = host.export("aa", RUN, name, compress).await.expect("exported");
         assert_eq!((file.size, file.bytes), (2 << 20, std::fs::metadata(staging.join(name)).expect("a file").len()));
@@ -50,6 +51,7 @@ async fn a_disk_leaves_whole_and_becomes_another_machines() {
         assert_eq!(host.examine("aa", RUN, name, ImageFormat::Qcow2).await.expect("whole"), file);
     }
     std::fs::remove_file(dir.path().join("base.raw")).expect("it stands by itself");
+    assert!(!staging.join(".cut-off.new").exists());
     let to = host.staging("bb", RUN).await.expect("a directory");
     std::fs::rename(staging.join("small.qcow2"), to.join("image.qcow2")).expect("moved");
     host.adopt("bb", RUN, "image.qcow2", ImageFormat::Qcow2).await.expect("adopted");
