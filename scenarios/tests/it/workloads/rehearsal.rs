@@ -10,7 +10,7 @@ const MAIL: &str = "/opt/rehearse/mail";
 
 /// What moves: small files in a tree, links, and large ones.
 const FURNISH: &str = "
-rm -rf /opt/rehearse; mkdir -p /opt/rehearse/shop/orders /opt/rehearse/mail/old; cd /opt/rehearse/shop
+mkdir -p /opt/rehearse/shop/orders /opt/rehearse/mail/old; cd /opt/rehearse/shop
 i=0; while [ $i -lt 40 ]; do mkdir -p tree/$i; i=$((i + 1)); done
 seq 1 2000 | awk '{f = \"tree/\" ($1 % 40) \"/\" $1; for (i = 0; i < $1 % 30 + 1; i++) print \"line\", i, \"of\", $1 > f; close(f)}'
 cd ../mail; head -c 60000000 /dev/urandom > spool; ln spool spool.again; ln -s ../shop link; chown 1234:4321 old; chmod 2750 old
@@ -30,13 +30,16 @@ struct Stage {
     product: Product,
 }
 
+/// Nothing of these stories is on the server any more.
+fn clear(server: &Server) {
+    server.run("rm -rf /opt/rehearse /opt/tried");
+}
+
 impl Stage {
     async fn set() -> Self {
         let [source, target, third] = [1, 2, 3].map(Server::number);
+        [&source, &target, &third].into_iter().for_each(clear);
         source.run(FURNISH);
-        for server in [&target, &third] {
-            server.run("rm -rf /opt/rehearse /opt/tried");
-        }
         target.run(&format!("mkdir -p {SHOP}/tree/1 {MAIL}; echo mine > {SHOP}/tree/1/1; echo stays > {MAIL}/before"));
         let data = tempfile::tempdir().expect("a directory");
         let known = source.ssh.known_hosts_file.display().to_string();
@@ -184,6 +187,7 @@ async fn what_was_replicated_is_tried_out_before_the_cutover_and_finalised_after
         assert_eq!(stage.product.settle(clone).await["status"], "rolled_back");
         assert_eq!(server.run("ls -d /opt/tried 2>/dev/null || true"), "", "nothing of the clone is left");
     }
+    [&stage.source, &stage.target].into_iter().for_each(clear);
 }
 
 #[tokio::test]
@@ -210,5 +214,5 @@ async fn a_killed_server_goes_on_with_the_clone_and_then_with_the_passes() {
     assert_eq!(ended["status"], "rolled_back", "{ended:#}");
     assert_eq!(second.run(&format!("cat {SHOP}/tree/1/1; find {SHOP} {MAIL} -type f")), format!("mine\n{SHOP}/tree/1/1\n"));
     assert_eq!(before, tried(), "what becomes of the migration does not touch a finished clone");
-    second.run("rm -rf /opt/tried /opt/rehearse");
+    [&stage.source, &stage.target].into_iter().for_each(clear);
 }
