@@ -1,5 +1,6 @@
 //! Doing one round of a ledger: clear the way, move the content, remove what is extraneous, then set the directories right.
 
+use super::intents;
 use super::item::{Folder, Gone, PHASES, Phase, Results, Spec, decode, encode, round_of, span};
 use super::lane::Lane;
 use super::pump::Pump;
@@ -36,10 +37,20 @@ pub(super) async fn run_round(
     stop: &CancellationToken,
 ) -> Result<()> {
     let (mut lane, told) = mover.lane();
+    let (intents, asked) = intents::channel();
+    lane.intents = Some(intents);
     lane.look_again = care == Care::Final;
     // What later rounds write over is known to be ours, or was looked at when they were planned.
     lane.sparing = care == Care::Bulk && round == 0;
-    let mut done = Round { mover, ledger, number: round, observer, lane: Arc::new(lane), told };
+    let done = Round { mover, ledger, number: round, observer, lane: Arc::new(lane), told };
+    tokio::select! {
+        ended = all_phases(done, stop) => ended,
+        ended = asked.serve(ledger) => ended,
+    }
+}
+
+async fn all_phases(mut done: Round<'_>, stop: &CancellationToken) -> Result<()> {
+    let (mover, ledger, round, observer) = (done.mover, done.ledger, done.number, done.observer);
     let what = || mover.destination.location();
     or_stop(stop, "clear the way at", what(), done.removals(Phase::Clear)).await?;
     let (lane, told) = (done.lane.clone(), std::mem::replace(&mut done.told, tokio::sync::mpsc::unbounded_channel().1));

@@ -15,6 +15,7 @@ mod content;
 mod digest;
 mod exclude;
 mod final_pass;
+mod intents;
 mod item;
 mod lane;
 mod order;

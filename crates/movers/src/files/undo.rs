@@ -4,6 +4,7 @@
 use super::FilesMover;
 use super::backup::name_in;
 use super::digest;
+use super::intents;
 use super::item::{Item, Outcome, Phase, Spec, Stat, What, decode, span};
 use super::lane::Lane;
 use super::order::key;
@@ -29,7 +30,7 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
         lane.source = backup.clone();
     }
     let teller = Teller::new(observer, "rollback", mover.destination.location(), mover.destination.location());
-    let mut undo = Undo { mover, observer, lane, told, teller, backup, done: FilesUndone::default(), folders: Vec::new() };
+    let mut undo = Undo { mover, ledgers, observer, lane, told, teller, backup, done: FilesUndone::default(), folders: Vec::new() };
     mover.destination.sweep(&mover.options.staging).await?;
     undo.content(ledgers).await?;
     undo.remove_folders().await?;
@@ -60,6 +61,7 @@ enum Fate {
 
 struct Undo<'a> {
     mover: &'a FilesMover,
+    ledgers: &'a [&'a dyn Ledger],
     observer: &'a dyn Observer,
     lane: Lane,
     told: UnboundedReceiver<Told>,
@@ -231,6 +233,11 @@ impl Undo<'_> {
             && a.div_euclid(resolution) == b.div_euclid(resolution)
         {
             return Ok(true);
+        }
+        for ledger in self.ledgers {
+            if intents::declared(*ledger, &item.path).await?.iter().any(|i| i.is(now, resolution)) {
+                return Ok(true);
+            }
         }
         match ours.outcome.as_ref().and_then(|o| o.digest.as_ref().map(|d| (d, o.part_size))) {
             Some(_) if now.kind != written.kind => Ok(false),

@@ -121,3 +121,33 @@ async fn planning_that_crashed_goes_on_behind_what_it_had_planned() {
         assert_eq!(world.source.contents(), world.destination.contents());
     }
 }
+
+/// A log grows between the plan, a try that crashes and the next one: each time something else is put in its place.
+#[tokio::test]
+async fn what_lives_is_known_as_ours_after_a_crash() {
+    let mut crashes = 0;
+    for goes_on in [true, false] {
+        for at in 0..8 {
+            let mut world = World::trees();
+            world.keeping = true;
+            world.source.write("a", "a").write("log", "one").write("large", pattern(60_000, 3));
+            let before = world.destination.state();
+            world.plan().await.expect("a plan");
+            world.back_up().await.expect("a backup");
+            world.source.write("log", "one two");
+            world.bulk.crash_at(at, at % 2 == 0);
+            crashes += u32::from(world.copy().await.is_err());
+            world.bulk.heal();
+            world.source.write("log", "one two three");
+            if goes_on {
+                world.copy().await.expect("the bulk pass");
+                world.final_pass().await.expect("the final pass");
+                assert!(world.verify().await.expect("verification").is_equal(), "crash at write {at}");
+                assert_eq!(world.backup.contents().len(), 0, "crash at write {at}: nothing there was another's");
+            }
+            assert!(world.undo().await.expect("undo").is_complete(), "crash at write {at}");
+            assert_eq!(world.destination.state(), before, "crash at write {at}");
+        }
+    }
+    assert!(crashes >= 4, "{crashes}");
+}
