@@ -22,7 +22,7 @@ const MIB: u64 = 1 << 20;
 /// Every case: name, the server families it needs, and what runs it.
 type Case = (&'static str, &'static [&'static str], fn(&Bench) -> Result<()>);
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     ("s3-small", &["s3"], files::s3_small),
     ("s3-large", &["s3"], files::s3_large),
     ("sftp-small", &["ssh"], files::sftp_small),
@@ -32,6 +32,7 @@ const CASES: [Case; 9] = [
     ("listing", &[], listing::million),
     ("api", &[], api::compare),
     ("workload", &["servers"], workload::whole_tree),
+    ("workload-cutover", &["servers"], workload::cutover),
 ];
 
 /// What every case uses.

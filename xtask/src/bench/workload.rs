@@ -29,37 +29,87 @@ for n in range(50):
         while left > 0: left -= f.write(block[:left])
 P";
 
-pub fn whole_tree(bench: &Bench) -> Result<()> {
-    workspace::run(workspace::cargo().args(["build", "--quiet", "--release", "--package", "testkit", "--example", "whole-tree"]))?;
-    let ssh = |number: u8, script: &str| -> Result<Command> {
+/// About a hundredth of it, in many files, and some that come and go.
+const CHANGE: &str = r#"cd /srv/shop/bench && find . -name 'f*' -type f | awk 'NR % 100 == 0' | while read f; do head -c 40000 /dev/urandom >>"$f"; done
+rm -f d001/e1/*; mkdir fresh.$$; for n in $(seq 50); do echo $n >fresh.$$/$n; done"#;
+
+/// Both servers with the tree on the first.
+struct Pair<'a> {
+    bench: &'a Bench,
+}
+
+impl<'a> Pair<'a> {
+    fn furnish(bench: &'a Bench) -> Result<Self> {
+        workspace::run(workspace::cargo().args(["build", "--quiet", "--release", "--package", "testkit", "--example", "whole-tree"]))?;
+        let pair = Self { bench };
+        workspace::run(&mut pair.ssh(1, &format!("rm -rf {FROM}; mkdir -p {FROM}; {MAKE}"))?)?;
+        Ok(pair)
+    }
+
+    fn ssh(&self, number: u8, script: &str) -> Result<Command> {
+        let rig = &self.bench.rig;
         let mut command = Command::new("ssh");
-        command.arg("-i").arg(bench.rig.setting("RIG_SERVER_KEY")?).args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
-        command.arg("-o").arg(format!("UserKnownHostsFile={}", bench.rig.setting("RIG_SERVER_KNOWN_HOSTS")?));
-        command.arg(format!("root@{}", bench.rig.setting(&format!("RIG_SERVER{number}_IP"))?)).arg(script);
+        command.arg("-i").arg(rig.setting("RIG_SERVER_KEY")?).args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
+        command.arg("-o").arg(format!("UserKnownHostsFile={}", rig.setting("RIG_SERVER_KNOWN_HOSTS")?));
+        command.arg(format!("root@{}", rig.setting(&format!("RIG_SERVER{number}_IP"))?)).arg(script);
         Ok(command)
-    };
-    workspace::run(&mut ssh(1, &format!("rm -rf {FROM}; mkdir -p {FROM}; {MAKE}"))?)?;
-    let clear = || workspace::run(&mut ssh(2, &format!("rm -rf {TO}; mkdir -p {TO}; sync"))?);
-    // rsync goes from server to server; the key it needs is lent to the first.
-    let key = std::fs::read_to_string(bench.rig.setting("RIG_SERVER_KEY")?)?;
-    workspace::run(&mut ssh(1, &format!("umask 077; cat >/root/bench-key <<'K'\n{key}K"))?)?;
-    let target = bench.rig.setting("RIG_SERVER2_IP")?.to_owned();
-    let by_rsync = || {
-        clear()?;
-        let shell = "ssh -i /root/bench-key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
-        ssh(1, &format!("rsync -aHAXS --numeric-ids -e '{shell}' {FROM}/ root@{target}:{TO}/"))
-    };
-    let ours = || {
-        clear()?;
+    }
+
+    fn clear(&self) -> Result<()> {
+        workspace::run(&mut self.ssh(2, &format!("rm -rf {TO}; mkdir -p {TO}; sync"))?)
+    }
+
+    fn ours(&self) -> Result<Command> {
+        self.clear()?;
         let mut command = Command::new(workspace::target().join("release/examples/whole-tree"));
-        command.arg(format!("1:{FROM}")).arg(format!("2:{TO}")).envs(bench.rig.settings());
+        command.arg(format!("1:{FROM}")).arg(format!("2:{TO}")).envs(self.bench.rig.settings());
         Ok(command)
-    };
+    }
+
+    /// rsync goes from server to server, where ours goes through us. `verified`: it then compares both sides by their content.
+    fn rsync(&self, verified: bool) -> Result<Command> {
+        self.clear()?;
+        let target = self.bench.rig.setting("RIG_SERVER2_IP")?;
+        let shell = "ssh -i /root/bench-key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
+        let pass = |more: &str| format!("rsync -aHAXS --numeric-ids {more} -e '{shell}' {FROM}/ root@{target}:{TO}/");
+        let check = format!("test -z \"$({})\"", pass("--checksum --dry-run --itemize-changes"));
+        self.ssh(1, &if verified { format!("{} && {check}", pass("")) } else { pass("") })
+    }
+
+    /// The key that rsync needs is lent to the first server.
+    fn lend_key(&self) -> Result<()> {
+        let key = std::fs::read_to_string(self.bench.rig.setting("RIG_SERVER_KEY")?)?;
+        workspace::run(&mut self.ssh(1, &format!("umask 077; cat >/root/bench-key <<'K'\n{key}K"))?)
+    }
+
+    fn leave(&self) -> Result<()> {
+        workspace::run(&mut self.ssh(1, &format!("rm -rf {FROM} /root/bench-key"))?)?;
+        workspace::run(&mut self.ssh(2, &format!("rm -rf {TO}"))?)
+    }
+}
+
+pub fn whole_tree(bench: &Bench) -> Result<()> {
+    let pair = Pair::furnish(bench)?;
+    pair.lend_key()?;
+    let rsync = version(Command::new("rsync").arg("--version"))?;
     let done = bench.compare(&[
-        Contender { name: "migration-assistant (verified)".to_owned(), aim: None, command: Box::new(ours) },
-        Contender { name: version(Command::new("rsync").arg("--version"))?, aim: Some(1.0), command: Box::new(by_rsync) },
+        Contender { name: "migration-assistant (verified)".to_owned(), aim: None, command: Box::new(|| pair.ours()) },
+        Contender { name: rsync, aim: Some(1.0), command: Box::new(|| pair.rsync(false)) },
+        Contender { name: "rsync, then rsync --checksum (verified)".to_owned(), aim: Some(1.0), command: Box::new(|| pair.rsync(true)) },
     ]);
-    workspace::run(&mut ssh(1, &format!("rm -rf {FROM} /root/bench-key"))?)?;
-    workspace::run(&mut ssh(2, &format!("rm -rf {TO}"))?)?;
+    pair.leave()?;
     done
+}
+
+/// The passes behind the bulk, when a hundredth has changed: the last one is how long the source stands still.
+pub fn cutover(bench: &Bench) -> Result<()> {
+    let pair = Pair::furnish(bench)?;
+    let to_source: Vec<String> = pair.ssh(1, "")?.get_args().map(|a| a.to_string_lossy().into_owned()).filter(|a| !a.is_empty()).collect();
+    let line = format!("ssh {}", to_source.join(" "));
+    for _ in 0..bench.runs {
+        let mut ours = pair.ours()?;
+        ours.arg(format!("{line} \"$CHANGE\"")).env("CHANGE", CHANGE);
+        workspace::run(&mut ours)?;
+    }
+    pair.leave()
 }

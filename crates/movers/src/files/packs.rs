@@ -74,16 +74,26 @@ impl Lane {
         let watch = Watch::new(&paths, fresh, planned, self.kind, self.flow.clone());
         let unpacked = whole.target.unpack(&self.staging, watch.over(pack, self.intents.clone())).await.map_err(|e| watch.blame(e))?;
         let seen = watch.seen();
-        let now = whole.source.stats(&seen.iter().map(|s| paths[s.at].clone()).collect::<Vec<_>>()).await.map_err(Fault::source)?;
+        let now = self.looked_at_again(whole, items, &seen).await.map_err(Fault::source)?;
         let mut all: Vec<Arrived> = items.iter().map(|_| Arrived::Not).collect();
         for ((seen, result), now) in seen.into_iter().zip(unpacked).zip(now) {
             if result.is_ok() {
                 let at = seen.at;
-                let outcome = now.and_then(|now| arrived(items[at], seen, &Stat::of(&now)));
+                let outcome = now.and_then(|now| arrived(items[at], seen, &now));
                 all[at] = outcome.map_or(Arrived::Stale, |o| Arrived::Whole(Box::new(o)));
             }
         }
         Ok(all)
+    }
+
+    /// What the source has now of the things that passed, in their order. One that passed as it was planned is looked at again in a last pass
+    /// only: behind every other one there is a listing that finds what was written to while it was read.
+    async fn looked_at_again(&self, whole: &Whole, items: &[&Item], seen: &[Seen]) -> Result<Vec<Option<Stat>>> {
+        let as_planned = |seen: &Seen| !self.look_again && is_as_read(&Stat::of(&seen.entry), &items[seen.at].stat);
+        let doubtful: Vec<FilePath> = seen.iter().filter(|s| !as_planned(s)).map(|s| items[s.at].path.clone()).collect();
+        let mut looked = if doubtful.is_empty() { Vec::new() } else { whole.source.stats(&doubtful).await? }.into_iter();
+        let now = |seen: &Seen| if as_planned(seen) { Some(items[seen.at].stat.clone()) } else { looked.next().flatten().map(|e| Stat::of(&e)) };
+        Ok(seen.iter().map(now).collect())
     }
 }
 
@@ -103,8 +113,7 @@ impl Arrived {
 
 /// What became of a thing that was written: `None` when the source is not as it was read.
 fn arrived(item: &Item, seen: Seen, now: &Stat) -> Option<Outcome> {
-    let read = Stat::of(&seen.entry);
-    if read.kind != now.kind || read.modified_ns != now.modified_ns || read.other_mode(now) || !same_owner(&read, now) {
+    if !is_as_read(&Stat::of(&seen.entry), now) {
         return None;
     }
     let what = match now.kind {
@@ -113,6 +122,10 @@ fn arrived(item: &Item, seen: Seen, now: &Stat) -> Option<Outcome> {
         _ => What::Made,
     };
     Some(Outcome { digest: seen.digest, read: (*now != item.stat).then(|| now.clone()), ..Outcome::of(what) })
+}
+
+fn is_as_read(read: &Stat, now: &Stat) -> bool {
+    read.kind == now.kind && read.modified_ns == now.modified_ns && !read.other_mode(now) && same_owner(read, now)
 }
 
 /// Attributes are left to the comparison of listings: an archive may hold fewer of them than a listing tells.
