@@ -73,8 +73,7 @@ impl LateBackup {
         if added == 0 {
             return Ok(None);
         }
-        observer
-            .info("backup", format!("{added} more files that stood at the destination were saved into {} before they were overwritten", self.backup.id));
+        observer.info("backup", format!("{added} more files that stood at the destination were saved into {} before they were overwritten", self.backup.id));
         Ok(Some(self.backup))
     }
 }
