@@ -24,6 +24,7 @@ pub struct RunFilter {
     pub states: Vec<RunState>,
     /// Of those that were rolled back only the ones that did it by themselves (true) or on somebody's wish (false).
     pub rolled_back_by_itself: Option<bool>,
+    /// Runs of this kind, also those that only one node takes (`kind@node`).
     pub kind: Option<String>,
     /// Only runs that hold this one.
     pub holds: Option<String>,

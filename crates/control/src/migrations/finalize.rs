@@ -12,6 +12,7 @@ use ports::ConnectorError;
 impl Control {
     /// Gives up the way back of a completed migration and removes its backups. Repeatable: the first one counts.
     pub async fn finalize(&self, caller: &Caller, id: &str) -> Result<Detail, Error> {
+        self.steerable(&caller.tenant, id, "finalise").await?;
         let by = (caller.proof != Proof::None).then(|| caller.name.clone());
         self.engine().finalize(&caller.tenant, id, by).await.map_err(|e| Error::of_engine(e, id, "finalise"))?;
         let all = backups::list(self.settings(), &caller.tenant).await.map_err(internal)?;

@@ -138,6 +138,7 @@ impl Control {
 
     /// The worker stops at its next safe point; `paused` follows.
     pub async fn pause(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.steerable(tenant, id, "pause").await?;
         let view = self.steered(tenant, id, "pause", self.engine().pause(tenant, id).await).await?;
         let status = if view.state == RunState::Paused { "paused" } else { "pausing" };
         Ok(Acknowledged::new(id, status, "Migration pause initiated; it keeps what it has done and goes on with resume"))
@@ -145,12 +146,14 @@ impl Control {
 
     /// Goes on with a paused migration, or tries a failed one again from the step that failed.
     pub async fn resume(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.steerable(tenant, id, "resume").await?;
         self.steered(tenant, id, "resume", self.engine().resume(tenant, id).await).await?;
         Ok(Acknowledged::new(id, "started", "Migration execution resumed in background"))
     }
 
     /// The worker stops at its next safe point; `cancelled` follows. Nothing is undone by this.
     pub async fn cancel(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.steerable(tenant, id, "cancel").await?;
         self.steered(tenant, id, "cancel", self.engine().cancel(tenant, id).await).await?;
         Ok(Acknowledged::new(id, "cancelled", "Migration cancellation initiated"))
     }
@@ -158,7 +161,7 @@ impl Control {
     /// Takes a migration back, in the background.
     pub async fn rollback(&self, tenant: &str, id: &str, body: Option<&Value>) -> Result<Acknowledged, Error> {
         let asked = RollbackOptions::decode(body)?;
-        let view = self.view(tenant, id, "roll back").await?;
+        let view = self.steerable(tenant, id, "roll back").await?;
         if let Some(image) = crate::workloads::image_of(&view).filter(|_| asked.rollback_options.files) {
             self.refuse_image_in_use(tenant, id, image).await?;
         }
@@ -171,12 +174,14 @@ impl Control {
 
     /// Tries the rollback of a stuck migration again, after its cause was removed.
     pub async fn resolve(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.steerable(tenant, id, "resolve").await?;
         self.steered(tenant, id, "resolve", self.engine().resolve(tenant, id).await).await?;
         Ok(Acknowledged::new(id, "rollback_started", "Migration rollback is tried again in background"))
     }
 
     /// Forgets a migration that is not at work. Its backups stay until they expire.
     pub async fn delete(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
+        self.steerable(tenant, id, "delete").await?;
         self.refuse_holder(tenant, id).await?;
         self.engine().delete(tenant, id).await.map_err(|e| Error::of_engine(e, id, "delete"))?;
         self.forget_schedule(tenant, id).await?;

@@ -42,6 +42,15 @@ impl Control {
         self.engine().get(tenant, id).await.map_err(|e| Error::of_engine(e, id, doing))
     }
 
+    /// The migration, for a caller that may steer it: one of a machine's disk takes whoever may do with machines as it likes.
+    async fn steerable(&self, tenant: &str, id: &str, doing: &str) -> Result<RunView, Error> {
+        let view = self.view(tenant, id, doing).await?;
+        if plans::shown_kind(&view.kind) == plans::shown_kind(&plans::disk_kind("")) {
+            crate::Caller::require_acting(VMS)?;
+        }
+        Ok(view)
+    }
+
     /// The stored document, with its secrets.
     async fn document(&self, tenant: &str, id: &str) -> Result<Value, Error> {
         self.engine().input(tenant, id).await.map_err(|e| Error::of_engine(e, id, "read"))

@@ -39,6 +39,8 @@ fn with_status(stored: &Value, view: &RunView) -> Value {
     let mut report = stored.clone();
     if let (Value::Object(map), Some(finalized)) = (&mut report, &view.finalized) {
         map.insert("rollback".to_owned(), json!(format!("It was finalised on {:.0}: there is no way back any more.", finalized.at)));
+        // It went with the way back.
+        map.insert("backup".to_owned(), Value::Null);
     }
     if let Value::Object(map) = &mut report {
         map.insert("status".to_owned(), json!(status::word(view)));

@@ -7,8 +7,9 @@ use engine::RunView;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Types of sources that document 3's migrations do not have.
-const OTHER_SOURCES: [&str; 3] = ["workload", "process", "vm"];
+/// Types of sources and destinations that document 3's migrations do not have.
+const OTHER_SOURCES: [&str; 2] = ["workload", "process"];
+const IMAGE: &str = "image";
 const MOST: usize = 100;
 
 /// Only these migrations: one must fit every list that is given.
@@ -44,7 +45,7 @@ impl Only {
         let found = Self {
             session_ids: list("session_ids", &|id| !id.is_empty() && id.chars().count() <= 100),
             source_types: list("source_types", &|word| is_system(word) || OTHER_SOURCES.contains(&word)),
-            destination_types: list("destination_types", &|word| is_system(word) || CloudType::ALL.iter().any(|(w, _)| *w == word)),
+            destination_types: list("destination_types", &|word| is_system(word) || word == IMAGE || CloudType::ALL.iter().any(|(w, _)| *w == word)),
         };
         f.done(p);
         (found != Self::default()).then_some(found)

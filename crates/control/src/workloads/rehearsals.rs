@@ -11,7 +11,7 @@ use crate::error::{Code, Kind};
 use crate::migrations::Detail;
 use crate::{Control, Error, time};
 use domain::decode::{Fields, Problems};
-use domain::workloads::{Mode, Workload, WorkloadSpec, below, directory};
+use domain::workloads::{Mode, Selected, Workload, WorkloadSpec, below, directory};
 use engine::{NewRun, RunFilter, RunState, RunView};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -69,8 +69,12 @@ impl Asked {
         let mut source = target["target_vm"].clone();
         source["storage"] = json!({"mount_points": replicas});
         let mut selected = replicas;
-        for (one, known) in selected.iter_mut().zip(&spec.selected) {
-            one["target_directory"] = json!(self.directory.as_ref().map_or_else(|| known.target().to_owned(), |d| below(d, known.name())));
+        let targets = match &self.directory {
+            Some(directory) => below(directory, spec.selected.iter().map(Selected::name)),
+            None => spec.selected.iter().map(|known| known.target().to_owned()).collect(),
+        };
+        for (one, target) in selected.iter_mut().zip(targets) {
+            one["target_directory"] = json!(target);
         }
         let mut transfer = document["transfer"].clone();
         if let Some(delete) = transfer.pointer_mut("/options/delete_extraneous") {

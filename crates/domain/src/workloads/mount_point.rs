@@ -130,9 +130,20 @@ pub fn parents(name: &str) -> Vec<String> {
     (1..segments.len()).rev().map(|depth| format!("{root}{}", segments[..depth].join(separator))).collect()
 }
 
-/// The directory for what is known by `name` in another one: `/srv/shop` in `/srv/try` is `/srv/try/srv-shop`, and `C:\Shop` in `E:\try` is
-/// `E:\try\C-Shop`. The root of a tree is called `root`. Flat, so that no mount point lies in another one.
-pub fn below(directory: &str, name: &str) -> String {
+/// The directories for what is known by `names` in another one, in their order: `/srv/shop` in `/srv/try` is `/srv/try/srv-shop`, and `C:\Shop` in
+/// `E:\try` is `E:\try\C-Shop`. The root of a tree is called `root`. Flat, so that no mount point lies in another one; a name that is taken gets a number.
+pub fn below<'a>(directory: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for name in names {
+        let plain = one_below(directory, name);
+        let taken = |path: &str| all.iter().any(|known| overlap(known, path, DRIVE_ROOT));
+        let numbered = (2_u32..).map(|number| format!("{plain}-{number}"));
+        all.extend(std::iter::once(plain.clone()).chain(numbered).find(|path| !taken(path)));
+    }
+    all
+}
+
+fn one_below(directory: &str, name: &str) -> String {
     let flat = key(name).split(['/', '\\']).map(|s| s.trim_end_matches(':')).filter(|s| !s.is_empty()).collect::<Vec<_>>().join("-");
     let separator = if is_drive(directory) { "\\" } else { "/" };
     format!("{}{separator}{}", directory.trim_end_matches(['/', '\\']), if flat.is_empty() { "root" } else { &flat })
@@ -225,8 +236,11 @@ mod tests {
             ("e:", "D:\\", "e:\\D"),
             ("/mnt/try", "C:\\x", "/mnt/try/C-x"),
         ] {
-            assert_eq!(below(directory, name), expected);
+            assert_eq!(below(directory, [name]), [expected]);
         }
+        let colliding = below("/try", ["/", "/root", "/srv/shop", "/srv-shop", "/srv-shop-2", "/SRV/shop"]);
+        assert_eq!(colliding, ["/try/root", "/try/root-2", "/try/srv-shop", "/try/srv-shop-2", "/try/srv-shop-2-2", "/try/SRV-shop"]);
+        assert_eq!(below("E:\\try", ["/srv/shop", "/SRV/shop"]), ["E:\\try\\srv-shop", "E:\\try\\SRV-shop-2"], "drives do not tell them apart");
     }
 
     #[test]

@@ -45,8 +45,10 @@ pub(super) fn filtered(tenant: &str, filter: &RunFilter) -> (String, Vec<Param>)
         values.push(by_itself.into());
     }
     if let Some(kind) = &filter.kind {
-        wheres.push_str(&format!(" AND kind = ${}", values.len() + 1));
-        values.push(kind.into());
+        let at = values.len() + 1;
+        let bound = format!("{kind}@");
+        wheres.push_str(&format!(" AND (kind = ${at} OR substr(kind, 1, {}) = ${})", bound.chars().count(), at + 1));
+        values.extend(params![kind, bound]);
     }
     if let Some(held) = &filter.holds {
         wheres.push_str(&format!(" AND holds = ${}", values.len() + 1));

@@ -3,7 +3,7 @@
 use super::{Bench, null, pins};
 use engine::journal::{Change, EventFilter};
 use engine::state::Request;
-use engine::{EngineError, RunFilter, RunState, StepState};
+use engine::{EngineError, NewRun, RunFilter, RunState, StepState};
 use serde_json::json;
 
 pub async fn create_and_read(b: Bench) {
@@ -55,7 +55,12 @@ pub async fn lists(b: Bench) {
     assert_eq!(b.journal.count(&b.tenant, &created).await.unwrap(), 3, "limit aside");
     let kind = RunFilter { kind: Some("no such kind".to_owned()), ..filter.clone() };
     assert_eq!(b.journal.count(&b.tenant, &kind).await.unwrap(), 0);
-    assert_eq!(b.journal.count(&b.tenant, &RunFilter { kind: Some(b.kind.clone()), ..filter }).await.unwrap(), 4);
+    let kind = RunFilter { kind: Some(b.kind.clone()), ..filter };
+    assert_eq!(b.journal.count(&b.tenant, &kind).await.unwrap(), 4);
+    for (id, kind) in [("e", format!("{}@node", b.kind)), ("f", format!("{}s", b.kind))] {
+        b.journal.create(&NewRun { kind, ..b.new_run(id) }, &pins(&["one"])).await.unwrap();
+    }
+    assert_eq!(b.journal.count(&b.tenant, &kind).await.unwrap(), 5, "those of one node are of the kind, others that begin like it are not");
 }
 
 pub async fn requests_and_their_refusals(b: Bench) {

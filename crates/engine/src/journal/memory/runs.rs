@@ -130,7 +130,7 @@ fn wanted(run: &Run, tenant: &str, filter: &RunFilter) -> bool {
         && (filter.states.is_empty() || filter.states.contains(&run.state))
         && filter.rolled_back_by_itself.is_none_or(|by_itself| run.state != RunState::RolledBack || run.by_itself == by_itself)
         && filter.holds.as_ref().is_none_or(|held| run.new.holds.as_ref() == Some(held))
-        && filter.kind.as_ref().is_none_or(|kind| *kind == run.new.kind)
+        && filter.kind.as_ref().is_none_or(|kind| run.new.kind.strip_prefix(kind.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('@')))
 }
 
 #[async_trait::async_trait]
