@@ -146,12 +146,46 @@ pub(crate) async fn begin(settings: &Settings, cx: &StepContext, name: &str, ret
         name: name.to_owned(),
         state: BackupState::Writing,
         created: now,
-        expires: now.saturating_add((i64::from(retention_days) * 24).hours()).unwrap_or(Timestamp::MAX),
+        expires: expiry(now, retention_days, 24),
         bytes: 0,
         parts: Vec::new(),
     };
     write(settings, &backup).await.map_err(step_error)?;
     Ok(backup)
+}
+
+/// When so many days of so many hours are over.
+pub(crate) fn expiry(now: Timestamp, days: u32, hours: i64) -> Timestamp {
+    now.saturating_add((i64::from(days) * hours).hours()).unwrap_or(Timestamp::MAX)
+}
+
+/// Removes the run's backup when nothing can be restored from it: one that was never verified, and one that is empty. What was saved late is counted
+/// only when its pass has ended, so the disk is asked. Repeatable.
+pub(crate) async fn discard_if_useless(settings: &Settings, id: &str) -> Result<()> {
+    let kept = match read(settings, id).await? {
+        Some(backup) if backup.state == BackupState::Verified => {
+            backup.parts.iter().any(|p| p.items > 0) || holds_files(directory(settings, id)?.join("files")).await?
+        }
+        _ => false,
+    };
+    if kept { Ok(()) } else { remove(settings, id).await }
+}
+
+async fn holds_files(dir: PathBuf) -> Result<bool> {
+    let (mut dirs, failed) = (vec![dir.clone()], |e| file_error("read", &dir, e));
+    while let Some(next) = dirs.pop() {
+        let mut entries = match tokio::fs::read_dir(next).await {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(failed)?,
+        };
+        while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+            match entry.file_type().await.map_err(failed)?.is_dir() {
+                true => dirs.push(entry.path()),
+                false => return Ok(true),
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Writes down how saving ended: a backup that was read back is verified, one that failed for good says so. An interrupted one stays as it is, and is

@@ -10,6 +10,7 @@ use crate::backups::{self, Backup, BackupState, Part};
 use domain::spec::Safety;
 use engine::StepContext;
 use futures::TryStreamExt;
+use jiff::Timestamp;
 use ports::files::{EntryKind, FileTarget};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub(crate) struct LateBackup {
     settings: Settings,
     backup: Backup,
+    retention_days: u32,
     /// Each with the kind of the part that it holds.
     stores: Vec<(String, Arc<dyn FileTarget>)>,
 }
@@ -32,7 +34,20 @@ impl LateBackup {
             None => backups::begin(settings, cx, name, safety.backup_retention_days).await?,
         };
         backup.state = BackupState::Verified;
-        Ok(Some(Self { settings: settings.clone(), backup, stores: Vec::new() }))
+        let mut late = Self { settings: settings.clone(), backup, retention_days: safety.backup_retention_days, stores: Vec::new() };
+        late.renew().await?;
+        Ok(Some(late))
+    }
+
+    /// Begins its retention again when half of it is over: a migration may be kept warm for longer than that.
+    pub(crate) async fn renew(&mut self) -> StepResult<()> {
+        let now = Timestamp::now();
+        let (half, whole) = (backups::expiry(now, self.retention_days, 12), backups::expiry(now, self.retention_days, 24));
+        if self.backup.expires > half {
+            return Ok(());
+        }
+        self.backup.expires = whole;
+        backups::write(&self.settings, &self.backup).await.map_err(step_error)
     }
 
     /// Where its parts lie.
@@ -51,7 +66,7 @@ impl LateBackup {
         Ok(())
     }
 
-    /// Counts what the backup holds now; the backup when something was added to it. An empty one is removed. Repeatable.
+    /// Counts what the backup holds now; the backup, if there is something in it. An empty one is removed. Repeatable.
     pub(crate) async fn close(mut self, cx: &StepContext, observer: &RunObserver) -> StepResult<Option<Backup>> {
         let mut added = 0;
         for (kind, store) in &self.stores {
@@ -70,10 +85,10 @@ impl LateBackup {
             return Ok(None);
         }
         backups::write(&self.settings, &self.backup).await.map_err(step_error)?;
-        if added == 0 {
-            return Ok(None);
+        if added > 0 {
+            observer
+                .info("backup", format!("{added} more files that stood at the destination were saved into {} before they were overwritten", self.backup.id));
         }
-        observer.info("backup", format!("{added} more files that stood at the destination were saved into {} before they were overwritten", self.backup.id));
         Ok(Some(self.backup))
     }
 }

@@ -6,6 +6,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+/// Files of 24 MiB. Together they take longer than a worker needs to see a wish.
+const FILMS: u8 = 36;
+
 struct Site {
     dir: tempfile::TempDir,
 }
@@ -16,7 +19,7 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let from = dir.path().join("from");
         std::fs::create_dir_all(&from).unwrap();
-        for i in 0..12_u8 {
+        for i in 0..FILMS {
             std::fs::write(from.join(format!("film-{i}.bin")), vec![i; 24 << 20]).unwrap();
         }
         Self { dir }
@@ -81,8 +84,8 @@ fn a_killed_migration_goes_on_where_it_stopped() {
     assert_eq!(listed["status"], "running", "nobody has ended it: {listed}");
     let resumed = run(&site.path("data"), &["migrate", "--resume", listed["session_id"].as_str().unwrap(), "--json"]);
     assert_eq!((resumed.code, &resumed.json()["status"]), (0, &Value::from("completed")), "{}", resumed.stderr);
-    for i in 0..12_u8 {
+    for i in 0..FILMS {
         assert!(std::fs::read(site.path("to").join(format!("film-{i}.bin"))).unwrap() == vec![i; 24 << 20], "film {i}");
     }
-    assert_eq!(files(&site.path("to")), 12, "nothing half-written is left");
+    assert_eq!(files(&site.path("to")), usize::from(FILMS), "nothing half-written is left");
 }

@@ -4,6 +4,7 @@ use super::backup;
 use super::builder::Builder;
 use super::chain::{Blocker, Dir};
 use super::content::{Care, run_round};
+use super::intents::{Intent, is_declared};
 use super::item::{Folder, Gone, Item, PHASES, Phase, Results, Spec, Stat, What, decode, span};
 use super::order::Sorted;
 use super::plan::{Linked, Planner, tidy};
@@ -120,6 +121,7 @@ async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dy
     let limit = mover.destination.traits().single_put_limit;
     let builder = into.map(|(last, round)| Builder::new(last, round, [0; PHASES], limit, mover.options.chunk_size).packed(mover.whole.is_some()));
     let mut planner = Planner::new(mover, Window::new(mover, builder, FilesPlan::default(), None))?;
+    planner.known = known;
     let mut source = Sorted::new(mover.source.list(), mover.source.location());
     let mut records = Records::of(known).await?;
     let mut record = records.next().await?;
@@ -270,7 +272,11 @@ impl Planner<'_> {
             // Never confirmed, but a try that was interrupted may have put it there.
             Word::Content { item, .. } => {
                 let now = self.mover.destination.stat(&record.path).await?.map(|e| Stat::of(&e));
-                let ours = now.is_some_and(|n| record.original.as_ref().is_none_or(|o| !n.same_content(o)));
+                let ours = match (&now, &record.original) {
+                    (None, _) => false,
+                    (Some(now), Some(original)) => !now.same_content(original),
+                    (Some(now), None) => self.is_ours(&item, now).await?,
+                };
                 (item.stat, ours)
             }
             Word::Folder { folder } => {
@@ -285,6 +291,19 @@ impl Planner<'_> {
             self.chain.enter(Dir::new(&record.path, record.original));
         }
         Ok(())
+    }
+}
+
+impl Planner<'_> {
+    /// Whether a try of ours that was interrupted has put there what stands there, though nothing stood there before. Times decide where the
+    /// destination keeps them.
+    async fn is_ours(&self, item: &Item, now: &Stat) -> Result<bool> {
+        let resolution = self.mover.destination.traits().mtime_resolution_ns as i64;
+        let planned = Intent::of(&item.stat).filter(|_| resolution > 0);
+        match planned {
+            Some(planned) => Ok(planned.is(now, resolution) || is_declared(self.known, &item.path, now, resolution).await?),
+            None => Ok(now.kind == item.stat.kind),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Intent {
 
 impl Intent {
     /// `None` for what is no file, or has no time to be known by.
-    fn of(stat: &Stat) -> Option<Self> {
+    pub(super) fn of(stat: &Stat) -> Option<Self> {
         let EntryKind::File { size } = stat.kind else { return None };
         stat.modified_ns.map(|modified_ns| Self { size, modified_ns })
     }
@@ -96,8 +96,17 @@ async fn written(ledger: &dyn Ledger, path: &FilePath, add: Option<Intent>) -> R
     Ok(known)
 }
 
-/// What the ledger knows to have been on its way to the path.
-pub(super) async fn declared(ledger: &dyn Ledger, path: &FilePath) -> Result<Vec<Intent>> {
+/// Whether one of the ledgers knows `found` to have been on its way to the path.
+pub(super) async fn is_declared(ledgers: &[&dyn Ledger], path: &FilePath, found: &Stat, resolution_ns: i64) -> Result<bool> {
+    for ledger in ledgers {
+        if declared(*ledger, path).await?.iter().any(|i| i.is(found, resolution_ns)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn declared(ledger: &dyn Ledger, path: &FilePath) -> Result<Vec<Intent>> {
     Ok(ledger.recall(&memo(path)).await?.and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default())
 }
 

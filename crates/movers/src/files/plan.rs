@@ -109,13 +109,15 @@ pub(super) struct Planner<'a> {
     traits: FileTraits,
     pub(super) tree: bool,
     pub(super) names: Names,
+    /// What was planned and done before; empty in a first plan.
+    pub(super) known: &'a [&'a dyn Ledger],
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(mover: &'a FilesMover, window: Window<'a>) -> Result<Self> {
         let tree = is_tree(mover.destination.as_ref());
         let exclude = Exclude::new(&mover.options.exclude)?;
-        Ok(Self { mover, window, chain: Chain::new(tree), exclude, traits: mover.destination.traits(), tree, names: Names::default() })
+        Ok(Self { mover, window, chain: Chain::new(tree), exclude, traits: mover.destination.traits(), tree, names: Names::default(), known: &[] })
     }
 
     async fn merge(&mut self, observer: &dyn Observer) -> Result<()> {

@@ -234,10 +234,8 @@ impl Undo<'_> {
         {
             return Ok(true);
         }
-        for ledger in self.ledgers {
-            if intents::declared(*ledger, &item.path).await?.iter().any(|i| i.is(now, resolution)) {
-                return Ok(true);
-            }
+        if intents::is_declared(self.ledgers, &item.path, now, resolution).await? {
+            return Ok(true);
         }
         match ours.outcome.as_ref().and_then(|o| o.digest.as_ref().map(|d| (d, o.part_size))) {
             Some(_) if now.kind != written.kind => Ok(false),

@@ -59,14 +59,7 @@ impl Step for BackUp {
 
     async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
         let Some(id) = recall::<String>(cx, notes::BACKUP).await? else { return Ok(()) };
-        let kept = backups::read(&self.job.settings, &id)
-            .await
-            .map_err(step_error)?
-            .is_some_and(|b| b.state == BackupState::Verified && b.parts.iter().any(|p| p.items > 0));
-        if !kept {
-            backups::remove(&self.job.settings, &id).await.map_err(step_error)?;
-        }
-        Ok(())
+        backups::discard_if_useless(&self.job.settings, &id).await.map_err(step_error)
     }
 }
 

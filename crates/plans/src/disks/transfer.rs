@@ -53,6 +53,10 @@ impl Step for TransferFiles {
             let Some(id) = self.job.machine(cx).await? else { return Ok(()) };
             return self.job.machines.disks.clear(&id, cx.run_id()).await.map_err(step_error);
         }
+        if recall::<FilesPlan>(cx, notes::FILES_PLAN).await?.is_none() {
+            // What stands there is not ours: nothing was copied.
+            return Ok(());
+        }
         if !restores(cx, "restore_files") {
             observer.info("rollback", "The image stays at the destination, as asked");
             return Ok(());

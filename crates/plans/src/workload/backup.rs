@@ -5,7 +5,7 @@
 use super::job::{Job, notes, plan_of};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::application::{recall, timed};
-use crate::backups::{self, Backup, BackupState, Part};
+use crate::backups::{self, Backup, Part};
 use domain::units;
 use engine::{Step, StepContext, StepError};
 use ports::ErrorKind;
@@ -43,11 +43,7 @@ impl Step for BackUp {
 
     async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
         let Some(id) = recall::<String>(cx, notes::BACKUP).await? else { return Ok(()) };
-        let kept = backups::read(&self.job.settings, &id).await.map_err(step_error)?.is_some_and(|b| b.state == BackupState::Verified && b.bytes > 0);
-        if !kept {
-            backups::remove(&self.job.settings, &id).await.map_err(step_error)?;
-        }
-        Ok(())
+        backups::discard_if_useless(&self.job.settings, &id).await.map_err(step_error)
     }
 }
 

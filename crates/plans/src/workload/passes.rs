@@ -35,6 +35,14 @@ impl<'a> Passes<'a> {
         Ok(Self { places, late })
     }
 
+    /// What was saved is not removed by its retention while the passes go on.
+    pub(super) async fn renew(&mut self) -> StepResult<()> {
+        match &mut self.late {
+            Some(late) => late.renew().await,
+            None => Ok(()),
+        }
+    }
+
     /// Counts what was saved, however the passes ended; the backup if something was, else null.
     pub(super) async fn close(self, cx: &StepContext, observer: &RunObserver) -> StepResult {
         match self.late {

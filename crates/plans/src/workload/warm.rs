@@ -18,15 +18,15 @@ const CLONEABLE: &str = "warm.cloneable";
 /// Passes until the cutover is asked for; what they came to. Goes on after an interruption with the next pass, and stands still while a test
 /// clone reads.
 pub(super) async fn hold(job: &Job, cx: &StepContext, observer: &RunObserver) -> StepResult {
-    let passes = Passes::open(job, cx).await?;
-    let held = hold_with(job, cx, observer, &passes).await;
+    let mut passes = Passes::open(job, cx).await?;
+    let held = hold_with(job, cx, observer, &mut passes).await;
     let saved = passes.close(cx, observer).await;
     let mut output = held?;
     output["backup"] = saved?;
     Ok(output)
 }
 
-async fn hold_with(job: &Job, cx: &StepContext, observer: &RunObserver, movers: &Passes<'_>) -> StepResult {
+async fn hold_with(job: &Job, cx: &StepContext, observer: &RunObserver, movers: &mut Passes<'_>) -> StepResult {
     let mut passes = 0_u64;
     let mut all = Lag::default();
     loop {
@@ -39,6 +39,7 @@ async fn hold_with(job: &Job, cx: &StepContext, observer: &RunObserver, movers: 
         }
         let began = Instant::now();
         let lag = pass(cx, observer, movers).await?;
+        movers.renew().await?;
         cx.remember(CLONEABLE, Some(json!(true))).await?;
         passes += 1;
         (all.files, all.bytes, all.removed) = (all.files + lag.files, all.bytes + lag.bytes, all.removed + lag.removed);

@@ -43,7 +43,9 @@ pub struct Query {
 }
 
 impl Query {
-    pub fn new(at: AwsAt, exchange: Arc<dyn Exchange>) -> Self {
+    pub fn new(mut at: AwsAt, exchange: Arc<dyn Exchange>) -> Self {
+        // Part of the address and of the signature, where only this spelling is known.
+        at.region.make_ascii_lowercase();
         Self { subject: CloudAt::Aws(at.clone()).describe(), at, exchange }
     }
 
@@ -67,7 +69,7 @@ impl Query {
             Some(endpoint) if endpoint.matches('/').count() > 2 => endpoint.clone(),
             Some(endpoint) => format!("{endpoint}/"),
             None => {
-                let region = self.at.region.to_ascii_lowercase();
+                let region = &self.at.region;
                 let end = if region.starts_with("cn-") { ".cn" } else { "" };
                 format!("https://{}.{region}.amazonaws.com{end}/", service.name())
             }

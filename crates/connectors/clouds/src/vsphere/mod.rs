@@ -1,6 +1,6 @@
 //! vSphere (vCenter, or a single ESXi host): who we are from the session, machines from the search index, which knows what VMware Tools report.
 //!
-//! Each question is a session of its own that is closed again: nothing is left behind on the vCenter.
+//! Each question is a session of its own that is closed again; one whose question was broken off ends by itself after half an hour.
 
 mod machine;
 mod session;

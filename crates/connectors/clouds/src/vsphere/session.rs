@@ -28,8 +28,16 @@ impl<'a> Session<'a> {
         let arguments = format!("<userName>{}</userName><password>{}</password>", soap.escape(username)?, soap.escape(password.expose())?);
         let answer = soap.call(&service.session_manager, "Login", &arguments, None).await?;
         let cookie = cookie(&answer).ok_or_else(|| xml::strange(soap.subject(), "gives no session"))?;
-        let identity = Identity { account: service.account.clone(), user: user(&answer, soap.subject())? };
-        Ok(Self { soap, service, identity, cookie })
+        let identity = Identity { account: service.account.clone(), user: String::new() };
+        let mut session = Self { soap, service, identity, cookie };
+        match user(&answer, soap.subject()) {
+            Ok(user) => session.identity.user = user,
+            Err(e) => {
+                session.close().await;
+                return Err(e);
+            }
+        }
+        Ok(session)
     }
 
     /// Calls a method within the session.

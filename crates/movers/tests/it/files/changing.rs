@@ -162,6 +162,24 @@ async fn what_appears_before_the_bulk_pass_is_left_alone_until_it_is_saved() {
     }
 }
 
+/// A lock file: gone at the source before it was ever read, while somebody makes one of the same name at the destination.
+#[tokio::test]
+async fn what_the_source_gave_up_before_it_was_read_takes_nothing_along() {
+    let mut world = World::trees();
+    world.keeping = true;
+    world.source.write("a", "a").write("lock", "of the source");
+    world.plan().await.expect("a plan");
+    world.back_up().await.expect("a backup");
+    world.source.delete("lock");
+    world.destination.write("lock", "precious");
+    world.copy().await.expect("the bulk pass");
+    world.final_pass().await.expect("the final pass");
+    assert_eq!(world.destination.read("lock").expect("there"), "precious");
+    let undone = world.undo().await.expect("undo");
+    assert_eq!((undone.kept.count, undone.not_restored.count), (1, 0), "it is named, and stays: {undone:?}");
+    assert_eq!(world.destination.read("lock").expect("there"), "precious");
+}
+
 #[tokio::test]
 async fn what_appears_before_the_bulk_pass_stays_when_the_source_gives_its_own_up() {
     let world = World::trees();
