@@ -179,10 +179,10 @@ async fn holds_files(dir: PathBuf) -> Result<bool> {
             opened => opened.map_err(failed)?,
         };
         while let Some(entry) = entries.next_entry().await.map_err(failed)? {
-            match entry.file_type().await.map_err(failed)?.is_dir() {
-                true => dirs.push(entry.path()),
-                false => return Ok(true),
+            if !entry.file_type().await.map_err(failed)?.is_dir() {
+                return Ok(true);
             }
+            dirs.push(entry.path());
         }
     }
     Ok(false)
