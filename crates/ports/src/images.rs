@@ -5,7 +5,8 @@
 //! begin ─► open ─► (directories are filled) ─► make_bootable ─► close ─► seal ─► publish
 //! ```
 //! Until `publish` everything lies in a working directory beside the image's path, under the run's id. Every call may be repeated. What is open belongs to
-//! this process and is let go by the kernel when the process dies: no mount and no device outlives it, only the working directory, which `remove` takes.
+//! this process and is let go by the kernel when the process dies: no mount outlives it. What may stay is the working directory, which `remove` takes, and,
+//! of a process killed within the instants in which `open` makes it, a loop device without a mount, which the next `open` or `remove` detaches.
 
 use crate::Result;
 use crate::files::FileTarget;

@@ -3,9 +3,10 @@
 //! ```text
 //! <directory>/.migration-<id>/  disk.raw    partition table, boot loader, one ext4 file system
 //!                               disk.qcow2  the same in its format, when asked for
+//!                               fstab.json  the workload's table of file systems, as it moved
 //! <directory>/<name>            a further name of the one or the other, once it is whole
 //! ```
-//! The file system hangs in no directory of this machine: [`mount`] holds it by a handle, and the kernel lets go of everything when the process dies.
+//! The file system hangs in no directory of this machine: [`mount`] holds it by a handle, and the kernel unmounts it when the process dies.
 
 mod boot;
 mod check;
@@ -132,7 +133,7 @@ impl OpenImage for Open {
     }
 
     async fn make_bootable(&self, moved: &[String]) -> Result<Boot> {
-        let (moved, names) = (moved.to_vec(), boot::Names { signature: disk::signature(&self.id), uuid: disk::uuid(&self.id) });
+        let (moved, names) = (moved.to_vec(), boot::Names { signature: disk::signature(&self.id), uuid: disk::uuid(&self.id), run: self.id.clone() });
         let (boot, menu) = self.with(move |mounted, place| boot::prepare(mounted, place, &names, &moved)).await?;
         if let Some(root) = menu {
             boot::install(&self.place, &root).await?;

@@ -1,7 +1,9 @@
 //! The file system of an unfinished image, mounted for us alone: it hangs in no directory, only on a handle of this process.
 //!
-//! The kernel unmounts it when the last handle goes and then takes the loop device down, whatever becomes of this process. A lock on the disk keeps other
-//! workers out; one that was killed may leave its mount for a moment, so an open waits until no loop device shows the disk any more.
+//! The kernel unmounts it when the last handle goes and then takes the loop device down, whatever becomes of this process. Only a process that is killed
+//! within the instants between making the device and marking it so leaves the device, without a mount: the next open detaches it, and so does the removal
+//! of the image. A lock on the disk keeps other workers out; one that was killed may leave its mount for a moment, so an open waits until no loop device
+//! shows the disk any more.
 
 use super::disk::PARTITION;
 use super::place::Place;
@@ -109,8 +111,8 @@ fn mount(device: &str) -> rustix::io::Result<OwnedFd> {
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, quiet)
 }
 
-/// Every part is looked up as if the image's root were the root of everything, so that no link leads out.
-fn directory(root: BorrowedFd<'_>, parts: &[&str]) -> rustix::io::Result<OwnedFd> {
+/// Every part is looked up as if the image's root were the root of everything, so that no link leads out. Missing ones are made.
+pub(super) fn directory(root: BorrowedFd<'_>, parts: &[&str]) -> rustix::io::Result<OwnedFd> {
     let path = if parts.is_empty() { ".".to_owned() } else { parts.join("/") };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match openat2(root, path.as_str(), flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
@@ -153,4 +155,27 @@ pub(super) fn inside(image: &Path, operation: &str, path: &str, errno: Errno) ->
         _ => (ErrorKind::Internal, ""),
     };
     ConnectorError::new(kind, operation, format!("{}:{path}", image.display()), errno.to_string()).advice(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As after a kill between making the device and mounting it.
+    #[tokio::test]
+    async fn a_device_that_nothing_uses_is_detached() {
+        if !rustix::process::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
+            eprintln!("not looked at: only root may make loop devices, and this kernel must have them");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let raw = dir.path().join("disk.raw");
+        File::create(&raw).unwrap().set_len(4 << 20).unwrap();
+        let raw = raw.display().to_string();
+        let shown = || run("losetup", ["--list", "--noheadings", "--output", "NAME", "--associated", &raw]);
+        let device = run("losetup", ["--find", "--show", "--offset", &PARTITION.to_string(), &raw]).await.unwrap();
+        assert_eq!(shown().await.unwrap().trim(), device.trim());
+        release(&raw, true).await.unwrap();
+        assert_eq!(shown().await.unwrap(), "");
+    }
 }

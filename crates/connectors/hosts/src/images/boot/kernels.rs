@@ -1,5 +1,6 @@
 //! The kernels in the image's `/boot`, newest first, each with its initial ramdisk.
 
+use super::tree;
 use cap_std::fs::Dir;
 use std::cmp::Ordering;
 use std::io::{ErrorKind as Io, Read, Result};
@@ -27,7 +28,7 @@ pub(super) fn of(root: &Dir) -> Result<Vec<Kernel>> {
     let mut kernels: Vec<(Vec<String>, Kernel)> = names
         .iter()
         .filter_map(|file| Some((NAMES.iter().find_map(|n| file.strip_prefix(n))?, file)))
-        .filter(|(version, file)| !version.contains("rescue") && is_kernel(&boot, file))
+        .filter(|(version, file)| !version.contains("rescue") && is_kernel(root, file))
         .map(|(version, file)| (parts(version), Kernel { file: file.clone(), initrd: initrd(&names, version) }))
         .collect();
     kernels.sort_by(|(a, _), (b, _)| newer(a, b));
@@ -35,10 +36,10 @@ pub(super) fn of(root: &Dir) -> Result<Vec<Kernel>> {
 }
 
 /// The mark in the header that Linux for x86 has.
-fn is_kernel(boot: &Dir, file: &str) -> bool {
+fn is_kernel(root: &Dir, file: &str) -> bool {
     let mut header = [0; 0x206];
-    let read = boot.open(file).and_then(|mut f| f.read_exact(&mut header));
-    read.is_ok() && header[0x202..] == *b"HdrS"
+    let opened = tree::open(root, &format!("boot/{file}")).ok().flatten();
+    opened.is_some_and(|mut f| f.read_exact(&mut header).is_ok()) && header[0x202..] == *b"HdrS"
 }
 
 fn initrd(names: &[String], version: &str) -> Option<String> {

@@ -1,7 +1,7 @@
 //! GRUB's menu, and what the kernel is told.
 
 use super::kernels::Kernel;
-use super::read;
+use super::tree;
 use cap_std::fs::Dir;
 use std::fmt::Write;
 
@@ -13,10 +13,12 @@ const OF_THE_OLD_DISK: [&str; 10] =
     ["root=", "BOOT_IMAGE=", "resume=", "rootfstype=", "rootflags=", "rd.lvm.", "rd.luks.", "rd.md.", "cryptdevice=", "resume_offset="];
 
 /// The workload's own words for its newest kernel, or for every kernel, without those about the old disk; with a serial console if it had no console.
-/// `has_root`: whether the table of file systems says how the root is to be mounted in the end.
-pub(super) fn arguments(root: &Dir, newest: &Kernel, has_root: bool) -> String {
-    let own = MENUS.iter().find_map(|file| of_menu(&read(root, file).ok()??, &newest.file));
-    let own = own.or_else(|| Some(of_defaults(&read(root, DEFAULTS).ok()??)));
+/// `has_root`: whether the table of file systems says how the root is to be mounted in the end. `notes`: for people, about what
+/// could not be looked at.
+pub(super) fn arguments(root: &Dir, newest: &Kernel, has_root: bool, notes: &mut Vec<String>) -> String {
+    let mut read = |file: &str| Some(String::from_utf8_lossy(&tree::read(root, file, notes).ok()??.0).into_owned());
+    let own = MENUS.iter().find_map(|file| of_menu(&read(file)?, &newest.file));
+    let own = own.or_else(|| Some(of_defaults(&read(DEFAULTS)?)));
     let mut words: Vec<String> = own.unwrap_or_default().split_whitespace().filter(|w| is_kept(w)).map(str::to_owned).collect();
     if !words.iter().any(|w| w == "ro" || w == "rw") {
         words.push(if has_root { "ro" } else { "rw" }.to_owned());
@@ -78,14 +80,14 @@ mod tests {
     fn the_workloads_own_words_stay() {
         let dir = tempfile::tempdir().unwrap();
         let root = Dir::open_ambient_dir(dir.path(), cap_std::ambient_authority()).unwrap();
-        assert_eq!(arguments(&root, &kernel(true), false), "rw console=tty0 console=ttyS0,115200");
+        assert_eq!(arguments(&root, &kernel(true), false, &mut Vec::new()), "rw console=tty0 console=ttyS0,115200");
         root.create_dir_all("etc/default").unwrap();
         root.write(DEFAULTS, "# x\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"net.ifnames=0 resume=/dev/sda5\"\n").unwrap();
-        assert_eq!(arguments(&root, &kernel(true), true), "net.ifnames=0 quiet ro console=tty0 console=ttyS0,115200");
+        assert_eq!(arguments(&root, &kernel(true), true, &mut Vec::new()), "net.ifnames=0 quiet ro console=tty0 console=ttyS0,115200");
         root.create_dir_all("boot/grub").unwrap();
         let menu = "menuentry 'x' {\n\tlinux\t/vmlinuz-6.0 root=/dev/sda1 old\n\tlinux\t/vmlinuz-6.1 root=UUID=1-2 ro  splash $vt_handoff console=ttyS1\n}\n";
         root.write("boot/grub/grub.cfg", menu).unwrap();
-        assert_eq!(arguments(&root, &kernel(true), true), "ro splash console=ttyS1");
+        assert_eq!(arguments(&root, &kernel(true), true, &mut Vec::new()), "ro splash console=ttyS1");
     }
 
     #[test]
