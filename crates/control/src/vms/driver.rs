@@ -1,6 +1,6 @@
 //! The server's side on a node: it takes what is marked for it, and takes over what was left when it starts.
 
-use super::stored::{NODE, TASK, place};
+use super::stored::{NODE, TASK, place, tenant_of};
 use super::tasks::{Task, WAITING};
 use crate::error::Kind;
 use crate::{Control, Error};
@@ -68,7 +68,7 @@ impl Control {
     }
 
     async fn look_again_at_vm(&self, host: &Arc<dyn VmHost>, place: &Record) -> Result<(), Error> {
-        let tenant = tenant(place);
+        let tenant = tenant_of(place);
         match self.find_vm(&tenant, &place.id).await {
             Ok(vm) if vm.body.task.is_some() => {
                 self.records().apply(vec![vm.marked()]).await?;
@@ -88,7 +88,7 @@ impl Control {
 
     async fn take_marked_vm(&self, host: &Arc<dyn VmHost>, marked: &Record, work: &mut JoinSet<()>) -> Result<(), Error> {
         let filter = RecordFilter { parent: Some(marked.id.clone()), states: vec![WAITING.to_owned()], ..RecordFilter::default() };
-        let waiting = self.records().list(&tenant(marked), TASK, &filter).await?;
+        let waiting = self.records().list(&tenant_of(marked), TASK, &filter).await?;
         if waiting.is_empty() {
             self.unmark_vm(marked).await?;
         }
@@ -120,8 +120,4 @@ fn told(result: Result<(), Error>, place: &Record) -> Result<(), Error> {
         }
         other => other,
     }
-}
-
-fn tenant(place: &Record) -> String {
-    place.body["tenant"].as_str().unwrap_or_default().to_owned()
 }

@@ -14,7 +14,7 @@ impl Control {
     /// Each call makes a new one; names may repeat. Nothing is started, no disk made, no image fetched yet.
     pub async fn create_vm(&self, tenant: &str, body: &Value) -> Result<Vm, Error> {
         let here = self.own_node();
-        let spec = request::definition(body, &self.options().vms, &here, self.courier())?;
+        let spec = request::definition(self, tenant, body, &here).await?;
         let node = spec.node.clone().unwrap_or_else(|| here.clone());
         if node != here {
             self.known_vm_node(&node).await?;

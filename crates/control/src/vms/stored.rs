@@ -20,6 +20,11 @@ pub(super) fn place(node: &str) -> String {
     format!("vm_at:{node}")
 }
 
+/// Whose machine a record of a [`place`] names.
+pub(super) fn tenant_of(place: &Record) -> String {
+    place.body["tenant"].as_str().unwrap_or_default().to_owned()
+}
+
 /// What is stored beside the status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Body {

@@ -56,7 +56,7 @@ impl Control {
         let (id, argument) = (vm.record.id.as_str(), &task.body.argument);
         let snapshot = argument.snapshot.as_deref().unwrap_or_default();
         match task.body.operation {
-            Operation::Start => host.start(id, &vm.body.spec).await.map(drop)?,
+            Operation::Start => self.start_on_host(host, vm).await?,
             Operation::Stop => {
                 let waits = argument.patience.filter(|_| vm.body.spec.has_system()).map(Duration::from_secs);
                 return Ok(Done { reason: Some(host.stop(id, waits).await?.reason), ..Done::nothing() });
@@ -75,6 +75,16 @@ impl Control {
             Operation::Delete => {}
         }
         Ok(Done::nothing())
+    }
+
+    async fn start_on_host(&self, host: &Arc<dyn VmHost>, vm: &Stored) -> Result<(), ConnectorError> {
+        let id = &vm.record.id;
+        let refused = |kind, why: String| ConnectorError::new(kind, "start", format!("virtual machine {id}"), why);
+        match self.refused_file(&vm.record.tenant, &vm.body.spec).await {
+            Ok(None) => host.start(id, &vm.body.spec).await.map(drop),
+            Ok(Some(why)) => Err(refused(ErrorKind::Invalid, why).advice("Make a machine over another image")),
+            Err(error) => Err(refused(ErrorKind::Internal, error.message.clone()).because(error)),
+        }
     }
 
     async fn save_snapshot(&self, host: &Arc<dyn VmHost>, vm: &Stored, name: &str) -> Result<Done, ConnectorError> {

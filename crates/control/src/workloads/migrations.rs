@@ -184,6 +184,7 @@ impl Control {
             return Err(Error::configuration(problems));
         }
         let id = uuid::Uuid::now_v7().simple().to_string();
+        self.own_image(tenant, &spec.target).await?;
         let mut labels = labels(spec, &document);
         labels[RESOURCES] = resources.unwrap_or_default();
         let run = NewRun { id: id.clone(), tenant: tenant.to_owned(), kind: kind_of(spec, &self.own_node()), input: document, labels, holds: None };

@@ -10,6 +10,7 @@ mod body;
 pub(crate) mod cloud;
 mod discovery;
 mod image;
+mod image_owner;
 mod life;
 mod migrations;
 mod rehearsals;

@@ -149,6 +149,9 @@ async fn a_finalised_migration_has_no_way_back() {
         hands.ledger("files", 3, 10, 3).await;
         hands.begin(1).await;
         hands.done(1, json!({"backup": {"id": "backup-20240826-143022"}})).await;
+        let last = bench.get(&path).await.json["steps"].as_array().expect("steps").len() - 1;
+        hands.begin(last as u32).await;
+        hands.done(last as u32, json!({"backup": {"id": "backup-20240826-143022"}})).await;
         let backup = back_up(&bench, &hands.id);
         let id = hands.id.clone();
         hands.state(RunState::Completed).await;
@@ -163,6 +166,8 @@ async fn a_finalised_migration_has_no_way_back() {
         let status = bench.get(&format!("{path}/status")).await.json;
         assert_eq!((&status["status"], &status["performance_metrics"]["files_total"]), (&json!("completed"), &json!(30)), "what was moved is still known");
         assert_eq!(status["backup_id"], Value::Null);
+        let report = bench.get(&format!("{path}/report")).await;
+        assert_eq!((report.status, &report.json["backup"]), (StatusCode::OK, &Value::Null), "{}", report.text);
 
         // As if the server had died between the mark and the backups.
         let left = back_up(&bench, &id);

@@ -59,6 +59,20 @@ struct Parts {
     target: String,
 }
 
+/// A migration into an image is one node's own, and of the same kind for callers.
+#[tokio::test]
+async fn migrations_into_images_are_listed_too() {
+    let guarded = Guarded::new().await;
+    for (id, kind) in [("vm", "workload"), ("image", "workload@bench"), ("site", "application")] {
+        let run = engine::NewRun { id: id.to_owned(), tenant: "default".to_owned(), kind: kind.to_owned(), input: json!({}), labels: json!({}), holds: None };
+        guarded.bench.journal.create(&run, &[]).await.expect("created");
+    }
+    let listed = guarded.as_admin(Method::GET, "/api/v1/migrations/", None).await.json;
+    let mut ids: Vec<&str> = listed.as_array().expect("a list").iter().filter_map(|m| m["id"].as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["image", "vm"], "{listed:#}");
+}
+
 #[tokio::test]
 async fn a_user_creates_views_and_deletes_its_objects() {
     let bench = Bench::new().await;

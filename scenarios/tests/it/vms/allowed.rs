@@ -2,7 +2,8 @@
 
 use crate::api::auth::Guarded;
 use axum::http::{Method, StatusCode};
-use serde_json::json;
+use engine::journal::Runs;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_disk_needs_the_scope_of_machines_too() {
@@ -26,4 +27,71 @@ async fn a_disk_needs_the_scope_of_machines_too() {
     let answer = guarded.as_token(&token, Method::POST, "/migrations/", Some(&out)).await;
     assert_eq!((answer.status, answer.fields()), (StatusCode::BAD_REQUEST, vec!["source.type"]), "{}", answer.text);
     assert!(answer.text.contains("keeps no virtual machines"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_disk_is_steered_by_whom_machines_are_allowed_to() {
+    let guarded = Guarded::new().await;
+    let run = |id: &str, kind: &str| engine::NewRun {
+        id: id.to_owned(),
+        tenant: "default".to_owned(),
+        kind: kind.to_owned(),
+        input: json!({}),
+        labels: json!({}),
+        holds: None,
+    };
+    for (id, kind) in [("disk", "disk@bench"), ("site", "application")] {
+        guarded.bench.journal.create(&run(id, kind), &[]).await.expect("created");
+    }
+    guarded.user("mover", "default", &["migrations:read", "migrations:write", "vms:read"]).await;
+    guarded.user("keeper", "default", &["migrations:write", "vms:write"]).await;
+    let (mover, keeper) = (guarded.log_in("mover").await, guarded.log_in("keeper").await);
+    let asked = async |token: &str, id: &str, what: &str| {
+        let (method, path) = if what == "delete" { (Method::DELETE, format!("/migrations/{id}")) } else { (Method::POST, format!("/migrations/{id}/{what}")) };
+        guarded.as_token(token, method, &path, None).await
+    };
+    for what in ["pause", "resume", "cancel", "resolve", "rollback", "finalize", "delete"] {
+        let answer = asked(&mover, "disk", what).await;
+        assert_eq!((answer.status, &answer.json["error"]["details"]["required_scope"]), (StatusCode::FORBIDDEN, &json!("vms:write")), "{what}: {}", answer.text);
+        for (token, id) in [(&keeper, "disk"), (&mover, "site")] {
+            let answer = asked(token, id, what).await;
+            assert_ne!(answer.status, StatusCode::FORBIDDEN, "{what} {id}: {}", answer.text);
+        }
+    }
+}
+
+/// Image directories are the whole server's; what a migration puts there is its tenant's.
+#[tokio::test]
+async fn an_image_that_a_migration_makes_is_its_tenants_own() {
+    let guarded = Guarded::new().await;
+    let root = guarded.bench.root();
+    guarded.tenant("other").await;
+    guarded.user("stranger", "other", &["admin"]).await;
+    let stranger = guarded.log_in("stranger").await;
+    let image = root.join("moved.raw").display().to_string();
+    let login = json!({"username": "u", "password": "p"});
+    let move_it = json!({
+        "name": "n", "selected_mount_points": [{"mount_point_name": "/", "total_size": 7}],
+        "source": {"ip": "10.0.0.1", "credentials": login, "storage": {"mount_points": [{"mount_point_name": "/", "total_size": 7}]}},
+        "migration_target": {"image": {"path": image}},
+    });
+    // The bench makes no images, so that no migration comes of it; the path is taken before.
+    guarded.as_admin(Method::POST, "/migrations/", Some(&move_it)).await;
+    let theirs = guarded.as_token(&stranger, Method::POST, "/migrations/", Some(&move_it)).await;
+    assert_eq!((theirs.status, theirs.fields()), (StatusCode::BAD_REQUEST, vec!["migration_target.image.path"]), "{}", theirs.text);
+
+    let machine = |path: &str| json!({"name": "m", "image": path});
+    let missing = root.join("missing.raw").display().to_string();
+    let told = |answer: &crate::api::bench::Answer, path: &str| {
+        let error: Value = answer.json["error"]["details"]["validation_errors"].clone();
+        (answer.status, error.to_string().replace(path, "PATH"))
+    };
+    let early = guarded.as_token(&stranger, Method::POST, "/vms", Some(&machine(&image))).await;
+    std::fs::write(&image, b"keys").expect("the image");
+    let guessed = guarded.as_token(&stranger, Method::POST, "/vms", Some(&machine(&image))).await;
+    let nothing = guarded.as_token(&stranger, Method::POST, "/vms", Some(&machine(&missing))).await;
+    assert_eq!(nothing.fields(), ["image"], "{}", nothing.text);
+    assert_eq!((told(&early, &image), told(&guessed, &image)), (told(&nothing, &missing), told(&nothing, &missing)));
+    let own = guarded.as_admin(Method::POST, "/vms", Some(&machine(&image))).await;
+    assert_eq!(own.status, StatusCode::CREATED, "{}", own.text);
 }

@@ -170,7 +170,7 @@ async fn a_webhook_may_hear_of_some_migrations_only() {
     for only in [
         json!({"session_ids": [id]}),
         json!({"source_types": ["static", "workload"]}),
-        json!({"source_types": ["static"], "destination_types": ["gcp-gcs"]}),
+        json!({"source_types": ["static"], "destination_types": ["gcp-gcs", "image"]}),
         json!({}),
     ] {
         let answer = bench.post("/webhooks", &asked(only.clone())).await;
