@@ -34,9 +34,7 @@ fn refusal(path: &str, roots: &[PathBuf]) -> Option<String> {
     }
     let below = |real: &Path| roots.iter().filter_map(|r| r.canonicalize().ok()).any(|root| real.starts_with(root));
     match Path::new(path).parent().and_then(|above| above.canonicalize().ok()) {
-        Some(above) if above.is_dir() && below(&above) => {
-            Path::new(path).symlink_metadata().is_ok().then(|| taken(path))
-        }
+        Some(above) if above.is_dir() && below(&above) => Path::new(path).symlink_metadata().is_ok().then(|| taken(path)),
         _ => Some(format!("'{shown}' is not in a directory that is there and that this server allows (see serve --image-root)")),
     }
 }

@@ -4,6 +4,7 @@ use crate::api::auth::Guarded;
 use axum::http::{Method, StatusCode};
 use engine::journal::Runs;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn a_disk_needs_the_scope_of_machines_too() {
@@ -52,7 +53,12 @@ async fn a_disk_is_steered_by_whom_machines_are_allowed_to() {
     };
     for what in ["pause", "resume", "cancel", "resolve", "rollback", "finalize", "delete"] {
         let answer = asked(&mover, "disk", what).await;
-        assert_eq!((answer.status, &answer.json["error"]["details"]["required_scope"]), (StatusCode::FORBIDDEN, &json!("vms:write")), "{what}: {}", answer.text);
+        assert_eq!(
+            (answer.status, &answer.json["error"]["details"]["required_scope"]),
+            (StatusCode::FORBIDDEN, &json!("vms:write")),
+            "{what}: {}",
+            answer.text
+        );
         for (token, id) in [(&keeper, "disk"), (&mover, "site")] {
             let answer = asked(token, id, what).await;
             assert_ne!(answer.status, StatusCode::FORBIDDEN, "{what} {id}: {}", answer.text);
@@ -69,12 +75,7 @@ async fn an_image_that_a_migration_makes_is_its_tenants_own() {
     guarded.user("stranger", "other", &["admin"]).await;
     let stranger = guarded.log_in("stranger").await;
     let image = root.join("moved.raw").display().to_string();
-    let login = json!({"username": "u", "password": "p"});
-    let move_it = json!({
-        "name": "n", "selected_mount_points": [{"mount_point_name": "/", "total_size": 7}],
-        "source": {"ip": "10.0.0.1", "credentials": login, "storage": {"mount_points": [{"mount_point_name": "/", "total_size": 7}]}},
-        "migration_target": {"image": {"path": image}},
-    });
+    let move_it = moving_into(&image);
     // The bench makes no images, so that no migration comes of it; the path is taken before.
     guarded.as_admin(Method::POST, "/migrations/", Some(&move_it)).await;
     let theirs = guarded.as_token(&stranger, Method::POST, "/migrations/", Some(&move_it)).await;
@@ -94,4 +95,48 @@ async fn an_image_that_a_migration_makes_is_its_tenants_own() {
     assert_eq!((told(&early, &image), told(&guessed, &image)), (told(&nothing, &missing), told(&nothing, &missing)));
     let own = guarded.as_admin(Method::POST, "/vms", Some(&machine(&image))).await;
     assert_eq!(own.status, StatusCode::CREATED, "{}", own.text);
+}
+
+/// Its image was there before somebody else's migration made one in its place.
+#[tokio::test]
+async fn a_machine_over_what_became_anothers_does_not_start() {
+    let guarded = Guarded::new().await;
+    let image = guarded.bench.root().join("x.raw").display().to_string();
+    guarded.tenant("other").await;
+    guarded.user("stranger", "other", &["admin"]).await;
+    let stranger = guarded.log_in("stranger").await;
+    std::fs::write(&image, b"anybody's").expect("an image");
+    let made = guarded.as_token(&stranger, Method::POST, "/vms", Some(&json!({"name": "theirs", "image": image}))).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    std::fs::remove_file(&image).expect("removed");
+    guarded.as_admin(Method::POST, "/migrations/", Some(&moving_into(&image))).await;
+    std::fs::write(&image, b"keys").expect("the image");
+
+    let (control, stop) = (guarded.bench.control.clone(), CancellationToken::new());
+    let keeper = tokio::spawn({
+        let stop = stop.clone();
+        async move { control.keep_vms(stop).await }
+    });
+    let start = format!("/vms/{}/start", made.json["id"].as_str().expect("an id"));
+    let refused = guarded.as_token(&stranger, Method::POST, &start, None).await;
+    assert_eq!(refused.code(), "VM_OPERATION_FAILED", "{}", refused.text);
+    assert!(refused.text.contains("is not a file below a directory"), "{}", refused.text);
+    stop.cancel();
+    keeper.await.expect("it ends well");
+
+    let labels = json!({"workload": {"migration_target": {"image": {"path": image}}}});
+    let run = engine::NewRun { id: "moved".to_owned(), tenant: "default".to_owned(), kind: "workload@bench".to_owned(), input: json!({}), labels, holds: None };
+    guarded.bench.journal.create(&run, &[]).await.expect("created");
+    let kept = guarded.as_admin(Method::POST, "/migrations/moved/rollback", None).await;
+    assert_eq!((kept.status, kept.text.contains("1 of other tenants"), kept.text.contains("theirs")), (StatusCode::CONFLICT, true, false), "{}", kept.text);
+}
+
+/// A migration of a server into a disk image there.
+fn moving_into(image: &str) -> Value {
+    let root = json!([{"mount_point_name": "/", "total_size": 7}]);
+    json!({
+        "name": "n", "selected_mount_points": root,
+        "source": {"ip": "10.0.0.1", "credentials": {"username": "u", "password": "p"}, "storage": {"mount_points": root}},
+        "migration_target": {"image": {"path": image}},
+    })
 }
