@@ -9,7 +9,9 @@ qemu_get() { # plain bookworm's QEMU would remove newer tools; backports' own do
   command -v qemu-system-x86_64 >/dev/null && command -v qemu-img >/dev/null && return 0
   local suite=; [ "$(. /etc/os-release; echo "$VERSION_CODENAME")" = bookworm ] && suite=bookworm-backports
   if [ -n "$suite" ] && ! grep -rqs "$suite" /etc/apt/sources.list /etc/apt/sources.list.d; then
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" >/etc/apt/sources.list.d/rig-backports.list
+    # From where this machine gets everything else.
+    local mirror; mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Release: bookworm' | head -n 1)
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >/etc/apt/sources.list.d/rig-backports.list
     rm -f "$RIG/.apt-updated"
   fi
   [ -e "$RIG/.apt-updated" ] || { apt-get -o DPkg::Lock::Timeout=600 -qq update; touch "$RIG/.apt-updated"; }
