@@ -126,29 +126,35 @@ impl Round<'_> {
             }
         }
         for page in (0..pages).rev() {
-            let mut done = Vec::new();
+            let mut chunks = Vec::new();
             for chunk in self.page(Phase::Folders, page).await?.into_iter().rev() {
-                let Spec::Folders(mut list) = decode(&chunk.spec)? else { continue };
-                let all = list.clone();
-                list.retain(|f| f.stat.is_some());
-                if self.all_at_once(&list).await? {
-                    done.push(ChunkDone { seq: chunk.seq, result: encode(&Results::Left(Vec::new()))?, items: 0, bytes: 0 });
-                    continue;
+                if let Spec::Folders(list) = decode(&chunk.spec)? {
+                    chunks.push((chunk.seq, list));
                 }
-                let left = self.in_groups(&list, deepest_first(&list, |f| &f.path, |_| true), finish).await?;
-                let place = |path: &FilePath| all.iter().position(|f| f.path == *path).unwrap_or_default() as u32;
-                let left = left.into_iter().map(|(at, reason)| (place(&list[at as usize].path), reason)).collect();
-                done.push(ChunkDone { seq: chunk.seq, result: encode(&Results::Left(left))?, items: 0, bytes: 0 });
+            }
+            let whole = self.all_at_once(chunks.iter().flat_map(|(_, list)| list)).await?;
+            let mut done = Vec::new();
+            for (seq, list) in chunks {
+                let left = if whole { Vec::new() } else { self.one_by_one(&list).await? };
+                done.push(ChunkDone { seq, result: encode(&Results::Left(left))?, items: 0, bytes: 0 });
             }
             self.record(done).await?;
         }
         Ok(())
     }
 
+    /// Finishes the directories of a chunk, the deepest first. Gives what was left alone and why, by its place in the chunk.
+    async fn one_by_one(&mut self, all: &[Folder]) -> Result<Vec<(u32, String)>> {
+        let list: Vec<Folder> = all.iter().filter(|f| f.stat.is_some()).cloned().collect();
+        let left = self.in_groups(&list, deepest_first(&list, |f| &f.path, |_| true), finish).await?;
+        let place = |path: &FilePath| all.iter().position(|f| f.path == *path).unwrap_or_default() as u32;
+        Ok(left.into_iter().map(|(at, reason)| (place(&list[at as usize].path), reason)).collect())
+    }
+
     /// Gives the directories of a whole tree all their facts in one call; false when they must go one by one.
-    async fn all_at_once(&self, list: &[Folder]) -> Result<bool> {
-        let (Some(whole), Some(first)) = (&self.mover.whole, list.first()) else { return Ok(false) };
-        let entries: Vec<Entry> = list.iter().filter_map(|f| f.stat.as_ref().map(|s| s.entry(&f.path))).collect();
+    async fn all_at_once(&self, list: impl Iterator<Item = &Folder>) -> Result<bool> {
+        let entries: Vec<Entry> = list.filter_map(|f| f.stat.as_ref().map(|s| s.entry(&f.path))).collect();
+        let (Some(whole), Some(first)) = (&self.mover.whole, entries.first()) else { return Ok(false) };
         let made = self.lane.retry(&first.path, 0, async || whole.target.make_directories(&entries).await.map_err(Fault::target)).await;
         match made {
             Ok(()) => Ok(true),

@@ -89,11 +89,12 @@ impl Lane {
     /// What the source has now of the things that passed, in their order. One that passed as it was planned is looked at again in a last pass
     /// only: behind every other one there is a listing that finds what was written to while it was read.
     async fn looked_at_again(&self, whole: &Whole, items: &[&Item], seen: &[Seen]) -> Result<Vec<Option<Stat>>> {
-        let as_planned = |seen: &Seen| !self.look_again && is_as_read(&Stat::of(&seen.entry), &items[seen.at].stat);
-        let doubtful: Vec<FilePath> = seen.iter().filter(|s| !as_planned(s)).map(|s| items[s.at].path.clone()).collect();
+        let as_planned: Vec<bool> = seen.iter().map(|s| !self.look_again && is_as_read(&Stat::of(&s.entry), &items[s.at].stat)).collect();
+        let doubtful: Vec<FilePath> = seen.iter().zip(&as_planned).filter(|(_, as_planned)| !**as_planned).map(|(s, _)| items[s.at].path.clone()).collect();
         let mut looked = if doubtful.is_empty() { Vec::new() } else { whole.source.stats(&doubtful).await? }.into_iter();
-        let now = |seen: &Seen| if as_planned(seen) { Some(items[seen.at].stat.clone()) } else { looked.next().flatten().map(|e| Stat::of(&e)) };
-        Ok(seen.iter().map(now).collect())
+        let now =
+            |(seen, as_planned): (&Seen, bool)| if as_planned { Some(items[seen.at].stat.clone()) } else { looked.next().flatten().map(|e| Stat::of(&e)) };
+        Ok(seen.iter().zip(as_planned).map(now).collect())
     }
 }
 

@@ -51,8 +51,8 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], observer: &
 type Verdict = Result<Vec<Mismatch>>;
 
 /// Hashes of a whole tree asked for by one call: at most so many files, and about so many bytes.
-const TOGETHER: usize = 1024;
-const TOGETHER_BYTES: u64 = 128 << 20;
+const TOGETHER: usize = 4096;
+const TOGETHER_BYTES: u64 = 256 << 20;
 /// Such calls side by side.
 const CALLS: usize = 2;
 

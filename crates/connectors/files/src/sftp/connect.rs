@@ -10,11 +10,14 @@ use russh::{Preferred, cipher};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
 
 /// A dead host is known as such after this time, log-in and jump servers included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(9);
+
+/// Bytes taken from a connection by one call of the system.
+const READ_AHEAD: usize = 256 << 10;
 
 /// The connections that carry a session; they end when this is dropped.
 pub(super) struct Connection {
@@ -86,6 +89,8 @@ where
     let trust = Trust::read(at)?;
     let config = Arc::new(config(&trust));
     let gate = Gate::new(trust, format!("{}:{}", at.host, at.port));
+    // A packet is read in two steps, its length first: two calls of the system, were there no buffer.
+    let stream = BufReader::with_capacity(READ_AHEAD, stream);
     let mut handle = match client::connect_stream(config, stream, gate.clone()).await {
         Ok(handle) => handle,
         Err(e) => return Err(gate.refusal().unwrap_or_else(|| broken("connect to", subject, e))),
@@ -109,7 +114,7 @@ fn config(trust: &Trust) -> client::Config {
         ..Preferred::DEFAULT
     };
     client::Config {
-        window_size: 16 << 20,
+        window_size: 2 << 20,
         maximum_packet_size: 65_535,
         channel_buffer_size: 256,
         preferred,

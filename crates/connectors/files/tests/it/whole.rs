@@ -58,7 +58,7 @@ macro_rules! on_all_disks {
     )*};
 }
 
-on_all_disks!(everything_is_kept, names_of_one_file, packs_arrive, a_broken_pack_leaves_nothing);
+on_all_disks!(everything_is_kept, names_of_one_file, packs_arrive, each_thing_of_a_pack_is_its_own, a_broken_pack_leaves_nothing);
 
 /// A disk of 8 MB on a server; goes when dropped.
 struct SmallDisk(String);
@@ -96,6 +96,22 @@ async fn a_disk_that_fills_up_in_the_middle_is_told() {
     assert_eq!(error.kind, ErrorKind::NoSpace, "{error}");
     assert!(error.to_string().contains("the disk is full"), "{error}");
     assert!(entries(&*tree).await.is_empty(), "nothing unfinished is left");
+}
+
+/// Somebody removes a directory after we have seen it.
+#[tokio::test]
+async fn a_directory_that_went_is_made_again() {
+    let at_root = format!("/data/{}", name());
+    let files = SftpFiles::new(&at(&testkit::rig::server_machine(3)), &at_root, 8);
+    files.prepare().await.expect("prepare");
+    let tree = files.posix().await.expect("probe").expect("a whole tree");
+    for round in 0..2 {
+        let outcomes = tree.unpack("again", whole::noise_pack_in("dir/below/", 20, 10)).await.expect("unpack");
+        assert!(outcomes.iter().all(Result::is_ok), "round {round}: {outcomes:?}");
+        assert_eq!(entries(&*tree).await.len(), 22, "round {round}");
+        command(&format!("rm -r {at_root}/dir"));
+    }
+    tree.remove(&ports::files::FilePath::default()).await.expect("remove the root");
 }
 
 mod ordinary {

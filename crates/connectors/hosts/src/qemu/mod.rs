@@ -35,7 +35,7 @@ use ports::{ConnectorError, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,7 @@ pub struct Qemu {
     image_roots: Vec<PathBuf>,
     fetch: Option<Arc<dyn Fetch>>,
     limits: limits::Limits,
-    lock: OnceLock<std::fs::File>,
+    lock: Mutex<Option<place::Taken>>,
     accelerator: tokio::sync::OnceCell<String>,
     /// Each machine's conversation: one at a time, and what cuts a start off.
     turns: Mutex<HashMap<String, Turn>>,
@@ -71,7 +71,7 @@ impl Qemu {
             image_roots,
             fetch,
             limits: limits::Limits::of_this_machine(),
-            lock: OnceLock::new(),
+            lock: Mutex::default(),
             accelerator: tokio::sync::OnceCell::new(),
             turns: Mutex::default(),
         }
@@ -93,14 +93,13 @@ impl Qemu {
         turn.clone()
     }
 
-    /// The directory, with its lock held by this process.
+    /// The directory, with its lock held by this process. Callers come one after the other: the lock is the open file's, so a second one of the same
+    /// process would be refused like another process.
     fn locked(&self) -> Result<()> {
-        if self.lock.get().is_some() {
-            return Ok(());
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            *lock = Some(place::lock(&self.directory)?);
         }
-        let file = place::lock(&self.directory)?;
-        // Two callers at once: one of the handles is dropped, the lock stays with the process that has the other.
-        let _first_or_second = self.lock.set(file);
         Ok(())
     }
 

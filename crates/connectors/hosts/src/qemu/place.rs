@@ -78,14 +78,26 @@ fn private_dir(dir: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
+/// The directory is this process's, until this is dropped.
+pub(super) struct Taken(fs::File);
+
+impl Drop for Taken {
+    /// Given back in so many words: a child that another thread has just forked, and that has not become its program yet, shares the open file, and
+    /// would keep the lock for so long.
+    fn drop(&mut self) {
+        // Closing it gives it back as well, only later.
+        let _closed_later = self.0.unlock();
+    }
+}
+
 /// Takes the directory for this process, until it ends.
-pub(super) fn lock(directory: &Path) -> Result<fs::File> {
+pub(super) fn lock(directory: &Path) -> Result<Taken> {
     let shown = || directory.display().to_string();
     let failed = |e: std::io::Error| ConnectorError::new(ErrorKind::Permission, "use", shown(), e.to_string()).because(e);
     private_dir(directory).map_err(failed)?;
     let file = fs::OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(directory.join(".lock")).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Taken(file)),
         Err(fs::TryLockError::WouldBlock) => {
             let reason = "another server keeps its virtual machines there";
             Err(ConnectorError::new(ErrorKind::AlreadyExists, "use", shown(), reason).advice("Stop that one, or give this one a --data-dir of its own"))

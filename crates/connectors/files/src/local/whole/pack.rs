@@ -117,7 +117,15 @@ pub(super) fn unpack(root: &Root, tag: &str, mut receive: Receiver<Told>) -> Res
 /// Anything but a file is made at once.
 fn begin(root: &Root, tag: &str, entry: Box<Entry>, data: Vec<Range<u64>>, fresh: bool, outcomes: &mut Unpacked) -> Result<Option<Writing>> {
     if let EntryKind::File { size } = entry.kind {
-        let staged = Staged::create(root, &entry.path, staging::name(tag, &entry.path))?;
+        let staged = match Staged::create(root, &entry.path, staging::name(tag, &entry.path)) {
+            Ok(staged) => staged,
+            Err(e) if e.kind == ErrorKind::NoSpace => return Err(e),
+            // Its pieces are passed over.
+            Err(e) => {
+                outcomes.push(Err(e));
+                return Ok(None);
+            }
+        };
         staged.file.set_len(size).map_err(|e| from_io("write", root.subject(&entry.path), e))?;
         return Ok(Some(Writing { staged, entry, data: data.into_iter().rev().collect(), fresh }));
     }

@@ -19,25 +19,30 @@ pub(super) async fn directories(tree: &SshTree, entries: &[Entry]) -> Result<()>
     }
     let paths: Vec<FilePath> = entries.iter().map(|e| e.path.clone()).collect();
     let mut archive = BytesMut::new();
-    for (entry, now) in entries.iter().zip(super::list::stats(tree, &paths).await?) {
-        let standing = now.as_ref().is_some_and(|n| n.kind == EntryKind::Directory);
-        if !standing {
+    let mut found = super::list::stats(tree, &paths).await?;
+    let mut made = false;
+    for (entry, now) in entries.iter().zip(&found) {
+        let standing = now.as_ref().filter(|n| n.kind == EntryKind::Directory);
+        if standing.is_none() {
             // Clears the way, and makes sure that nothing leads out of the root.
             crate::sftp::write::make(&tree.host, &Entry { modified_ns: None, mode: None, posix: None, ..entry.clone() }).await?;
+            made = true;
         }
-        let standing = now.filter(|_| standing);
         let facts = |now: &Entry| Entry {
             posix: entry.posix.clone().or(now.posix.clone()),
             mode: entry.mode.or(now.mode),
             modified_ns: entry.modified_ns.or(now.modified_ns),
             ..entry.clone()
         };
-        let entry = kept(tree, &standing.as_ref().map_or_else(|| entry.clone(), facts));
+        let entry = kept(tree, &standing.map_or_else(|| entry.clone(), facts));
         tar::begin(&mut archive, &[b"./", entry.path.as_bytes(), b"/"].concat(), &entry, &[]);
     }
     archive.extend_from_slice(tar::END);
+    if made {
+        found = super::list::stats(tree, &paths).await?;
+    }
     // What a parent's default access list has handed down goes before the own facts come.
-    bare(tree, entries, super::list::stats(tree, &paths).await?).await?;
+    bare(tree, entries, found).await?;
     let (_, ended) = exec::start(&tree.host, &format!("exec tar {} --overwrite-dir", tar_flags(tree))).await?.answer(archive.to_vec()).await?;
     if ended.status == 0 { Ok(()) } else { Err(ended.letter("finish the directories of", tree.host.location())) }
 }

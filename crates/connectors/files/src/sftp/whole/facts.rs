@@ -9,11 +9,12 @@ use ports::files::posix::{BLOCK_DEVICE, CHARACTER_DEVICE, FIFO, MOUNT_POINT, SOC
 use ports::files::{Entry, EntryKind, FilePath, Posix};
 use std::collections::{BTreeMap, HashMap};
 
-/// Prints the facts of its arguments. `getfattr` is left out where it is missing.
+/// Prints the facts of its arguments. `getfattr` is left out where it is missing. GNU find writes out what it has printed before it starts a program,
+/// so the numbers of a device node come behind its facts.
 pub(super) fn script(getfattr: bool) -> String {
     let attributes = if getfattr { "getfattr -h -d -m - -e hex -- \"$@\" 2>/dev/null; " } else { "" };
     format!(
-        r#"find "$@" -maxdepth 0 -printf 'E%y\0%p\0%D\0%i\0%n\0%U\0%G\0%m\0%s\0%b\0%T@\0%C@\0%l\0'; find "$@" -maxdepth 0 \( -type b -o -type c \) -exec stat --printf 'N\0%n\0%t\0%T\0' '{{}}' +; printf 'A\0'; {attributes}printf '\0'"#
+        r#"find "$@" -maxdepth 0 -printf 'E%y\0%p\0%D\0%i\0%n\0%U\0%G\0%m\0%s\0%b\0%T@\0%C@\0%l\0' \( -type b -o -type c \) -exec stat --printf 'N\0%n\0%t\0%T\0' '{{}}' +; printf 'A\0'; {attributes}printf '\0'"#
     )
 }
 

@@ -1,7 +1,7 @@
 //! The whole tree on a Unix host: what SFTP cannot say or do is done by programs that every Linux server has (GNU find and tar, getfattr and
 //! setfattr, openssl or sha256sum), on channels of the same connections.
 //!
-//! Files arrive as one archive that tar unpacks under a staging name; SFTP renames them. Where those programs are missing there is no whole tree,
+//! Files arrive as one archive that tar unpacks under a staging name, and are renamed: many by Perl, if the server has it, single ones over SFTP. Where those programs are missing there is no whole tree,
 //! and plain SFTP moves content, modes and times.
 
 mod digests;
@@ -11,6 +11,7 @@ mod facts;
 mod list;
 mod pack;
 mod parts;
+mod place;
 mod tools;
 mod unpack;
 
@@ -42,7 +43,7 @@ impl SshTree {
     /// One thing through an archive of its own.
     async fn put_one(&self, entry: &Entry, staging: &str, body: Body, fresh: bool) -> Result<()> {
         self.accepts(&entry.path)?;
-        self.unpack(staging, unpack::single(entry.clone(), body, fresh)).await?.pop().unwrap_or(Ok(()))
+        unpack::one(self, staging, unpack::single(entry.clone(), body, fresh)).await
     }
 }
 

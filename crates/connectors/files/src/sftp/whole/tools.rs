@@ -21,6 +21,8 @@ pub(super) struct Tools {
     pub(super) getfattr: bool,
     pub(super) setfattr: bool,
     pub(super) hasher: Hasher,
+    /// Only for speed.
+    pub(super) perl: bool,
     pub(super) keeps: Keeps,
 }
 
@@ -32,6 +34,7 @@ tar --help 2>/dev/null | grep -q -- --xattrs-include && echo tar_attributes
 [ "$(printf 'b\0a\0' | sort -z 2>/dev/null | xargs -0 printf %s 2>/dev/null)" = ab ] && echo lists
 [ "$(printf x | openssl dgst -sha256 -r 2>/dev/null | cut -c1-8)" = 2d711642 ] && echo openssl
 [ "$(printf x | sha256sum -z 2>/dev/null | cut -c1-8 | tr -d '\0')" = 2d711642 ] && echo sha256sum
+perl -MConfig -Mstrict -e 'print "perl\n"' 2>/dev/null
 for p in getfattr setfattr; do command -v $p >/dev/null 2>&1 && echo $p; done
 echo end"#;
 
@@ -70,5 +73,13 @@ pub(super) async fn probe(host: &Host) -> Result<std::result::Result<Tools, Stri
         );
     }
     let keeps = Keeps { owners: has("root"), attributes, digest: DigestKind::Sha256, notes };
-    Ok(Ok(Tools { root: has("root"), tar_attributes: has("tar_attributes"), getfattr: has("getfattr"), setfattr: has("setfattr"), hasher, keeps }))
+    Ok(Ok(Tools {
+        root: has("root"),
+        tar_attributes: has("tar_attributes"),
+        getfattr: has("getfattr"),
+        setfattr: has("setfattr"),
+        hasher,
+        perl: has("perl"),
+        keeps,
+    }))
 }

@@ -1,13 +1,9 @@
-//! One stream becomes many files: GNU tar unpacks under a staging name, under numbers for names; then each is renamed over SFTP, all requests
-//! under way at once.
+//! One stream becomes many files: GNU tar unpacks under a staging name, under numbers for names; then each is put in its place.
 
 use super::SshTree;
 use super::exec::{self, Input};
+use super::place::{self, Staged, State};
 use crate::body::shrunk;
-use crate::sftp::session::{Answer, Fault};
-use crate::sftp::verbs::done;
-use crate::sftp::wire;
-use crate::sftp::write::{Over, place};
 use crate::{staging, tar};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -18,26 +14,26 @@ use std::pin::pin;
 
 /// Bytes that are sent to tar together.
 const MESSAGE: usize = 64 << 10;
-/// Renames without waiting for an answer.
-const AHEAD: usize = 64;
 
-/// A thing under its number.
-struct Staged {
-    path: FilePath,
-    fresh: bool,
+/// A pack of many things; a program puts them in their places where it can.
+pub(super) async fn run(tree: &SshTree, tag: &str, pack: Pack) -> Result<Unpacked> {
+    unpack_and_place(tree, tag, pack, tree.tools.perl).await
 }
 
-pub(super) async fn run(tree: &SshTree, tag: &str, pack: Pack) -> Result<Unpacked> {
+/// A pack of one thing, which is renamed over SFTP.
+pub(super) async fn one(tree: &SshTree, tag: &str, pack: Pack) -> Result<()> {
+    unpack_and_place(tree, tag, pack, false).await?.pop().unwrap_or(Ok(()))
+}
+
+async fn unpack_and_place(tree: &SshTree, tag: &str, pack: Pack, at_once: bool) -> Result<Unpacked> {
     let name = staging::name(tag, &FilePath::from("pack"));
-    let staged = match unpack(tree, &name, pack).await {
-        Ok(staged) => staged,
-        Err(e) => {
-            discard(tree, &name).await;
-            return Err(e);
-        }
+    let (placed, left) = match unpack(tree, &name, pack, at_once).await {
+        Ok((staged, left)) => (place::by_requests(tree, &name, staged).await, left),
+        Err(e) => (Err(e), true),
     };
-    let placed = place_all(tree, &name, staged).await;
-    discard(tree, &name).await;
+    if left {
+        discard(tree, &name).await;
+    }
     placed
 }
 
@@ -67,33 +63,40 @@ pub(super) fn tar_flags(tree: &SshTree) -> String {
     format!("-x -f - -b 128 -p --numeric-owner --warning=no-timestamp {owners}{attributes}")
 }
 
-async fn unpack(tree: &SshTree, name: &str, pack: Pack) -> Result<Vec<Staged>> {
+/// What has come, in its order, and whether the staging directory is still there. `at_once`: a program puts in place what it can.
+async fn unpack(tree: &SshTree, name: &str, pack: Pack, at_once: bool) -> Result<(Vec<Staged>, bool)> {
     // A directory that hands its access list down must not do so to what is only passing through.
-    let script =
-        format!("umask 077; mkdir -- './{name}' && cd './{name}' || exit; setfattr -h -x system.posix_acl_default . 2>/dev/null; exec tar {}", tar_flags(tree));
+    let room = format!("umask 077; mkdir -- './{name}' && cd './{name}' || exit; setfattr -h -x system.posix_acl_default . 2>/dev/null");
+    let flags = tar_flags(tree);
+    let script = if at_once { format!("{room}; tar {flags} && {}", place::program(name)) } else { format!("{room}; exec tar {flags}") };
     let (input, output) = exec::start(&tree.host, &script).await?.split();
     let sending = Sending { input, buffer: BytesMut::with_capacity(MESSAGE + (16 << 10)), staged: Vec::new(), left: 0, bytes: 0 };
-    let (mut feeding, mut listening) = (pin!(sending.all(tree, pack)), pin!(ended(tree, output)));
-    // What tar says is read meanwhile: a word that nobody takes would hold up everything on this connection, the pack included.
+    let (mut feeding, mut listening) = (pin!(sending.all(tree, pack, at_once)), pin!(ended(tree, output)));
+    // What the programs say is read meanwhile: a word that nobody takes would hold up everything on this connection, the pack included.
     let (fed, said) = tokio::select! {
         fed = &mut feeding => (fed, listening.await),
         said = &mut listening => match said {
-            Ok(()) => (feeding.await, Ok(())),
+            Ok(words) => (feeding.await, Ok(words)),
             Err(gone) => return Err(gone),
         },
     };
     match (fed, said) {
-        (Ok(staged), said) => said.map(|()| staged),
+        (Ok(staged), Ok(words)) if at_once => place::heard(tree, staged, &words),
+        (Ok(staged), said) => said.map(|_| (staged, true)),
         // When tar has gone its last words say more than that nobody listens.
         (Err(e), Err(said)) if e.kind == ErrorKind::Interrupted && said.kind == ErrorKind::NoSpace => Err(said),
         (Err(e), _) => Err(e),
     }
 }
 
-async fn ended(tree: &SshTree, mut output: exec::Output) -> Result<()> {
-    while output.next().await?.is_some() {}
+/// All that was said.
+async fn ended(tree: &SshTree, mut output: exec::Output) -> Result<Vec<u8>> {
+    let mut words = Vec::new();
+    while let Some(piece) = output.next().await? {
+        words.extend_from_slice(&piece);
+    }
     let ended = output.ended()?;
-    if ended.status == 0 { Ok(()) } else { Err(ended.letter("unpack files at", tree.host.location())) }
+    if ended.status == 0 { Ok(words) } else { Err(ended.letter("unpack files at", tree.host.location())) }
 }
 
 /// An archive on its way.
@@ -107,8 +110,8 @@ struct Sending {
 }
 
 impl Sending {
-    /// The whole archive; what is in it, in its order.
-    async fn all(mut self, tree: &SshTree, mut pack: Pack) -> Result<Vec<Staged>> {
+    /// The whole archive; what is in it, in its order. `places`: in its end it says where everything belongs.
+    async fn all(mut self, tree: &SshTree, mut pack: Pack, places: bool) -> Result<Vec<Staged>> {
         while let Some(packed) = pack.next().await {
             let fed = match packed {
                 Ok(packed) => self.packed(tree, packed).await,
@@ -119,6 +122,12 @@ impl Sending {
                 let _ = self.input.end().await;
                 return Err(e);
             }
+        }
+        if self.left > 0 {
+            return Err(shrunk("a pack", self.bytes - self.left));
+        }
+        if places {
+            place::list(tree, &mut self.staged, &mut self.buffer).await?;
         }
         self.finish().await?;
         Ok(self.staged)
@@ -132,7 +141,7 @@ impl Sending {
                 self.bytes = data.iter().map(|r| r.end - r.start).sum();
                 self.left = self.bytes;
                 tar::begin(&mut self.buffer, self.staged.len().to_string().as_bytes(), &kept(tree, &entry), &data);
-                self.staged.push(Staged { path: entry.path, fresh });
+                self.staged.push(Staged { path: entry.path, fresh, state: State::Waits });
             }
             Packed::Piece(piece) => {
                 self.left = self.left.checked_sub(piece.len() as u64).ok_or_else(|| shrunk(tree.host.location(), self.bytes))?;
@@ -159,9 +168,6 @@ impl Sending {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        if self.left > 0 {
-            return Err(shrunk("a pack", self.bytes - self.left));
-        }
         self.buffer.extend_from_slice(tar::END);
         self.flush().await?;
         // tar has read the archive's end, and may have gone by now.
@@ -178,63 +184,6 @@ pub(super) fn kept(tree: &SshTree, entry: &Entry) -> Entry {
         posix.attributes.retain(|name, _| name.starts_with("user.") || name.starts_with("system.posix_acl_"));
     }
     entry
-}
-
-/// A rename that was asked for.
-struct Asked {
-    at: usize,
-    answer: Answer,
-}
-
-async fn place_all(tree: &SshTree, name: &str, staged: Vec<Staged>) -> Result<Unpacked> {
-    let host = &tree.host;
-    let session = host.session().await?;
-    let mut outcomes: Unpacked = Vec::with_capacity(staged.len());
-    let mut asked = std::collections::VecDeque::new();
-    let number = |at: usize| host.absolute(&FilePath::from(name).join(at.to_string().as_bytes()));
-    for (at, thing) in staged.iter().enumerate() {
-        outcomes.push(host.ready(&session, &thing.path).await);
-        if outcomes[at].is_err() {
-            continue;
-        }
-        let answer = session.send_rename(&number(at), &host.absolute(&thing.path), thing.fresh).await;
-        asked.push_back(Asked { at, answer });
-        if asked.len() >= AHEAD
-            && let Some(first) = asked.pop_front()
-        {
-            let at = first.at;
-            outcomes[at] = settle(tree, &session, first, &number(at), &staged[at]).await?;
-        }
-    }
-    for last in asked {
-        let at = last.at;
-        outcomes[at] = settle(tree, &session, last, &number(at), &staged[at]).await?;
-    }
-    Ok(outcomes)
-}
-
-/// The outer error concerns the connection, the inner one this thing.
-async fn settle(tree: &SshTree, session: &crate::sftp::session::Session, asked: Asked, from: &[u8], thing: &Staged) -> Result<Result<()>> {
-    let host = &tree.host;
-    let told = |fault: Fault| fault.tell("put in place", &host.subject(&thing.path));
-    let over = if thing.fresh { Over::Nothing } else { Over::Anything };
-    match asked.answer.wait().await.and_then(done) {
-        Ok(()) => Ok(Ok(())),
-        Err(Fault::Lost) => Err(told(Fault::Lost)),
-        // The directory went since it was checked; or something is in the way.
-        Err(fault) => {
-            if fault.code() == Some(wire::NO_SUCH_FILE) {
-                host.forget_all();
-            }
-            if let Err(e) = host.ready(session, &thing.path).await {
-                return Ok(Err(e));
-            }
-            match place(host, session, from, &thing.path, over).await {
-                Err(Fault::Lost) => Err(told(Fault::Lost)),
-                other => Ok(other.map_err(told)),
-            }
-        }
-    }
 }
 
 /// A pack of one thing.

@@ -152,6 +152,46 @@ pub async fn packs_arrive(tree: &dyn PosixTree) {
     assert!(entries(tree).await.iter().all(|e| !e.path.to_string().contains("migration-assistant")));
 }
 
+/// Something small of a pack.
+fn small(path: impl Into<FilePath>, fresh: bool) -> [ports::Result<Packed>; 2] {
+    let entry = Entry { path: path.into(), ..rich("", 3) };
+    let whole = 0..3_u64;
+    [Ok(Packed::Begin { entry: Box::new(entry), data: vec![whole], fresh }), Ok(Packed::Piece("new".into()))]
+}
+
+/// One thing of a pack that cannot come to its place holds up none of the others.
+pub async fn each_thing_of_a_pack_is_its_own(tree: &dyn PosixTree) {
+    for path in ["occupied", "replaced", "parent", "full/file"] {
+        tree.put(&rich(path, 3), TAG, body(b"old")).await.expect("put");
+    }
+    tree.make(&directory("empty")).await.expect("make");
+    let (named, odd) = (link("link", "occupied"), FilePath::new(b"odd \xff\n-dir/'+\"$n".to_vec()));
+    let things = [
+        small("occupied", true),
+        small("replaced", false),
+        small("empty", false),
+        small("parent/below", true),
+        small("full", false),
+        small(odd.clone(), true),
+        small("-", true),
+        small("deep/er/file", false),
+    ];
+    let one = Ok(Packed::Begin { entry: Box::new(Entry { posix: Some(Box::new(facts(5, &[]))), ..named }), data: vec![], fresh: true });
+    let pack = stream::iter(things.into_iter().flatten().chain([one])).boxed();
+    let outcomes = tree.unpack(TAG, pack).await.expect("unpack");
+    let kinds: Vec<Option<ErrorKind>> = outcomes.iter().map(|o| o.as_ref().err().map(|e| e.kind)).collect();
+    assert_eq!(kinds[..3], [Some(ErrorKind::AlreadyExists), None, None], "{outcomes:#?}");
+    assert!(kinds[3].is_some() && kinds[4].is_some(), "{outcomes:#?}");
+    assert_eq!(kinds[5..], [None; 4], "{outcomes:#?}");
+    for (path, content) in
+        [("occupied", "old"), ("replaced", "new"), ("empty", "new"), ("parent", "old"), ("full/file", "old"), ("-", "new"), ("deep/er/file", "new")]
+    {
+        assert_eq!(read(tree, path).await.expect("read"), content.as_bytes(), "{path}");
+    }
+    assert_eq!(tree.stat(&odd).await.expect("stat").expect("there").size(), 3);
+    assert_eq!(found(tree, "link").await.kind, EntryKind::Symlink { target: b"occupied".to_vec() });
+}
+
 fn pack_with_holes(entry: Entry) -> ports::files::posix::Pack {
     let start = 1 << 20;
     let begin = Packed::Begin { entry: Box::new(entry), data: std::iter::once(start..start + 5).collect(), fresh: false };
@@ -160,10 +200,15 @@ fn pack_with_holes(entry: Entry) -> ports::files::posix::Pack {
 
 /// A pack of `count` files of `size` bytes each.
 pub fn noise_pack(count: usize, size: usize) -> ports::files::posix::Pack {
+    noise_pack_in("", count, size)
+}
+
+/// The same below `prefix`.
+pub fn noise_pack_in(prefix: &'static str, count: usize, size: usize) -> ports::files::posix::Pack {
     let whole = 0..size as u64;
     let piece = bytes::Bytes::from(noise(size, 9));
     let one = move |n: usize| {
-        let begin = Packed::Begin { entry: Box::new(rich(&n.to_string(), size)), data: vec![whole.clone()], fresh: true };
+        let begin = Packed::Begin { entry: Box::new(rich(&format!("{prefix}{n}"), size)), data: vec![whole.clone()], fresh: true };
         [Ok(begin), Ok(Packed::Piece(piece.clone()))]
     };
     stream::iter((0..count).flat_map(one)).boxed()
