@@ -25,6 +25,7 @@ mod pump;
 mod records;
 mod report;
 mod sides;
+mod standing;
 mod told;
 mod undo;
 mod verify;

@@ -17,6 +17,7 @@ use ports::files::{Entry, EntryKind, FilePath, FileTarget};
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -266,24 +267,29 @@ impl Undo<'_> {
     async fn remove_folders(&mut self) -> Result<()> {
         self.folders.sort_by_cached_key(|(path, _)| std::cmp::Reverse(key(path, true)));
         self.folders.dedup_by(|a, b| a.0 == b.0);
-        let made: Vec<FilePath> = self.folders.iter().filter(|(_, before)| before.is_none()).map(|(path, _)| path.clone()).collect();
-        for path in made {
-            let path = self.mover.folder_path(&path);
-            let now = self.mover.destination.stat(&path).await?;
-            if now.is_none_or(|e| self.mover.tree() && !matches!(e.kind, EntryKind::Directory)) {
-                continue;
-            }
-            match self.lane.retry(&path, 0, || async { self.mover.destination.remove(&path).await.map_err(Fault::target) }).await {
-                Ok(()) => self.note(&path, Fate::Removed),
-                // In an object store a directory is but a shadow of the keys below it.
-                Err(f) if f.error.kind == ErrorKind::AlreadyExists && !self.mover.destination.traits().modes => {}
-                Err(f) if f.error.kind == ErrorKind::AlreadyExists => {
-                    self.note(&path, Fate::Kept("the directory holds something that is not of the migration".to_owned()));
+        let made = self.folders.iter().filter(|(_, before)| before.is_none());
+        let made: Vec<FilePath> = made.map(|(path, _)| self.mover.folder_path(path)).collect();
+        for some in made.chunks(STRETCH) {
+            for (path, now) in some.iter().zip(self.stats(some.to_vec()).await?) {
+                if now.is_some_and(|e| !self.mover.tree() || matches!(e.kind, EntryKind::Directory)) {
+                    self.remove_folder(path).await?;
                 }
-                Err(f) => return Err(f.error),
             }
         }
         self.folders.retain(|(_, before)| before.is_some());
+        Ok(())
+    }
+
+    async fn remove_folder(&mut self, path: &FilePath) -> Result<()> {
+        match self.lane.retry(path, 0, || async { self.mover.destination.remove(path).await.map_err(Fault::target) }).await {
+            Ok(()) => self.note(path, Fate::Removed),
+            // In an object store a directory is but a shadow of the keys below it.
+            Err(f) if f.error.kind == ErrorKind::AlreadyExists && !self.mover.destination.traits().modes => {}
+            Err(f) if f.error.kind == ErrorKind::AlreadyExists => {
+                self.note(path, Fate::Kept("the directory holds something that is not of the migration".to_owned()));
+            }
+            Err(f) => return Err(f.error),
+        }
         Ok(())
     }
 
@@ -330,15 +336,19 @@ impl Undo<'_> {
     /// Makes the removed directories again and puts modes and times back, the deepest first.
     async fn restore_folders(&mut self) -> Result<()> {
         self.folders.sort_by_cached_key(|(path, _)| std::cmp::Reverse(key(path, true)));
-        for (path, before) in std::mem::take(&mut self.folders) {
-            let Some(before) = before else { continue };
-            let now = self.mover.destination.stat(&self.mover.folder_path(&path)).await?;
-            if now.is_some() && !self.mover.tree() {
-                continue;
-            }
-            if now.as_ref().is_none_or(|n| n.mode != before.mode || n.modified_ns != before.modified_ns) {
-                self.make(&path, &before).await?;
-                self.done.restored += u64::from(now.is_none());
+        // Directories that have another time since something was made in them.
+        let mut stirred = HashSet::new();
+        for some in std::mem::take(&mut self.folders).chunks(STRETCH) {
+            let now = self.stats(some.iter().map(|(path, _)| self.mover.folder_path(path)).collect()).await?;
+            for ((path, before), now) in some.iter().zip(now) {
+                let Some(before) = before.as_ref().filter(|_| now.is_none() || self.mover.tree()) else { continue };
+                if stirred.contains(path) || now.as_ref().is_none_or(|n| n.mode != before.mode || n.modified_ns != before.modified_ns) {
+                    self.make(path, before).await?;
+                }
+                if now.is_none() {
+                    self.done.restored += 1;
+                    stirred.extend(path.parent());
+                }
             }
         }
         Ok(())

@@ -45,6 +45,15 @@ const CHANGE: &str = r#"
 cd /data; find www mail -type f -name 'f*7' | head -1800 | while read f; do head -c 3000 /dev/urandom >>"$f"; done; head -c 15000000 /dev/urandom >www/new.bin; rm mail/d000/e0/f00001 mail/d000/e1/*
 cd /srv/shop/orders; mv d001 moved; chown 5:6 moved; setfattr -n user.changed -v yes moved/e0; chmod 600 big02; truncate -s 10 d002/e0/f00802"#;
 
+/// Says how far the story is, for whoever reads the output of one that failed.
+struct Clock(Instant);
+
+impl Clock {
+    fn says(&self, what: &str) {
+        println!("{:6.1} s  {what}", self.0.elapsed().as_secs_f64());
+    }
+}
+
 fn kills() -> u32 {
     std::env::var("MA_KILLS").ok().and_then(|k| k.parse().ok()).unwrap_or(10)
 }
@@ -94,7 +103,9 @@ fn assert_same(one: &Told, other: &Told, what: &str) {
 async fn a_busy_server_moves_whatever_is_killed() {
     let _alone = DISKS.lock().await;
     let (source, target) = (Server::number(1), Server::number(2));
+    let clock = Clock(Instant::now());
     source.run(&format!("{CLEAR}\n{FURNISH}"));
+    clock.says("the source is furnished");
     // What stands there is overwritten: one thing before anybody looks, and one that comes late.
     target.run(&format!("{CLEAR}\nmkdir -p /data/www/d000/e0 /srv/shop/own; echo theirs >/data/www/d000/e0/f00000; chown 7:8 /data/www/d000/e0/f00000; echo own >/srv/shop/own/file; echo mine >/var/lib/archive/before"));
     let before = told(&target);
@@ -116,16 +127,20 @@ async fn a_busy_server_moves_whatever_is_killed() {
     let id = made["id"].as_str().expect("an id").to_owned();
     let (status, started) = product.post(&format!("/migrations/{id}/start"), json!({})).await;
     assert_eq!((status, &started["state"]), (200, &json!("RUNNING")), "{started:#}");
+    clock.says("started");
     for _ in 0..kills() {
         fire(&mut product, 4000).await;
     }
+    clock.says("killed often enough");
     until(&product, &id, |s| passes(s) >= 1).await;
+    clock.says("the first pass is done");
     // Somebody else at the target is quicker than the source with a file of the same name.
     target.run("echo late >/data/www/late; touch -d @1000000000 /data/www/late");
     source.run(&format!("echo source >/data/www/late\n{CHANGE}"));
     let warm = passes(&until(&product, &id, |s| passes(s) >= 1).await);
     fire(&mut product, 1500).await;
     until(&product, &id, |s| passes(s) >= 2 || passes(s) > warm).await;
+    clock.says("a warm pass is done");
     busy.end();
     source.run("rm /data/www/d001/e0/f00400; echo last >>/srv/shop/orders/big02");
 
@@ -134,6 +149,7 @@ async fn a_busy_server_moves_whatever_is_killed() {
     fire(&mut product, 1500).await;
     fire(&mut product, 3000).await;
     let ended = product.settle(&id).await;
+    clock.says("cut over");
     assert_eq!((&ended["state"], &ended["finished"]), (&json!("SUCCESS"), &json!(true)), "{ended:#}");
     let (_, report) = product.get(&format!("/migrations/{id}/report")).await;
     assert_eq!(report["verification"]["verified"], json!(true), "{report:#}");
@@ -146,11 +162,13 @@ async fn a_busy_server_moves_whatever_is_killed() {
     assert_eq!(target.run("cd /var/lib/archive; find . -mindepth 1 ! -name lost+found"), "./before\n", "it was not selected");
     assert_eq!(target.run("find /data /srv/shop -name '.migration*'"), "", "nothing of ours is left");
 
+    clock.says("compared");
     let (status, answer) = product.post(&format!("/migrations/{id}/rollback"), json!({})).await;
     assert_eq!(status, 200, "{answer:#}");
     fire(&mut product, 2000).await;
     fire(&mut product, 4000).await;
     assert_eq!(product.settle(&id).await["status"], "rolled_back");
+    clock.says("rolled back");
     taken_back(&target, &before);
 }
 

@@ -260,7 +260,8 @@ pub(super) async fn remove(host: &Host, path: &FilePath) -> Result<()> {
     let removed = if directory { session.rmdir(&name).await } else { session.remove(&name).await };
     if is_root {
         host.forget_all();
-    } else {
+    } else if !matches!(kind, EntryKind::File { .. }) {
+        // Nothing lies below a file.
         host.forget(path);
     }
     match removed {
