@@ -75,7 +75,7 @@ fn to_save(mover: &FilesMover, backup: &dyn FileTarget, path: FilePath, stat: St
         return None;
     }
     let to = name_in(backup, mover.destination.as_ref(), &path);
-    Some(Item { path, stat, before: None, same: None, follow: false, hard: None, to: Some(to) })
+    Some(Item { path, stat, before: None, same: None, follow: false, hard: None, to: Some(to), new: false })
 }
 
 async fn plan(mover: &FilesMover, ledger: &dyn Ledger, backup: &dyn FileTarget, own: &dyn Ledger) -> Result<()> {

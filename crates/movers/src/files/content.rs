@@ -40,7 +40,7 @@ pub(super) async fn run_round(
     let (intents, asked) = intents::channel();
     lane.intents = Some(intents);
     lane.look_again = care == Care::Final;
-    // What later rounds write over is known to be ours, or was looked at when they were planned.
+    // What later rounds write over is known to be ours, or was looked at when they were planned; what is new to them spares by itself.
     lane.sparing = care == Care::Bulk && round == 0;
     let done = Round { mover, ledger, number: round, observer, lane: Arc::new(lane), told };
     tokio::select! {

@@ -91,7 +91,7 @@ fn occupied(mut notes: Problems) -> Problems {
     notes
 }
 
-/// A file of this round that changed or vanished while it was copied.
+/// A file of this round that changed or vanished while it was copied, or whose place somebody took meanwhile.
 async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Option<FilePath>> {
     let range = span(round, Phase::Content);
     let mut after = just_before(range.start);
@@ -104,7 +104,7 @@ async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Option<FilePath>> 
                 Spec::Place(large) => vec![large.item],
                 _ => continue,
             };
-            let moved = outcomes.iter().position(|o| matches!(o.what, What::Changed | What::Vanished));
+            let moved = outcomes.iter().position(|o| matches!(o.what, What::Changed | What::Vanished | What::Spared));
             if let Some(item) = moved.and_then(|at| items.into_iter().nth(at)) {
                 return Ok(Some(item.path));
             }
@@ -182,10 +182,12 @@ impl Planner<'_> {
         if word.as_ref().is_some_and(|w| is_current(w, &stat)) {
             return Ok(());
         }
+        let known = word.as_ref().is_some_and(|w| !w.is_spared());
         let Some(before) = self.before(&entry.path, &stat, word).await? else { return Ok(()) };
+        let new = before.is_none() && !known;
         self.new_parents(key).await?;
         self.chain.fill(key, &mut self.window);
-        self.window.item(Item { path: entry.path, stat, before, same: None, follow, hard, to: None }, false);
+        self.window.item(Item { path: entry.path, stat, before, same: None, follow, hard, to: None, new }, false);
         Ok(())
     }
 

@@ -136,6 +136,9 @@ pub(super) struct Item {
     /// The name at the target, where it differs (backups).
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub(super) to: Option<FilePath>,
+    /// Found by a later pass where neither a record nor the destination had anything: what stands there when it comes is somebody else's.
+    #[serde(rename = "v", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) new: bool,
 }
 
 impl Item {
@@ -345,6 +348,7 @@ mod tests {
             follow: n == 1,
             hard: None,
             to: None,
+            new: n == 2,
         };
         for count in [1, 300] {
             let spec = Spec::Batch((0..count).map(item).collect());

@@ -288,7 +288,7 @@ impl Lane {
 
     /// Whether nothing was planned to be overwritten here, and nothing may be.
     pub(super) fn spares(&self, item: &Item) -> bool {
-        self.sparing && item.before.is_none()
+        (self.sparing || item.new) && item.before.is_none()
     }
 
     async fn put_in_place(&self, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Digest, Fault> {

@@ -26,20 +26,11 @@ impl Lane {
         let mut stale = vec![false; items.len()];
         self.names(whole, items, &mut outcomes).await?;
         let streamed: Vec<usize> = (0..items.len()).filter(|at| items[*at].same.is_none() && items[*at].hard.is_none() && !items[*at].follow).collect();
-        if let Some(first) = streamed.first() {
-            let chosen: Vec<&Item> = streamed.iter().map(|at| &items[*at]).collect();
-            let bytes = chosen.iter().map(|i| i.stat.size()).sum();
-            match self.retry(&items[*first].path, bytes, || self.stream(whole, &chosen)).await {
-                Ok(found) => {
-                    for (at, arrived) in streamed.iter().zip(found) {
-                        stale[*at] = matches!(arrived, Arrived::Stale);
-                        outcomes[*at] = arrived.outcome();
-                    }
-                }
-                // One thing may have spoiled it for all.
-                Err(fault) if matches!(fault.error.kind, ErrorKind::Invalid | ErrorKind::Permission | ErrorKind::Changed | ErrorKind::Name) => {}
-                Err(fault) => return Err(fault.error),
-            }
+        let chosen: Vec<(&Item, bool)> = streamed.iter().map(|at| (&items[*at], self.spares(&items[*at]))).collect();
+        let found = self.stream_and_settle(whole, &chosen).await?;
+        for (at, arrived) in streamed.iter().zip(found) {
+            stale[*at] = matches!(arrived, Arrived::Stale);
+            outcomes[*at] = arrived.outcome();
         }
         let mut all = Vec::with_capacity(items.len());
         for ((item, outcome), stale) in items.iter().zip(outcomes).zip(stale) {
@@ -50,6 +41,50 @@ impl Lane {
             });
         }
         Ok(all)
+    }
+
+    /// A stream, and a second one for what met something of our own: a try that was interrupted has left it. `chosen`: each with whether it spares
+    /// what stands there.
+    async fn stream_and_settle(&self, whole: &Whole, chosen: &[(&Item, bool)]) -> Result<Vec<Arrived>> {
+        let mut found = self.stream_patiently(whole, chosen).await?;
+        let met: Vec<usize> = (0..found.len()).filter(|at| matches!(found[*at], Arrived::Occupied(_))).collect();
+        if met.is_empty() {
+            return Ok(found);
+        }
+        let mut looked = Vec::with_capacity(met.len());
+        for at in &met {
+            if let Arrived::Occupied(read) = std::mem::replace(&mut found[*at], Arrived::Not) {
+                looked.push((chosen[*at].0, *read));
+            }
+        }
+        let foreign = self.retry(&looked[0].0.path, 0, || self.foreign_among(whole, &looked)).await.map_err(|f| f.error)?;
+        let mut again = Vec::new();
+        for (at, foreign) in met.into_iter().zip(foreign) {
+            if foreign {
+                found[at] = Arrived::Whole(Box::new(Outcome::of(What::Spared)));
+            } else {
+                again.push(at);
+            }
+        }
+        let ours: Vec<(&Item, bool)> = again.iter().map(|at| (chosen[*at].0, false)).collect();
+        for (at, arrived) in again.into_iter().zip(self.stream_patiently(whole, &ours).await?) {
+            found[at] = arrived;
+        }
+        Ok(found)
+    }
+
+    /// Tries a stream until it passes, or cannot: then each thing is to go its own way.
+    async fn stream_patiently(&self, whole: &Whole, chosen: &[(&Item, bool)]) -> Result<Vec<Arrived>> {
+        let Some((first, _)) = chosen.first() else { return Ok(Vec::new()) };
+        let bytes = chosen.iter().map(|(i, _)| i.stat.size()).sum();
+        match self.retry(&first.path, bytes, || self.stream(whole, chosen)).await {
+            Ok(found) => Ok(found),
+            // One thing may have spoiled it for all.
+            Err(fault) if matches!(fault.error.kind, ErrorKind::Invalid | ErrorKind::Permission | ErrorKind::Changed | ErrorKind::Name) => {
+                Ok(chosen.iter().map(|_| Arrived::Not).collect())
+            }
+            Err(fault) => Err(fault.error),
+        }
     }
 
     /// Further names of files that are there.
@@ -66,22 +101,24 @@ impl Lane {
     }
 
     /// One try at a stream.
-    async fn stream(&self, whole: &Whole, items: &[&Item]) -> Result<Vec<Arrived>, Fault> {
+    async fn stream(&self, whole: &Whole, chosen: &[(&Item, bool)]) -> Result<Vec<Arrived>, Fault> {
+        let items: Vec<&Item> = chosen.iter().map(|(item, _)| *item).collect();
         let paths: Vec<FilePath> = items.iter().map(|i| i.path.clone()).collect();
         let pack = whole.source.pack(paths.clone()).await.map_err(Fault::source)?;
-        let fresh = items.iter().map(|item| self.spares(item)).collect();
+        let fresh = chosen.iter().map(|(_, spares)| *spares).collect();
         let planned = items.iter().map(|item| item.before.is_none().then(|| item.stat.clone())).collect();
         let watch = Watch::new(&paths, fresh, planned, self.kind, self.flow.clone());
         let unpacked = whole.target.unpack(&self.staging, watch.over(pack, self.intents.clone())).await.map_err(|e| watch.blame(e))?;
         let seen = watch.seen();
-        let now = self.looked_at_again(whole, items, &seen).await.map_err(Fault::source)?;
+        let now = self.looked_at_again(whole, &items, &seen).await.map_err(Fault::source)?;
         let mut all: Vec<Arrived> = items.iter().map(|_| Arrived::Not).collect();
         for ((seen, result), now) in seen.into_iter().zip(unpacked).zip(now) {
-            if result.is_ok() {
-                let at = seen.at;
-                let outcome = now.and_then(|now| arrived(items[at], seen, &now));
-                all[at] = outcome.map_or(Arrived::Stale, |o| Arrived::Whole(Box::new(o)));
-            }
+            let at = seen.at;
+            all[at] = match result {
+                Ok(()) => now.and_then(|now| arrived(items[at], seen, &now)).map_or(Arrived::Stale, |o| Arrived::Whole(Box::new(o))),
+                Err(e) if e.kind == ErrorKind::AlreadyExists && chosen[at].1 => Arrived::Occupied(Box::new(Stat::of(&seen.entry))),
+                Err(_) => Arrived::Not,
+            };
         }
         Ok(all)
     }
@@ -103,6 +140,8 @@ enum Arrived {
     Whole(Box<Outcome>),
     /// It is there, but the source is not as it was read.
     Stale,
+    /// Something stands in its place; as it was read.
+    Occupied(Box<Stat>),
     Not,
 }
 

@@ -195,7 +195,7 @@ impl<'a> Planner<'a> {
         self.chain.block(Blocker::Source { path: entry.path.clone(), told: false });
         let hard = self.names.first_of(&entry.path, &stat);
         let look_alike = look_alike && hard.is_none() && links(&stat) == before.as_ref().and_then(links);
-        self.window.item(Item { path: entry.path, stat, before, same: None, follow, hard, to: None }, look_alike);
+        self.window.item(Item { path: entry.path, stat, before, same: None, follow, hard, to: None, new: false }, look_alike);
         Ok(())
     }
 

@@ -96,7 +96,7 @@ impl Undo<'_> {
                     Word::Content { item, outcome } => stretch.push(Ours { item, outcome, original, was_there, removed: false }),
                     Word::Removed => {
                         if let Some(stat) = original.clone() {
-                            let item = Item { path: record.path, stat, before: None, same: None, follow: false, hard: None, to: None };
+                            let item = Item { path: record.path, stat, before: None, same: None, follow: false, hard: None, to: None, new: false };
                             stretch.push(Ours { item, outcome: None, original, was_there: true, removed: true });
                         }
                     }
@@ -210,7 +210,7 @@ impl Undo<'_> {
             return Ok(Fate::Lost(ProblemKind::NoBackup, "it was overwritten or removed, and no backup was made".to_owned()));
         };
         let name = name_in(backup.as_ref(), self.mover.destination.as_ref(), path);
-        let item = Item { path: name, stat: original.clone(), before: None, same: None, follow: false, hard: None, to: Some(path.clone()) };
+        let item = Item { path: name, stat: original.clone(), before: None, same: None, follow: false, hard: None, to: Some(path.clone()), new: false };
         let outcome = self.lane.carry(&item).await?;
         Ok(match outcome.what {
             What::Copied => Fate::Restored,

@@ -87,7 +87,7 @@ impl Server {
     }
 }
 
-/// A script that runs on a server.
+/// A script that runs on a server; ends when dropped, so that a story that failed does not spoil the next one.
 pub struct Going<'a> {
     server: &'a Server,
     child: Child,
@@ -95,8 +95,20 @@ pub struct Going<'a> {
 
 impl Going<'_> {
     /// Nothing of it runs any more when this ends.
-    pub fn end(mut self) {
-        self.server.run("kill -9 $(cat /run/going.pid); while kill -0 $(cat /run/going.pid) 2>/dev/null; do :; done");
-        self.child.wait().expect("ssh ends");
+    pub fn end(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        let kill = "kill -9 $(cat /run/going.pid); while kill -0 $(cat /run/going.pid) 2>/dev/null; do :; done";
+        let told = self.server.command().stdin(Stdio::piped()).spawn().and_then(|mut ssh| {
+            ssh.stdin.take().map_or(Ok(()), |mut input| input.write_all(kill.as_bytes()))?;
+            ssh.wait()
+        });
+        // A second panic would hide the first one's words.
+        assert!(std::thread::panicking() || told.is_ok_and(|status| status.success()), "the script goes on");
+        let _ended = self.child.wait();
     }
 }

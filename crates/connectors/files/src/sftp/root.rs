@@ -125,9 +125,14 @@ impl Host {
         if self.checked().contains(&parent) {
             return Ok(());
         }
-        match self.is_inside(session, &parent).await {
+        let name = self.absolute(&parent);
+        let (inside, standing) = futures::join!(self.is_inside(session, &parent), session.stat(&name));
+        match inside {
+            // The real name is told of what does not exist yet, too.
             Ok(true) => {
-                self.remember(&parent);
+                if standing.is_ok_and(|found| found.is_directory()) {
+                    self.remember(&parent);
+                }
                 Ok(())
             }
             Ok(false) => Err(self.leads_out(path)),

@@ -162,6 +162,43 @@ async fn what_appears_before_the_bulk_pass_is_left_alone_until_it_is_saved() {
     }
 }
 
+/// A pass that was planned may wait for long, when its server was killed: what came to the destination meanwhile is saved first all the same.
+#[tokio::test]
+async fn what_appears_before_an_interrupted_pass_goes_on_is_saved() {
+    let mut met = 0;
+    for at in 0..6 {
+        for (after, to_objects) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut world = if to_objects { World::to_objects() } else { World::trees() };
+            world.keeping = true;
+            world.source.write("a", "a");
+            world.plan().await.expect("a plan");
+            world.back_up().await.expect("a backup");
+            world.copy().await.expect("the bulk pass");
+            world.source.write("large", pattern(90_000, 1)).write("small", "from the source");
+            world.last.crash_at(at, after);
+            let _ = world.final_pass().await;
+            world.last.heal();
+            let free = |path: &str| world.destination.read(path).is_none();
+            let (small, large) = (free("small"), free("large"));
+            if small {
+                world.destination.write("small", "a precious one");
+            }
+            if large {
+                world.destination.write("large", "a precious large one");
+            }
+            world.final_pass().await.expect("the final pass");
+            assert!(world.verify().await.expect("verification").is_equal());
+            assert_eq!(world.destination.read("small").expect("there"), "from the source");
+            assert!(world.undo().await.expect("undo").is_complete());
+            let left = |path: &str| world.destination.read(path);
+            assert_eq!(left("small"), small.then(|| "a precious one".into()), "{at} {after} {to_objects}");
+            assert_eq!(left("large"), large.then(|| "a precious large one".into()), "{at} {after} {to_objects}");
+            met += u32::from(small) + u32::from(large);
+        }
+    }
+    assert!(met > 8, "{met} met somebody else's");
+}
+
 /// A lock file: gone at the source before it was ever read, while somebody makes one of the same name at the destination.
 #[tokio::test]
 async fn what_the_source_gave_up_before_it_was_read_takes_nothing_along() {

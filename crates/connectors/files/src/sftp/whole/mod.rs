@@ -68,6 +68,10 @@ impl FileSource for SshTree {
     }
 
     async fn stat(&self, path: &FilePath) -> Result<Option<Entry>> {
+        // That nothing is there is the usual answer, and one request tells it.
+        if self.plain.stat(path).await?.is_none() {
+            return Ok(None);
+        }
         Ok(self.stats(std::slice::from_ref(path)).await?.pop().flatten())
     }
 

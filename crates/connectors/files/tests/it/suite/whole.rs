@@ -178,6 +178,7 @@ pub async fn each_thing_of_a_pack_is_its_own(tree: &dyn PosixTree) {
     ];
     let one = Ok(Packed::Begin { entry: Box::new(Entry { posix: Some(Box::new(facts(5, &[]))), ..named }), data: vec![], fresh: true });
     let pack = stream::iter(things.into_iter().flatten().chain([one])).boxed();
+    assert_eq!(tree.stat(&FilePath::from("deep/er")).await.expect("a look"), None, "a look at what is not there makes nobody believe in its directory");
     let outcomes = tree.unpack(TAG, pack).await.expect("unpack");
     let kinds: Vec<Option<ErrorKind>> = outcomes.iter().map(|o| o.as_ref().err().map(|e| e.kind)).collect();
     assert_eq!(kinds[..3], [Some(ErrorKind::AlreadyExists), None, None], "{outcomes:#?}");
