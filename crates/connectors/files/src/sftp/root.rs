@@ -126,15 +126,19 @@ impl Host {
             return Ok(());
         }
         let name = self.absolute(&parent);
-        let (inside, standing) = futures::join!(self.is_inside(session, &parent), session.stat(&name));
-        match inside {
-            // The real name is told of what does not exist yet, too.
-            Ok(true) => {
-                if standing.is_ok_and(|found| found.is_directory()) {
-                    self.remember(&parent);
-                }
-                Ok(())
-            }
+        let (inside, standing) = futures::join!(self.must_be_inside(session, path, &parent), session.stat(&name));
+        inside?;
+        // The real name is told of what does not exist yet, too.
+        if standing.is_ok_and(|found| found.is_directory()) {
+            self.remember(&parent);
+        }
+        Ok(())
+    }
+
+    /// `parent`: the directory of `path`.
+    async fn must_be_inside(&self, session: &Session, path: &FilePath, parent: &FilePath) -> Result<()> {
+        match self.is_inside(session, parent).await {
+            Ok(true) => Ok(()),
             Ok(false) => Err(self.leads_out(path)),
             Err(e) => Err(e.tell("look at the directory of", &self.subject(path))),
         }
@@ -154,7 +158,11 @@ impl Host {
         let told = |e: Fault| e.tell("make the directory of", &self.subject(path));
         let name = self.absolute(&parent);
         match session.stat(&name).await {
-            Ok(found) if found.is_directory() => return self.guard(session, path).await,
+            Ok(found) if found.is_directory() => {
+                self.must_be_inside(session, path, &parent).await?;
+                self.remember(&parent);
+                return Ok(());
+            }
             Ok(_) => {
                 return Err(ConnectorError::new(ErrorKind::Invalid, "make the directory of", self.subject(path), "a file is where a directory is needed")
                     .advice("Move the file away first"));

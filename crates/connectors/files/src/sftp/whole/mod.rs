@@ -1,8 +1,8 @@
 //! The whole tree on a Unix host: what SFTP cannot say or do is done by programs that every Linux server has (GNU find and tar, getfattr and
 //! setfattr, openssl or sha256sum), on channels of the same connections.
 //!
-//! Files arrive as one archive that tar unpacks under a staging name, and are renamed: many by Perl, if the server has it, single ones over SFTP. Where those programs are missing there is no whole tree,
-//! and plain SFTP moves content, modes and times.
+//! Files arrive as one archive that tar unpacks under a staging name, and are renamed: many by Perl, if the server has it, single ones over SFTP.
+//! Where the other programs are missing there is no whole tree, and plain SFTP moves content, modes and times.
 
 mod digests;
 mod dress;
@@ -76,7 +76,7 @@ impl FileSource for SshTree {
     }
 
     async fn open(&self, path: &FilePath, range: Option<Range<u64>>) -> Result<Opened> {
-        let looked = self.stat(path).await?;
+        let looked = self.stats(std::slice::from_ref(path)).await?.pop().flatten();
         let opened = read::open(&self.host, path, range).await?;
         match looked {
             Some(entry) if entry.kind == opened.entry.kind => Ok(Opened { entry, body: opened.body }),
