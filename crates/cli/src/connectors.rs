@@ -1,6 +1,6 @@
 //! The one place that names connectors: from a description to an open door, within a time limit.
 
-use couriers::{Exchanger, Policy};
+use couriers::{Exchanger, Fetcher, Policy};
 use domain::spec::{DatabaseAt, FilesAt, HostKeyPin, SshAt};
 use domain::workloads::CloudAt;
 use ports::clouds::Cloud;
@@ -89,6 +89,13 @@ impl ports::Connectors for Connectors {
             ConnectorError::new(ErrorKind::Invalid, "ask", at.describe(), why).advice("Check migration_target.cloud.ca: a certificate in PEM form")
         })?;
         Ok(connectors_clouds::open(at, Arc::new(exchange)))
+    }
+
+    async fn page_status(&self, url: &str) -> Result<u16> {
+        // Who runs the program for himself may ask what he can reach; a server's callers only what webhooks may lead to.
+        let policy = Policy { allow_private: self.policy.allow_private || self.allowed.is_none() };
+        let fetcher = Fetcher::new(policy).map_err(|why| ConnectorError::new(ErrorKind::Internal, "ask", url, why))?;
+        fetcher.status(url).await
     }
 }
 

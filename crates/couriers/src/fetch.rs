@@ -49,13 +49,27 @@ impl Fetcher {
         Ok(Self { client, policy })
     }
 
+    /// The status at the end of all redirects, whatever it is.
+    ///
+    /// # Errors
+    /// When no answer came within ten seconds, or an address on the way may not be asked.
+    pub async fn status(&self, url: &str) -> Result<u16> {
+        let late = |_| ConnectorError::new(ErrorKind::TimedOut, "ask", url, format!("no answer came within {} seconds", CONNECT_TIMEOUT.as_secs()));
+        let response = tokio::time::timeout(CONNECT_TIMEOUT, self.last_hop(url)).await.map_err(late)??;
+        Ok(response.status().as_u16())
+    }
+
     /// The good answer at the end of all redirects.
     async fn answer(&self, url: &str) -> Result<Response> {
+        good(self.last_hop(url).await?, url)
+    }
+
+    async fn last_hop(&self, url: &str) -> Result<Response> {
         let mut at = self.policy.read(url).map_err(|why| refused(url, &format!("the address {why}")))?;
         for _ in 0..=REDIRECTS {
             let sent = self.client.get(at.clone()).send().await;
             let response = sent.map_err(|e| ConnectorError::new(ErrorKind::Unreachable, "fetch", url, not_sent(&e.without_url(), &at).reason))?;
-            let Some(next) = next_hop(&response, &at, url)? else { return good(response, url) };
+            let Some(next) = next_hop(&response, &at, url)? else { return Ok(response) };
             self.policy.check(&next).map_err(|why| refused(url, &format!("it redirects to an address that {why}")))?;
             at = next;
         }

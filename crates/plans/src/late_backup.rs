@@ -15,6 +15,9 @@ use ports::files::{EntryKind, FileTarget};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The part, and its directory, with rows that others wrote into our tables.
+const LATER_ROWS: &str = "later-rows";
+
 pub(crate) struct LateBackup {
     settings: Settings,
     backup: Backup,
@@ -50,6 +53,11 @@ impl LateBackup {
         backups::write(&self.settings, &self.backup).await.map_err(step_error)
     }
 
+    /// Where rows are saved that others wrote into our tables.
+    pub(crate) fn rows(&self) -> StepResult<PathBuf> {
+        Ok(self.directory()?.join(LATER_ROWS))
+    }
+
     /// Where its parts lie.
     pub(crate) fn directory(&self) -> StepResult<PathBuf> {
         backups::directory(&self.settings, &self.backup.id).map_err(step_error)
@@ -77,6 +85,10 @@ impl LateBackup {
                 (part.items, part.bytes) = (items, bytes);
             }
         }
+        let rows = saved_ranges(&self.rows()?).await?;
+        if rows > 0 && self.backup.part(LATER_ROWS).is_none() {
+            self.backup.parts.push(Part { kind: LATER_ROWS.to_owned(), items: rows, ..Part::default() });
+        }
         self.backup.parts.retain(|p| p.items > 0);
         self.backup.bytes = self.backup.parts.iter().map(|p| p.bytes).sum();
         if self.backup.parts.is_empty() {
@@ -98,6 +110,20 @@ async fn own(settings: &Settings, cx: &StepContext) -> StepResult<Option<Backup>
     let Some(id) = recall::<String>(cx, backups::NOTE).await? else { return Ok(None) };
     let found = backups::read(settings, &id).await.map_err(step_error)?;
     Ok(found.filter(|b| b.run == cx.run_id() && b.state == BackupState::Verified))
+}
+
+/// How many ranges were saved; each has a description beside it.
+async fn saved_ranges(dir: &std::path::Path) -> StepResult<u64> {
+    let failed = |e| step_error(backups::file_error("read", dir, e));
+    let mut entries = match tokio::fs::read_dir(dir).await {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        opened => opened.map_err(failed)?,
+    };
+    let mut found = 0;
+    while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+        found += u64::from(entry.path().extension().is_some_and(|e| e == "zst"));
+    }
+    Ok(found)
 }
 
 async fn held(store: &dyn FileTarget) -> StepResult<(u64, u64)> {

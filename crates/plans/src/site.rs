@@ -22,6 +22,8 @@ const RETRIES: u32 = 4;
 /// A WordPress source.
 pub struct WordPress {
     pub prefix: String,
+    /// WordPress's own directory relative to the web root (`ABSPATH`); `None`: it is not below it.
+    pub core: Option<String>,
     pub version: Option<String>,
     pub config: Config,
     /// The file as it is. Holds secrets: never log it.
@@ -136,6 +138,8 @@ pub fn left_out(spec: &MigrationSpec, wordpress: bool) -> Vec<String> {
     let mut globs = spec.transfer.exclude.clone();
     if wordpress {
         globs.push(format!("/{CONFIG}"));
+        // Wherever WordPress itself lies: a file of this name means maintenance only there.
+        globs.extend(["/.maintenance", "/*/.maintenance", "/*/*/.maintenance"].map(str::to_owned));
         globs.extend(detect::LEFT_OUT.iter().map(|g| (*g).to_owned()));
     }
     for system in [&spec.source, &spec.destination] {
@@ -179,12 +183,13 @@ pub fn file_options(spec: &MigrationSpec, wordpress: bool, run: &str) -> FileOpt
     }
 }
 
-/// A database that moves alone, or beside static files, has one consistent snapshot and needs no second pass.
+/// A database that moves alone has one consistent snapshot and needs no second pass. One that moves beside files is compared again in the standstill
+/// of the files' last pass, so that both show one moment.
 pub fn database_options(spec: &MigrationSpec) -> DatabaseOptions {
     DatabaseOptions {
         parallel: spec.transfer.parallel_transfers.clamp(1, 4),
         retries: RETRIES,
-        single_pass: spec.source.files.is_none() || spec.source.kind == SystemKind::Static,
+        single_pass: spec.source.files.is_none(),
         ..DatabaseOptions::default()
     }
 }
@@ -217,8 +222,9 @@ async fn read_wordpress(spec: &MigrationSpec, web_root: &Arc<dyn FileTarget>, co
     if above {
         notes.push(format!("{CONFIG} was found one directory above the web root, in {}", files.location()));
     }
-    let version = detect::version(web_root.as_ref()).await?;
-    Ok(WordPress { prefix, version, config: found.config, config_text: found.text, config_entry: found.entry })
+    let core = detect::core(web_root.as_ref()).await?;
+    let version = detect::version(web_root.as_ref(), core.as_deref()).await?;
+    Ok(WordPress { prefix, core, version, config: found.config, config_text: found.text, config_entry: found.entry })
 }
 
 fn unreadable(files: &dyn FileTarget, error: &ConfigError) -> ConnectorError {

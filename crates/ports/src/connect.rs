@@ -27,4 +27,12 @@ pub trait Connectors: Send + Sync {
     async fn cloud(&self, at: &CloudAt) -> Result<Arc<dyn Cloud>> {
         Err(ConnectorError::new(ErrorKind::Unsupported, "ask", at.describe(), "this program has no connector for clouds"))
     }
+
+    /// The status of a page of a site, as a visitor gets it; redirects are followed.
+    ///
+    /// # Errors
+    /// When no answer came, or the address may not be asked: the reason is for people.
+    async fn page_status(&self, url: &str) -> Result<u16> {
+        Err(ConnectorError::new(ErrorKind::Unsupported, "ask", url, "this program asks no web sites"))
+    }
 }

@@ -2,10 +2,13 @@
 //!
 //! Rows are kept in the engine's own bulk form, in frames: rows (u64), length (u32), bytes; little-endian, inside one zstd stream.
 
+mod compare;
 mod read;
 mod write;
 
-pub use read::{DatabaseRestored, restore};
+pub use compare::changed_since;
+pub use read::{DatabaseRestored, check, restore};
+pub(super) use write::save_range;
 pub use write::{DatabaseBackup, SavedTable, back_up};
 
 use ports::databases::RowFormat;

@@ -59,15 +59,39 @@ fn damaged(seq: u64) -> ConnectorError {
     ConnectorError::new(ErrorKind::Internal, "read", format!("chunk {seq} of the ledger"), "its description does not fit this plan").permanent()
 }
 
-/// Key of the note that holds the source's fingerprint of a range, as the final state has it.
-pub(super) fn fingerprint_key(seq: u64) -> String {
-    format!("final:{seq}")
+/// Note of one range: the source's fingerprint, as one standstill had it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FinalState {
+    #[serde(flatten)]
+    pub fingerprint: Fingerprint,
+    /// The number of the standstill in which it was read.
+    pub standstill: u64,
 }
 
-pub(super) fn fingerprint_note(fingerprint: &Fingerprint) -> serde_json::Value {
-    serde_json::json!({"rows": fingerprint.rows, "hash": fingerprint.hash})
+/// Records the source's state of a range in a standstill. Repeatable; a later standstill replaces an earlier one.
+pub(super) async fn record_final(ledger: &dyn Ledger, seq: u64, standstill: u64, fingerprint: &Fingerprint) -> Result<()> {
+    let state = FinalState { fingerprint: fingerprint.clone(), standstill };
+    ledger.remember(&format!("final:{seq}"), Some(note(&state)?)).await
 }
 
-pub(super) fn read_fingerprint(value: serde_json::Value) -> Option<Fingerprint> {
-    serde_json::from_value(value).ok()
+/// The source's state of a range in that standstill; what an earlier one had does not count.
+pub(super) async fn final_state(ledger: &dyn Ledger, seq: u64, standstill: u64) -> Result<Option<Fingerprint>> {
+    let Some(value) = ledger.recall(&format!("final:{seq}")).await? else { return Ok(None) };
+    let state: FinalState = serde_json::from_value(value).map_err(|e| damaged(seq).because(e))?;
+    Ok((state.standstill == standstill).then_some(state.fingerprint))
+}
+
+/// Records what the destination holds of a range since we last wrote there. Repeatable.
+pub(super) async fn record_written(ledger: &dyn Ledger, seq: u64, fingerprint: &Fingerprint) -> Result<()> {
+    ledger.remember(&format!("written:{seq}"), Some(note(fingerprint)?)).await
+}
+
+/// What we last wrote into a range; `None` when it was never confirmed.
+pub(super) async fn written(ledger: &dyn Ledger, seq: u64) -> Result<Option<Fingerprint>> {
+    let Some(value) = ledger.recall(&format!("written:{seq}")).await? else { return Ok(None) };
+    serde_json::from_value(value).map(Some).map_err(|e| damaged(seq).because(e))
+}
+
+fn note<T: Serialize>(value: &T) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|e| ConnectorError::new(ErrorKind::Internal, "write", "a note of the ledger", e.to_string()).permanent().because(e))
 }

@@ -29,29 +29,39 @@ pub struct TablesCopied {
 /// Bytes that one range aims at: small enough to be repeated after a crash, large enough to be worth a transaction.
 const RANGE_BYTES: u64 = 16 << 20;
 
-/// Note: all ranges were copied on one snapshot, whose fingerprints are recorded: the final state is reached.
+/// Note: the number of the standstill whose state every range has, by recorded fingerprints. It says nothing about any other standstill.
 pub(super) const FINAL: &str = "final:complete";
 const SNAPSHOTS: &str = "copy:snapshots";
 
 impl DatabaseMover {
-    /// Plans the ranges (until sealed), copies what is pending, then makes the objects that follow the rows. Resumable.
-    pub async fn copy(&self, plan: &DatabasePlan, ledger: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<TablesCopied> {
+    /// Plans the ranges (until sealed), copies what is pending, then makes the objects that follow the rows. Resumable. `standstill` is the number of
+    /// the attempt whose snapshot may be the final state (see [`super::DatabaseOptions::single_pass`]).
+    pub async fn copy(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        standstill: u64,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<TablesCopied> {
         if self.source.engine() != self.destination.engine() {
             return Err(ConnectorError::new(ErrorKind::Unsupported, "copy", self.source.location(), "both databases must be of one engine").permanent());
         }
         let source = self.source.read(View::Snapshot { connections: self.options.parallel }).await?;
         let target = self.destination.write().await?;
-        let outcome = self.copy_on(plan, ledger, source.as_ref(), target.as_ref(), observer, stop).await;
+        let outcome = self.copy_on(plan, ledger, standstill, source.as_ref(), target.as_ref(), observer, stop).await;
         let closed = source.close().await.and(target.close().await);
         let copied = outcome?;
         closed?;
         Ok(copied)
     }
 
+    #[allow(clippy::too_many_arguments)]
     async fn copy_on(
         &self,
         plan: &DatabasePlan,
         ledger: &dyn Ledger,
+        standstill: u64,
         source: &dyn RowSource,
         target: &dyn RowTarget,
         observer: &dyn Observer,
@@ -65,14 +75,14 @@ impl DatabaseMover {
             ledger.remember(SNAPSHOTS, Some(json!(snapshots))).await?;
             if snapshots > 1 {
                 // Ranges may hold what an earlier try brought: their keys find it, and hold off a writer that was thought dead.
-                self.create_phase(plan, Phase::Keys, target, observer, stop).await?;
+                self.create_phase(plan, Phase::Keys, ledger, target, observer, stop).await?;
             }
-            let record = self.options.single_pass && snapshots == 1;
+            let record = (self.options.single_pass && snapshots == 1).then_some(standstill);
             let totals = ledger.totals().await?;
             let done = AtomicU64::new(totals.chunks_done);
             self.copy_pending(&Bulk { plan, ledger, source, target, observer, stop, record, after_rows: &after_rows, total: totals.chunks, done }).await?;
-            if record {
-                ledger.remember(FINAL, Some(json!(true))).await?;
+            if let Some(standstill) = record {
+                ledger.remember(FINAL, Some(json!(standstill))).await?;
             }
         }
         let applied = after_rows.rest(self.options.parallel).await?;
@@ -132,8 +142,9 @@ impl DatabaseMover {
         let what = format!("table {}", table.name);
         let copy = || copy_rows(bulk, table, &spec);
         let (result, fingerprint) = with_retries(self.options.retries, &what, bulk.observer, bulk.stop, copy).await?;
-        if let Some(fingerprint) = fingerprint {
-            bulk.ledger.remember(&chunk::fingerprint_key(chunk.seq), Some(chunk::fingerprint_note(&fingerprint))).await?;
+        chunk::record_written(bulk.ledger, chunk.seq, &fingerprint).await?;
+        if let Some(standstill) = bulk.record {
+            chunk::record_final(bulk.ledger, chunk.seq, standstill, &fingerprint).await?;
         }
         bulk.ledger.done(vec![chunk::done(&chunk, &result)]).await?;
         bulk.observer.meter().finished(result.rows);
@@ -151,8 +162,8 @@ struct Bulk<'a> {
     target: &'a dyn RowTarget,
     observer: &'a dyn Observer,
     stop: &'a CancellationToken,
-    /// The fingerprints of this snapshot are the final ones.
-    record: bool,
+    /// The fingerprints of this snapshot are the final ones, of the standstill of that number.
+    record: Option<u64>,
     after_rows: &'a AfterRows<'a>,
     /// Chunks of the ledger, and those that are done.
     total: u64,
@@ -170,14 +181,12 @@ async fn expect_ranges(ledger: &dyn Ledger, after_rows: &AfterRows<'_>) -> Resul
     Ok(pending)
 }
 
-/// Copies a range, with the source's fingerprint when it is to be recorded: from the same reading where the engine can.
-async fn copy_rows(bulk: &Bulk<'_>, table: &Table, spec: &RangeSpec) -> Result<(RangeResult, Option<Fingerprint>)> {
-    if !bulk.record {
-        return Ok((replace_range(bulk.source, bulk.target, table, spec, bulk.observer).await?, None));
-    }
+/// Copies a range, with the source's fingerprint: from the same reading where the engine can. It is what the destination holds from then on, and a
+/// rollback compares with it.
+async fn copy_rows(bulk: &Bulk<'_>, table: &Table, spec: &RangeSpec) -> Result<(RangeResult, Fingerprint)> {
     let Some(reading) = bulk.source.rows_with_fingerprint(table, &spec.range) else {
         let result = replace_range(bulk.source, bulk.target, table, spec, bulk.observer).await?;
-        return Ok((result, Some(bulk.source.fingerprint(table, &spec.range).await?)));
+        return Ok((result, bulk.source.fingerprint(table, &spec.range).await?));
     };
     let seen: Arc<Mutex<Option<Fingerprint>>> = Arc::default();
     let keep = Arc::clone(&seen);
@@ -194,7 +203,7 @@ async fn copy_rows(bulk: &Bulk<'_>, table: &Table, spec: &RangeSpec) -> Result<(
     let result = write_range(bulk.target, table, spec, rows.boxed(), bulk.observer).await?;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     match seen.filter(|f| f.rows == result.rows) {
-        Some(fingerprint) => Ok((result, Some(fingerprint))),
+        Some(fingerprint) => Ok((result, fingerprint)),
         None => {
             let reason = "the source's rows ended without a fingerprint that fits them";
             Err(ConnectorError::new(ErrorKind::Corrupt, "copy", format!("table {}", table.name), reason).permanent())

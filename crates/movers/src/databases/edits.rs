@@ -16,15 +16,15 @@ pub type Edited = BTreeMap<ObjectName, HashSet<Key>>;
 
 impl DatabaseMover {
     /// Records, for every range of the edited tables, a digest of the rows that stay as they are. Call it once all keys are known and before the
-    /// first edit. Repeatable: what is recorded stays.
-    pub async fn before_edits(&self, plan: &DatabasePlan, ledger: &dyn Ledger, edited: &Edited) -> Result<()> {
+    /// first edit. Repeatable: what is recorded stays. `standstill`: the one whose state was copied.
+    pub async fn before_edits(&self, plan: &DatabasePlan, ledger: &dyn Ledger, standstill: u64, edited: &Edited) -> Result<()> {
         let stored = self.destination.read(View::Latest { connections: self.options.parallel }).await?;
-        let outcome = self.record_rest(plan, ledger, edited, stored.as_ref()).await;
+        let outcome = self.record_rest(plan, ledger, standstill, edited, stored.as_ref()).await;
         stored.close().await?;
         outcome
     }
 
-    async fn record_rest(&self, plan: &DatabasePlan, ledger: &dyn Ledger, edited: &Edited, stored: &dyn RowSource) -> Result<()> {
+    async fn record_rest(&self, plan: &DatabasePlan, ledger: &dyn Ledger, standstill: u64, edited: &Edited, stored: &dyn RowSource) -> Result<()> {
         let mut chunks = chunk::pages(ledger, false);
         while let Some(chunk) = chunks.try_next().await? {
             let spec = chunk::decode(&chunk)?;
@@ -33,7 +33,7 @@ impl DatabaseMover {
             if ledger.recall(&rest_key(chunk.seq)).await?.is_some() {
                 continue;
             }
-            let wanted = ledger.recall(&chunk::fingerprint_key(chunk.seq)).await?.and_then(chunk::read_fingerprint);
+            let wanted = chunk::final_state(ledger, chunk.seq, standstill).await?;
             if wanted.as_ref() != Some(&stored.fingerprint(table, &spec.range).await?) {
                 return Err(not_as_copied(table));
             }

@@ -29,6 +29,7 @@ struct Ends<'a> {
     source: &'a dyn RowSource,
     target: &'a dyn RowTarget,
     stored: &'a dyn RowSource,
+    standstill: u64,
 }
 
 #[derive(Default)]
@@ -40,10 +41,18 @@ struct Counts {
 
 impl DatabaseMover {
     /// Makes the destination equal to one snapshot of the source that is taken now, then makes foreign keys, views, triggers,
-    /// routines and events, and lets the engine finish (statistics, sequence positions). Repeatable.
-    pub async fn final_pass(&self, plan: &DatabasePlan, ledger: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<FinalPass> {
+    /// routines and events, and lets the engine finish (statistics, sequence positions). Repeatable within one standstill, whose number is given; in
+    /// another one everything is compared anew.
+    pub async fn final_pass(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        standstill: u64,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<FinalPass> {
         let target = self.destination.write().await?;
-        let outcome = self.pass(plan, ledger, target.as_ref(), observer, stop).await;
+        let outcome = self.pass(plan, ledger, standstill, target.as_ref(), observer, stop).await;
         let closed = target.close().await;
         let pass = outcome?;
         closed?;
@@ -54,24 +63,25 @@ impl DatabaseMover {
         &self,
         plan: &DatabasePlan,
         ledger: &dyn Ledger,
+        standstill: u64,
         target: &dyn RowTarget,
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<FinalPass> {
         let counts = Counts::default();
-        let complete = ledger.recall(FINAL).await?.is_some();
+        let complete = ledger.recall(FINAL).await? == Some(json!(standstill));
         let mut positions = plan.schema.clone();
         if !complete {
             let source = self.source.read(View::Snapshot { connections: self.options.parallel }).await?;
             let stored = self.destination.read(View::Latest { connections: self.options.parallel }).await?;
-            let ends = Ends { source: source.as_ref(), target, stored: stored.as_ref() };
+            let ends = Ends { source: source.as_ref(), target, stored: stored.as_ref(), standstill };
             let outcome = self.compare_all(plan, ledger, &ends, &counts, &mut positions, observer, stop).await;
             let closed = source.close().await.and(stored.close().await);
             outcome?;
             closed?;
-            ledger.remember(FINAL, Some(json!(true))).await?;
+            ledger.remember(FINAL, Some(json!(standstill))).await?;
         }
-        let applied = self.create_phase(plan, Phase::AtTheEnd, target, observer, stop).await?;
+        let applied = self.create_phase(plan, Phase::AtTheEnd, ledger, target, observer, stop).await?;
         target.finish(&positions).await?;
         let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
         Ok(FinalPass { ranges: read(&counts.ranges), repaired: read(&counts.repaired), rows_repaired: read(&counts.rows), applied })
@@ -114,6 +124,7 @@ impl DatabaseMover {
         let total = ledger.totals().await?.chunks.max(1);
         observer.operation(operation("final_pass", &table.name.to_string(), self, compared as f64 * 100.0 / total as f64));
         if wanted != found {
+            self.save_later_rows(ledger, &chunk, table, &spec, ends.stored, &found, observer).await?;
             let what = format!("table {}", table.name);
             let result = with_retries(self.options.retries, &what, observer, stop, || replace_range(ends.source, ends.target, table, &spec, observer)).await?;
             counts.repaired.fetch_add(1, Ordering::Relaxed);
@@ -123,7 +134,8 @@ impl DatabaseMover {
             }
             observer.log(Level::Info, "database", format!("Brought a range of {what} up to date ({} rows)", result.rows), json!({}));
         }
-        ledger.remember(&chunk::fingerprint_key(chunk.seq), Some(chunk::fingerprint_note(&wanted))).await
+        chunk::record_written(ledger, chunk.seq, &wanted).await?;
+        chunk::record_final(ledger, chunk.seq, ends.standstill, &wanted).await
     }
 }
 

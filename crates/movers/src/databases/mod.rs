@@ -7,6 +7,9 @@
 //! transaction. The bulk copy may run while the source lives, even over several snapshots after a crash: the final pass compares
 //! all ranges on ONE snapshot and replaces those that differ, so the destination equals that snapshot. How each engine reads and
 //! writes is the connectors' business.
+//!
+//! What is done at the destination is noted before it is done (`made`), what is written has its fingerprint noted (`chunk`): an undo acts on these
+//! notes, and finds by them what other people have written since (`later`).
 
 mod after_rows;
 mod backup;
@@ -14,17 +17,22 @@ mod chunk;
 mod copy;
 mod edits;
 mod final_pass;
+mod later;
+mod made;
 mod prepare;
 mod retry;
 mod survey;
+mod undo;
 mod verify;
 
-pub use backup::{DatabaseBackup, DatabaseRestored, SavedTable, back_up, restore};
+pub use backup::{DatabaseBackup, DatabaseRestored, SavedTable, back_up, changed_since, check, restore};
 pub use copy::TablesCopied;
 pub use edits::Edited;
 pub use final_pass::FinalPass;
+pub use later::{LaterRows, TableChange};
 pub use prepare::{AppliedObject, Prepared};
 pub use survey::DatabasePlan;
+pub use undo::{DatabaseUndone, Left};
 pub use verify::{DatabaseVerified, TableVerified};
 
 use ports::databases::Database;
@@ -54,10 +62,11 @@ pub struct DatabaseMover {
     source: Arc<dyn Database>,
     destination: Arc<dyn Database>,
     options: DatabaseOptions,
+    later: LaterRows,
 }
 
 impl DatabaseMover {
     pub fn new(source: Arc<dyn Database>, destination: Arc<dyn Database>, options: DatabaseOptions) -> Self {
-        Self { source, destination, options }
+        Self { source, destination, options, later: LaterRows::Refuse }
     }
 }

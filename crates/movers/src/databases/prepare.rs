@@ -1,5 +1,6 @@
-//! Making room at the destination, making the objects of a phase, and taking all of it back.
+//! Making room at the destination, and making the objects of a phase.
 
+use super::made::{self, ObjectKey};
 use super::{DatabaseMover, DatabasePlan};
 use ports::databases::{Applied, ObjectKind, ObjectName, Phase, RowTarget, SchemaObject};
 use ports::observe::Level;
@@ -24,32 +25,57 @@ pub struct Prepared {
     pub applied: Vec<AppliedObject>,
 }
 
-/// The note that says: from here on the destination's objects are ours to drop.
-const BEGUN: &str = "prepare:begun";
-
 impl DatabaseMover {
-    /// Drops the objects that are overwritten, makes the database and what must stand before the rows. Repeatable.
-    pub async fn prepare(&self, plan: &DatabasePlan, ledger: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<Prepared> {
-        ledger.remember(BEGUN, Some(json!({"database_absent": !plan.destination_exists}))).await?;
+    /// The destination's objects that stand in the way now: same-named ones that this migration did not make. Reads only.
+    pub async fn standing(&self, plan: &DatabasePlan, ledger: &dyn Ledger) -> Result<Vec<SchemaObject>> {
+        let Some(there) = self.destination_schema().await? else { return Ok(Vec::new()) };
+        let ours = made::objects(ledger).await?;
+        Ok(super::survey::same_names(&plan.schema, there).into_iter().filter(|o| !ours.contains(&ObjectKey::of(o))).collect())
+    }
+
+    /// Makes the database and drops `standing`, of which the caller has a backup; then makes what must be there before the rows. What is removed or
+    /// made is noted in the ledger before it is done. Repeatable.
+    pub async fn prepare(
+        &self,
+        plan: &DatabasePlan,
+        standing: &[SchemaObject],
+        ledger: &dyn Ledger,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<Prepared> {
+        let absent = self.destination_schema().await?.is_none();
+        made::database_begun(ledger, absent).await?;
         let target = self.destination.write().await?;
-        let outcome = self.make_room(plan, target.as_ref(), observer, stop).await;
+        let outcome = self.make_room(plan, standing, ledger, target.as_ref(), observer, stop).await;
         target.close().await?;
         outcome
     }
 
-    async fn make_room(&self, plan: &DatabasePlan, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<Prepared> {
+    async fn make_room(
+        &self,
+        plan: &DatabasePlan,
+        standing: &[SchemaObject],
+        ledger: &dyn Ledger,
+        target: &dyn RowTarget,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<Prepared> {
         let database = target.prepare(&plan.schema).await?;
-        for object in plan.overwrites.iter().rev() {
+        if !standing.is_empty() {
+            made::removing(ledger, standing).await?;
+        }
+        for object in standing.iter().rev() {
             target.remove(object).await?;
             observer.log(Level::Info, "database", format!("Removed the destination's {} to make room", describe(object)), json!({}));
         }
-        let mut applied = self.create_phase(plan, Phase::BeforeRows, target, observer, stop).await?;
+        let mut applied = self.create_phase(plan, Phase::BeforeRows, ledger, target, observer, stop).await?;
         if let Some(Applied::Adapted(change)) = database {
             observer.log(Level::Warning, "database", format!("Adapted the new database: {change}"), json!({}));
             let whole = self.whole_database();
             applied.insert(0, AppliedObject { kind: whole.kind, name: whole.name, applied: Applied::Adapted(change) });
         }
-        Ok(Prepared { made_database: !plan.destination_exists, replaced: plan.overwrites.len() as u64, applied })
+        let replaced = made::removed(ledger).await?.len() as u64;
+        Ok(Prepared { made_database: made::database(ledger).await? == Some(true), replaced, applied })
     }
 
     /// Makes all objects of a phase in the schema's order. A refused object is named, not dropped silently; a refused table or
@@ -58,44 +84,18 @@ impl DatabaseMover {
         &self,
         plan: &DatabasePlan,
         phase: Phase,
+        ledger: &dyn Ledger,
         target: &dyn RowTarget,
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<Vec<AppliedObject>> {
+        let there = self.destination_schema().await?.unwrap_or_default();
+        made::making(ledger, plan, phase, &there).await?;
         let mut out = Vec::new();
         for object in plan.schema.objects.iter().filter(|o| o.phase == phase) {
             out.push(create_one(object, target, observer, stop).await?);
         }
         Ok(out)
-    }
-
-    /// Drops all that we made: the database when it was absent before, otherwise our objects in reverse order. Repeatable. What was
-    /// overwritten comes back by restoring the backup, which is the caller's next call.
-    pub async fn undo(&self, plan: &DatabasePlan, ledger: &dyn Ledger, observer: &dyn Observer) -> Result<()> {
-        let Some(begun) = ledger.recall(BEGUN).await? else { return Ok(()) };
-        let target = match self.destination.write().await {
-            Err(e) if e.kind == ports::ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        let outcome = if begun["database_absent"] == true {
-            observer.log(Level::Info, "database", format!("Removing the database that this migration made: {}", self.destination.location()), json!({}));
-            target.remove(&self.whole_database()).await
-        } else {
-            drop_all(plan, target.as_ref()).await
-        };
-        target.close().await?;
-        outcome
-    }
-
-    /// The database itself as an object, by the rule of the door.
-    fn whole_database(&self) -> SchemaObject {
-        SchemaObject {
-            kind: ObjectKind::Schema,
-            phase: Phase::BeforeRows,
-            name: ObjectName { schema: String::new(), name: self.destination.name() },
-            table: None,
-            statements: Vec::new(),
-        }
     }
 }
 
@@ -113,17 +113,6 @@ pub(super) async fn create_one(object: &SchemaObject, target: &dyn RowTarget, ob
         Applied::Refused(reason) => observer.log(Level::Warning, "database", format!("Could not make {}: {reason}", describe(object)), json!({})),
     }
     Ok(AppliedObject { kind: object.kind, name: object.name.clone(), applied })
-}
-
-async fn drop_all(plan: &DatabasePlan, target: &dyn RowTarget) -> Result<()> {
-    for object in plan.schema.objects.iter().rev() {
-        // An index or a key goes with its table; an extension or a schema may serve others.
-        let own = !matches!(object.kind, ObjectKind::Index | ObjectKind::ForeignKey | ObjectKind::Constraint | ObjectKind::Property | ObjectKind::Extension);
-        if own {
-            target.remove(object).await?;
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn describe(object: &SchemaObject) -> String {

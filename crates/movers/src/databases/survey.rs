@@ -69,7 +69,8 @@ fn class(kind: ObjectKind) -> u8 {
     }
 }
 
-fn same_names(ours: &Schema, theirs: Schema) -> Vec<SchemaObject> {
+/// Their objects that have the name of one of ours.
+pub(super) fn same_names(ours: &Schema, theirs: Schema) -> Vec<SchemaObject> {
     let names: BTreeSet<_> = ours.objects.iter().map(|o| (class(o.kind), &o.name)).filter(|(c, _)| *c < 5).collect();
     theirs.objects.into_iter().filter(|o| class(o.kind) < 5 && names.contains(&(class(o.kind), &o.name))).collect()
 }

@@ -42,12 +42,13 @@ impl DatabaseVerified {
 }
 
 impl DatabaseMover {
-    /// Compares every range of the destination, as it is stored now, with the fingerprint that the source had in its final state. In tables with `edited`
+    /// Compares every range of the destination, as it is stored now, with the fingerprint that the source had in the standstill of that number. In tables with `edited`
     /// rows, all other rows are compared with their state before the edits ([`DatabaseMover::before_edits`]). Reads only.
     pub async fn verify(
         &self,
         plan: &DatabasePlan,
         ledger: &dyn Ledger,
+        standstill: u64,
         edited: &Edited,
         observer: &dyn Observer,
         stop: &CancellationToken,
@@ -58,7 +59,7 @@ impl DatabaseMover {
         let stored_ref = stored.as_ref();
         let tables_ref = &tables;
         let outcome =
-            chunks.try_for_each_concurrent(self.options.parallel, |c| self.verify_range(plan, ledger, edited, stored_ref, c, tables_ref, observer, stop)).await;
+            chunks.try_for_each_concurrent(self.options.parallel, |c| self.verify_range(plan, ledger, standstill, edited, stored_ref, c, tables_ref, observer, stop)).await;
         stored.close().await?;
         outcome?;
         let tables = tables.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -70,6 +71,7 @@ impl DatabaseMover {
         &self,
         plan: &DatabasePlan,
         ledger: &dyn Ledger,
+        standstill: u64,
         edited: &Edited,
         stored: &dyn RowSource,
         chunk: Chunk,
@@ -83,14 +85,21 @@ impl DatabaseMover {
         let spec = chunk::decode(&chunk)?;
         let table = chunk::table(plan, &spec, chunk.seq)?;
         observer.operation(super::copy::operation("verification", &table.name.to_string(), self, 0.0));
-        let wanted = ledger.recall(&chunk::fingerprint_key(chunk.seq)).await?.and_then(chunk::read_fingerprint).ok_or_else(|| never_finished(table))?;
+        let wanted = chunk::final_state(ledger, chunk.seq, standstill).await?.ok_or_else(|| never_finished(table))?;
         let keys = edited.get(&table.name);
         let (rows, equal) = match keys {
             None => {
                 let found = stored.fingerprint(table, &spec.range).await?;
                 (found.rows, found == wanted)
             }
-            Some(keys) => self.rest_is_untouched(ledger, stored, table, &spec, chunk.seq, keys).await?,
+            Some(keys) => {
+                let (rows, equal) = self.rest_is_untouched(ledger, stored, table, &spec, chunk.seq, keys).await?;
+                if equal {
+                    // With the edits it is what we wrote; the caller proves the edited rows.
+                    chunk::record_written(ledger, chunk.seq, &stored.fingerprint(table, &spec.range).await?).await?;
+                }
+                (rows, equal)
+            }
         };
         let differing = if equal || keys.is_some() { Vec::new() } else { self.differing_keys(stored, table, &spec).await? };
         observer.meter().finished(rows);

@@ -2,7 +2,7 @@
 //!
 //! Undo keeps a verified backup (retention removes it) and removes an unfinished one.
 
-use super::job::{Job, database_plan, files_plan, ledger, ledgers, notes, recall, timed};
+use super::job::{Job, database_plan, files_plan, ledger, ledgers, notes, recall, restores, timed};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::backups::{self, Backup, BackupState, Part};
 use crate::site::Configuration;
@@ -11,7 +11,7 @@ use domain::spec::FilesAt;
 use domain::units;
 use engine::{Step, StepContext, StepError};
 use movers::databases;
-use ports::databases::{Database, ObjectName};
+use ports::databases::{Database, ObjectName, SchemaObject};
 use ports::files::{Entry, FilePath, FileTarget};
 use ports::{ErrorKind, Result};
 use serde_json::{Value, json};
@@ -142,6 +142,45 @@ async fn save_database(
     Ok(Part { kind: kind.to_owned(), location: database.location(), items: saved.tables.len() as u64, rows: saved.rows, bytes: saved.bytes, blake3: None })
 }
 
+/// The kinds of part that hold the destination's objects: `database`, and `database.2` and so on for what was saved again.
+fn is_database(kind: &str) -> bool {
+    kind == "database" || kind.strip_prefix("database.").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// In the step that replaces: what stands in the way still is what was saved, else it is saved again, beside the first time. Repeatable.
+pub(super) async fn save_again(job: &Job, cx: &StepContext, observer: &RunObserver, standing: &[SchemaObject]) -> StepResult<()> {
+    let site = job.site().await?;
+    let (Some(database), true) = (&site.destination.database, job.spec.safety.backup_before && !standing.is_empty()) else { return Ok(()) };
+    let mut backup = match recall::<String>(cx, notes::BACKUP).await? {
+        Some(id) => backups::read(&job.settings, &id).await.map_err(step_error)?.filter(|b| b.run == cx.run_id() && b.state == BackupState::Verified),
+        None => None,
+    };
+    let dir = |b: &Backup| backups::directory(&job.settings, &b.id).map_err(step_error);
+    let mut unsaved: Vec<ObjectName> = standing.iter().map(|o| o.name.clone()).collect();
+    if let Some(backup) = &backup {
+        for part in backup.parts.iter().filter(|p| is_database(&p.kind)) {
+            let changed = databases::changed_since(database, &dir(backup)?.join(&part.kind), standing).await.map_err(step_error)?;
+            unsaved.retain(|name| changed.contains(name));
+        }
+    }
+    if unsaved.is_empty() {
+        return Ok(());
+    }
+    if backup.is_none() {
+        backup = Some(begin(job, cx).await?);
+    }
+    let Some(mut backup) = backup else { return Ok(()) };
+    let count = backup.parts.iter().filter(|p| is_database(&p.kind)).count();
+    let kind = if count == 0 { "database".to_owned() } else { format!("database.{}", count + 1) };
+    let part = save_database(&kind, database, Some(&unsaved), &dir(&backup)?.join(&kind), observer, cx).await?;
+    add(&mut backup, part);
+    backup.state = BackupState::Verified;
+    backups::write(&job.settings, &backup).await.map_err(step_error)?;
+    let names = unsaved.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    observer.info("backup", format!("{} database objects were changed or made since the backup ({names}): they were saved, too", unsaved.len()));
+    Ok(())
+}
+
 /// The files of a backup as a target.
 pub(super) async fn files_store(job: &Job, dir: &Path) -> StepResult<Arc<dyn FileTarget>> {
     let at = FilesAt::Local { root: dir.join("files").to_string_lossy().into_owned() };
@@ -211,8 +250,30 @@ impl Restorable {
         }
     }
 
-    pub fn database(&self) -> Option<PathBuf> {
-        self.backup.part("database").map(|_| self.dir.join("database"))
+    /// Where the destination's objects are saved, the oldest first; a later one holds what was changed or made after an earlier one.
+    pub fn databases(&self) -> Vec<PathBuf> {
+        self.backup.parts.iter().filter(|p| is_database(&p.kind)).map(|p| self.dir.join(&p.kind)).collect()
+    }
+
+    /// Whether all that a rollback restores from it is there and undamaged: read and hashed, before anything is destroyed.
+    pub async fn check(&self, cx: &StepContext) -> StepResult<()> {
+        let gone = |e: ports::ConnectorError| {
+            let advice = "Nothing was touched. Bring the backup back to its place, or roll back without restoring that part";
+            failed(e.kind, format!("The backup '{}' cannot be restored from: {e}", self.backup.id), advice)
+        };
+        let databases = if restores(cx, "restore_database") { self.databases() } else { Vec::new() };
+        for dir in databases {
+            databases::check(&dir).await.map_err(gone)?;
+        }
+        if let Some(part) = self.backup.part("configuration").filter(|_| restores(cx, "restore_configuration")) {
+            read_configuration(&self.dir.join("configuration"), part).await.map_err(gone)?;
+        }
+        let files = self.backup.part("files").is_some_and(|p| p.items > 0) && restores(cx, "restore_files");
+        if files && !tokio::fs::try_exists(self.dir.join("files")).await.unwrap_or(false) {
+            let missing = ports::ConnectorError::new(ErrorKind::NotFound, "find", self.dir.join("files").display().to_string(), "the saved files are gone");
+            return Err(gone(missing));
+        }
+        Ok(())
     }
 
     pub async fn configuration(&self) -> StepResult<Option<(Entry, Vec<u8>)>> {

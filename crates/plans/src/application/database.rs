@@ -3,8 +3,12 @@
 //! Undo is `prepare`'s: it drops the tables with their rows.
 
 use super::job::{Job, database_plan, ledger, ledgers, timed, value};
+use super::later::later_rows;
+use super::standstill;
 use crate::adapters::{RunObserver, StepResult, step_error};
+use crate::late_backup::LateBackup;
 use engine::{Step, StepContext, StepError};
+use movers::databases::{DatabaseMover, DatabasePlan};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,16 +35,36 @@ impl Step for MigrateDatabase {
             return Ok(timed(json!({"copied": null}), began));
         };
         let tables = ledger(cx, ledgers::TABLES);
-        let copied = mover.copy(&plan, &tables, &observer, cx.stopping()).await.map_err(step_error)?;
+        // Of every attempt, only its own snapshot can be the final state.
+        let number = standstill::begin(cx).await?;
+        let copied = mover.copy(&plan, &tables, number, &observer, cx.stopping()).await.map_err(step_error)?;
         observer.info("database", format!("Copied {} rows of {} tables", copied.rows, copied.tables));
         let mut output = json!({"copied": copied, "last_pass": null});
         if self.job.site().await?.source.files.is_none() {
-            output["last_pass"] = value(&mover.final_pass(&plan, &tables, &observer, cx.stopping()).await.map_err(step_error)?);
+            output["last_pass"] = self.last_pass(cx, &observer, mover, &plan, number).await?;
         }
+        output["standstill"] = value(&standstill::end(cx).await?);
         Ok(timed(output, began))
+    }
+
+    async fn stand_down(&self, cx: &StepContext) -> Result<(), StepError> {
+        standstill::end(cx).await.map(drop)
     }
 
     async fn undo(&self, _cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
         Ok(())
+    }
+}
+
+impl MigrateDatabase {
+    /// A database that moves alone is finished here; what others wrote into our tables meanwhile is saved first.
+    async fn last_pass(&self, cx: &StepContext, observer: &RunObserver, mover: DatabaseMover, plan: &DatabasePlan, number: u64) -> StepResult {
+        let late = LateBackup::open(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
+        let mover = mover.with_later_rows(later_rows(&self.job, late.as_ref())?);
+        let pass = mover.final_pass(plan, &ledger(cx, ledgers::TABLES), number, observer, cx.stopping()).await.map_err(step_error);
+        if let Some(late) = late {
+            late.close(cx, observer).await?;
+        }
+        Ok(value(&pass?))
     }
 }

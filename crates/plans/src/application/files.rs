@@ -5,14 +5,19 @@
 
 use super::backup::{Restorable, files_store};
 use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
+use super::later::later_rows;
 use super::maintenance::{self, REFRESH};
+use super::standstill;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::late_backup::LateBackup;
+use crate::wordpress::detect;
+use crate::wordpress::maintenance::FILE;
 use engine::{Step, StepContext, StepError};
 use futures::future::BoxFuture;
+use movers::databases::LaterRows;
 use movers::files::{FilesMover, FilesUndone};
 use ports::ErrorKind;
-use ports::files::FileTarget;
+use ports::files::{FilePath, FileTarget};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,11 +44,14 @@ impl Step for TransferFiles {
             return Ok(timed(json!({"bulk": null, "last_pass": null, "database_last_pass": null, "standstill_seconds": 0.0}), began));
         };
         let bulk = mover.copy(&ledger(cx, ledgers::FILES), &observer, cx.stopping()).await.map_err(step_error)?;
-        let standing = self.wants_maintenance().await? && maintenance::enter(cx, source.as_ref(), &observer).await?;
         let (mover, late) = self.keeping(cx, mover).await?;
-        let last = self.last_pass_refreshing(cx, &observer, &mover, source.as_ref(), standing).await;
+        let later = later_rows(&self.job, late.as_ref())?;
+        let number = standstill::begin(cx).await?;
+        let file = self.close_site(cx, source.as_ref(), &observer).await?;
+        let last = self.last_pass_refreshing(cx, &observer, &mover, source.as_ref(), file.as_ref(), later, number).await;
         // Whatever the last pass came to, the site lives again before anything else happens.
         let left = maintenance::leave(cx, source.as_ref(), &observer).await;
+        let ended = standstill::end(cx).await?;
         let saved = match late {
             Some(late) => late.close(cx, &observer).await,
             None => Ok(None),
@@ -56,8 +64,10 @@ impl Step for TransferFiles {
             destination.sweep(cx.run_id()).await.map_err(step_error)?;
         }
         output["bulk"] = value(&bulk);
-        output["standstill_seconds"] = json!(state.stood_still_ms as f64 / 1000.0);
-        output["maintenance"] = json!({"used": standing, "unavailable": state.unavailable});
+        output["standstill"] = value(&ended);
+        let closed_ms = if file.is_some() { standstill::total_ms(cx).await? } else { 0 };
+        output["standstill_seconds"] = json!(closed_ms as f64 / 1000.0);
+        output["maintenance"] = json!({"used": file.is_some(), "unavailable": state.unavailable, "proven": file.is_some() && state.unproven.is_none(), "unproven": state.unproven});
         Ok(timed(output, began))
     }
 
@@ -99,28 +109,51 @@ impl TransferFiles {
         })
     }
 
-    async fn wants_maintenance(&self) -> StepResult<bool> {
-        Ok(self.job.spec.safety.maintenance_mode && self.job.site().await?.wordpress.is_some())
+    /// Closes a WordPress for its visitors; the file that does it, or `None` where nothing was closed.
+    async fn close_site(&self, cx: &StepContext, source: &dyn FileTarget, observer: &RunObserver) -> StepResult<Option<FilePath>> {
+        let site = self.job.site().await?;
+        let Some(wordpress) = site.wordpress.as_ref().filter(|_| self.job.spec.safety.maintenance_mode) else { return Ok(None) };
+        let Some(core) = &wordpress.core else {
+            let why = "WordPress's own files (wp-settings.php) were not found below the web root".to_owned();
+            maintenance::unavailable(cx, observer, maintenance::state(cx).await?, why).await?;
+            return Ok(None);
+        };
+        let file = detect::below(core, FILE);
+        if !maintenance::enter(cx, source, &file, observer).await? {
+            return Ok(None);
+        }
+        maintenance::prove(cx, self.job.settings.connectors.as_ref(), self.job.spec.source.url.as_deref(), core, observer).await?;
+        Ok(Some(file))
     }
 
     /// The last pass, while the maintenance file is kept fresh.
-    async fn last_pass_refreshing(&self, cx: &StepContext, observer: &RunObserver, mover: &FilesMover, source: &dyn FileTarget, standing: bool) -> StepResult {
-        let mut pass = self.last_pass(cx, observer, mover);
+    async fn last_pass_refreshing(
+        &self,
+        cx: &StepContext,
+        observer: &RunObserver,
+        mover: &FilesMover,
+        source: &dyn FileTarget,
+        file: Option<&FilePath>,
+        later: LaterRows,
+        standstill: u64,
+    ) -> StepResult {
+        let mut pass = self.last_pass(cx, observer, mover, later, standstill);
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + REFRESH, REFRESH);
         loop {
             tokio::select! {
                 done = &mut pass => return done,
-                _ = ticks.tick(), if standing => maintenance::write(cx, source).await.map_err(step_error)?,
+                _ = ticks.tick() => if let Some(file) = file { maintenance::write(cx, source, file).await.map_err(step_error)? },
             }
         }
     }
 
     /// Boxed, because a future that is polled beside others must be `Send` for every lifetime in it.
-    fn last_pass<'a>(&'a self, cx: &'a StepContext, observer: &'a RunObserver, mover: &'a FilesMover) -> BoxFuture<'a, StepResult> {
+    fn last_pass<'a>(&'a self, cx: &'a StepContext, observer: &'a RunObserver, mover: &'a FilesMover, later: LaterRows, standstill: u64) -> BoxFuture<'a, StepResult> {
         Box::pin(async move {
             let mut database_pass = Value::Null;
             if let (Some(database), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) {
-                let pass = database.final_pass(&plan, &ledger(cx, ledgers::TABLES), observer, cx.stopping()).await.map_err(step_error)?;
+                let database = database.with_later_rows(later.clone());
+                let pass = database.final_pass(&plan, &ledger(cx, ledgers::TABLES), standstill, observer, cx.stopping()).await.map_err(step_error)?;
                 observer.info("database", format!("The last pass brought {} of {} ranges up to date", pass.repaired, pass.ranges));
                 database_pass = value(&pass);
             }

@@ -1,5 +1,6 @@
 //! What all steps of one migration share: the specification, the open doors, and the names of ledgers and notes.
 
+use super::later::SavedTables;
 use crate::Settings;
 use crate::adapters::{RunLedger, StepResult, step_error};
 use crate::site::{Doors, Site, database_options, file_options};
@@ -17,6 +18,8 @@ pub struct Job {
     pub spec: MigrationSpec,
     site: OnceCell<Site>,
     destination: OnceCell<Doors>,
+    /// What [`super::later::secure`] found, once per worker's claim.
+    pub secured: OnceCell<Option<SavedTables>>,
 }
 
 /// Names of the run's ledgers.
@@ -38,7 +41,7 @@ pub mod notes {
 
 impl Job {
     pub fn new(settings: Settings, spec: MigrationSpec) -> Self {
-        Self { settings, spec, site: OnceCell::new(), destination: OnceCell::new() }
+        Self { settings, spec, site: OnceCell::new(), destination: OnceCell::new(), secured: OnceCell::new() }
     }
 
     /// Both sides, opened on first use.

@@ -2,14 +2,15 @@
 //!
 //! Undo drops the objects that we made, restores the database's backup and proves it, and takes the website settings back.
 
-use super::backup::Restorable;
+use super::backup::{Restorable, save_again};
 use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
+use super::later::secure;
 use super::website;
-use crate::adapters::{RunObserver, StepResult, step_error};
+use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use engine::{Step, StepContext, StepError};
 use futures::StreamExt;
-use movers::databases;
 use ports::ErrorKind;
+use ports::databases::SchemaObject;
 use ports::files::{FilePath, FileTarget};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -46,7 +47,12 @@ impl Step for Prepare {
             output["website"] = website::set_up(&self.job.spec, files.as_ref(), cx, &observer).await?;
         }
         if let (Some(mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) {
-            let prepared = mover.prepare(&plan, &ledger(cx, ledgers::TABLES), &observer, cx.stopping()).await.map_err(step_error)?;
+            let tables = ledger(cx, ledgers::TABLES);
+            // Asked now, not when the plan was made: what is dropped here must be what was saved.
+            let standing = mover.standing(&plan, &tables).await.map_err(step_error)?;
+            self.refuse_unsaved(&standing)?;
+            save_again(&self.job, cx, &observer, &standing).await?;
+            let prepared = mover.prepare(&plan, &standing, &tables, &observer, cx.stopping()).await.map_err(step_error)?;
             output["database"] = value(&prepared);
         } else {
             observer.info("database", "There is no database to prepare");
@@ -74,19 +80,37 @@ impl Step for Prepare {
 }
 
 impl Prepare {
+    fn refuse_unsaved(&self, standing: &[SchemaObject]) -> StepResult<()> {
+        let safety = &self.job.spec.safety;
+        match standing.first() {
+            Some(first) if !safety.backup_before && !safety.overwrite_without_backup => {
+                let message = format!("{} database objects at the destination would be replaced without a backup, such as {}", standing.len(), first.name);
+                let advice = "Leave safety.backup_before on, or set safety.overwrite_without_backup to true if nothing there is worth keeping";
+                Err(failed(ErrorKind::AlreadyExists, message, advice))
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn undo_database(&self, cx: &StepContext, observer: &RunObserver) -> StepResult<()> {
         let (Some(undoer), Some(plan)) = (self.job.database_undoer(cx).await?, database_plan(cx).await?) else { return Ok(()) };
-        undoer.undo(&plan, &ledger(cx, ledgers::TABLES), observer).await.map_err(step_error)?;
+        secure(&self.job, cx, observer).await?;
+        let tables = ledger(cx, ledgers::TABLES);
+        let undone = undoer.undo(&plan, &tables, observer).await.map_err(step_error)?;
+        if !undone.begun {
+            observer.info("rollback", "Nothing was made or removed in the destination's database");
+            return Ok(());
+        }
         observer.info("rollback", "Removed what the migration made in the destination's database");
-        let Some(database) = &self.job.destination(cx).await?.database else { return Ok(()) };
-        let saved = Restorable::find(&self.job, cx).await?.and_then(|r| r.database());
-        if let Some(dir) = saved {
-            let restored = databases::restore(database, &dir, observer, cx.stopping()).await.map_err(step_error)?;
+        let saved = Restorable::find(&self.job, cx).await?.map(|r| r.databases()).unwrap_or_default();
+        for dir in &saved {
+            let restored = undoer.bring_back(dir, &tables, observer, cx.stopping()).await.map_err(step_error)?;
             observer.info(
                 "rollback",
                 format!("Restored {} tables ({} rows) of the destination's database; every fingerprint equals the backup's", restored.tables, restored.rows),
             );
-        } else if !plan.overwrites.is_empty() {
+        }
+        if saved.is_empty() && !plan.overwrites.is_empty() {
             observer.warning("rollback", format!("{} database objects were replaced without a backup, as asked, and are not restored", plan.overwrites.len()));
         }
         Ok(())

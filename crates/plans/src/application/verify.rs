@@ -3,6 +3,7 @@
 use super::addresses::{self, Addresses, edited};
 use super::configuration;
 use super::job::{Job, database_plan, ledger, ledgers, timed};
+use super::standstill;
 use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::wordpress::CONFIG;
 use engine::{Step, StepContext, StepError};
@@ -78,7 +79,8 @@ impl Verify {
     async fn verify_database(&self, cx: &StepContext, observer: &RunObserver, differences: &mut Vec<String>) -> StepResult<(Option<DatabaseVerified>, u64)> {
         let (Some(mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else { return Ok((None, 0)) };
         let changed = edited(&ledger(cx, ledgers::ADDRESSES)).await?;
-        let found = mover.verify(&plan, &ledger(cx, ledgers::TABLES), &changed, observer, cx.stopping()).await.map_err(step_error)?;
+        let standstill = counted(cx)?;
+        let found = mover.verify(&plan, &ledger(cx, ledgers::TABLES), standstill, &changed, observer, cx.stopping()).await.map_err(step_error)?;
         for table in found.tables.iter().filter(|t| !t.equal) {
             differences.push(format!("table {}: {} rows expected, {} found", table.table, table.rows_source, table.rows_destination));
             differences.extend(table.differing.iter().map(|key| format!("table {}: row {key:?} differs", table.table)));
@@ -101,6 +103,12 @@ impl Verify {
         }
         Ok((Some(found), rewritten))
     }
+}
+
+/// The number of the standstill in which the passes that counted were made.
+pub(super) fn counted(cx: &StepContext) -> StepResult<u64> {
+    let of = |step: &str| standstill::of_output(cx.output_of(step).as_ref());
+    of("files").or_else(|| of("database")).ok_or_else(|| StepError::permanent("internal", "No standstill of this migration is known: it was begun by an older version. Roll it back and start again"))
 }
 
 fn mismatch(differences: &[String], files: Option<&FilesVerified>, database: Option<&DatabaseVerified>) -> StepError {

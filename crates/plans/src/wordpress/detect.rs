@@ -11,8 +11,7 @@ const CONFIG_LIMIT: u64 = 1 << 20;
 
 /// Left behind: caches and leftovers of updates, which WordPress and its plugins make anew. Relative to the web root; what
 /// matches a directory leaves out everything below it.
-pub const LEFT_OUT: [&str; 8] = [
-    "/.maintenance",
+pub const LEFT_OUT: [&str; 7] = [
     "/wp-content/cache",
     "/wp-content/*/cache",
     "/wp-content/litespeed",
@@ -40,9 +39,45 @@ pub async fn find(files: &dyn FileSource) -> Result<Found> {
     Ok(Found { entry, text, config })
 }
 
-/// WordPress's version, from the web root's `wp-includes/version.php`.
-pub async fn version(web_root: &dyn FileSource) -> Result<Option<String>> {
-    Ok(read_small(web_root, &FilePath::from("wp-includes/version.php"), CONFIG_LIMIT).await?.and_then(|(_, text)| version_in(&text)))
+/// The file that every WordPress loads first; the directory that holds it is `ABSPATH`.
+const CORE: &str = "wp-settings.php";
+/// Directories that WordPress is often put into, where `index.php` does not name one.
+const USUAL_DIRECTORIES: [&str; 4] = ["wp", "wordpress", "cms", "core"];
+
+/// WordPress's own directory (`ABSPATH`) relative to the web root: empty for the web root itself; `None` when it is not below it.
+pub async fn core(web_root: &dyn FileSource) -> Result<Option<String>> {
+    let named = match read_small(web_root, &FilePath::from("index.php"), CONFIG_LIMIT).await? {
+        Some((_, text)) => directory_in(&text),
+        None => None,
+    };
+    let candidates = std::iter::once(String::new()).chain(named).chain(USUAL_DIRECTORIES.map(str::to_owned));
+    for directory in candidates {
+        if web_root.stat(&below(&directory, CORE)).await?.is_some() {
+            return Ok(Some(directory));
+        }
+    }
+    Ok(None)
+}
+
+/// A path below a directory that may be empty.
+pub fn below(directory: &str, name: &str) -> FilePath {
+    FilePath::from(if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }.as_str())
+}
+
+/// The directory of `wp-blog-header.php` as an `index.php` names it: `require __DIR__ . '/wp/wp-blog-header.php';`.
+fn directory_in(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let end = text.find("/wp-blog-header.php")?;
+    let start = text[..end].rfind(['\'', '"'])? + 1;
+    let directory = text[start..end].trim_matches('/').trim_start_matches("./");
+    let plain = !directory.is_empty() && directory.split('/').all(|part| !part.is_empty() && part != "..");
+    plain.then(|| directory.to_owned())
+}
+
+/// WordPress's version, from `wp-includes/version.php` below its own directory.
+pub async fn version(web_root: &dyn FileSource, core: Option<&str>) -> Result<Option<String>> {
+    let path = below(core.unwrap_or_default(), "wp-includes/version.php");
+    Ok(read_small(web_root, &path, CONFIG_LIMIT).await?.and_then(|(_, text)| version_in(&text)))
 }
 
 /// A whole small file; `None` when it is not there. Symbolic links are followed within the root.
@@ -83,6 +118,19 @@ fn version_in(text: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_directory_of_wordpress_is_read_from_index_php() {
+        for (text, directory) in [
+            ("<?php require __DIR__ . '/wp-blog-header.php';", None),
+            ("<?php require __DIR__ . '/wp/wp-blog-header.php';", Some("wp")),
+            ("<?php require(\"./wordpress/wp-blog-header.php\");", Some("wordpress")),
+            ("<?php require dirname(__DIR__) . '/web/wp/wp-blog-header.php';", Some("web/wp")),
+            ("<?php require '../core/wp-blog-header.php';", None),
+        ] {
+            assert_eq!(directory_in(text.as_bytes()).as_deref(), directory, "{text}");
+        }
+    }
 
     #[test]
     fn the_version_is_read_from_wordpress_own_file() {

@@ -4,11 +4,12 @@ use super::{Contents, ROWS_FILE, SCHEMA_FILE, SavedTable, io_error};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use ports::databases::{Database, KeyRange, ObjectKind, Phase, RowBlock, RowTarget, Schema, View};
+use ports::databases::{Database, KeyRange, ObjectKind, ObjectName, Phase, RowBlock, RowTarget, Schema, View};
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Observer, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,12 +23,41 @@ pub struct DatabaseRestored {
     pub proven: bool,
 }
 
-/// Brings the backup's objects back: same-named objects are dropped first, rows loaded, indexes and the rest made, and every table's
-/// fingerprint compared with the backup's. Repeatable.
-pub async fn restore(database: &Arc<dyn Database>, dir: &Path, observer: &dyn Observer, stop: &CancellationToken) -> Result<DatabaseRestored> {
+/// Whether the backup in `dir` is complete and readable: every file is read, its hash compared with the recorded one. Reads only.
+///
+/// # Errors
+/// `NotFound` when a file is missing, `Corrupt` when one is damaged: nothing can be restored from it then.
+pub async fn check(dir: &Path) -> Result<()> {
+    read_checked(dir).await.map(drop)
+}
+
+async fn read_checked(dir: &Path) -> Result<(Schema, Contents)> {
     let schema: Schema = read_json(&dir.join(SCHEMA_FILE)).await?;
     let contents: Contents = read_json(&dir.join(ROWS_FILE)).await?;
     check_files(dir, &contents.tables).await?;
+    Ok((schema, contents))
+}
+
+/// What the backup in `dir` holds.
+pub(super) async fn read_contents(dir: &Path) -> Result<(Schema, Contents)> {
+    Ok((read_json(&dir.join(SCHEMA_FILE)).await?, read_json(&dir.join(ROWS_FILE)).await?))
+}
+
+/// Brings the backup's objects back, or those named in `only`: same-named objects are dropped first, rows loaded, indexes and the rest made, and
+/// every table's fingerprint compared with the backup's. All of the backup is read and checked before anything is dropped. Repeatable.
+pub async fn restore(
+    database: &Arc<dyn Database>,
+    dir: &Path,
+    only: Option<&BTreeSet<ObjectName>>,
+    observer: &dyn Observer,
+    stop: &CancellationToken,
+) -> Result<DatabaseRestored> {
+    let (mut schema, mut contents) = read_checked(dir).await?;
+    if let Some(names) = only {
+        contents.tables.retain(|t| names.contains(&t.name));
+        schema.tables.retain(|t| names.contains(&t.name));
+        schema.objects.retain(|o| names.contains(&o.name) || o.table.as_ref().is_some_and(|t| names.contains(t)));
+    }
     let target = database.write().await?;
     let outcome = load(&schema, &contents, dir, target.as_ref(), observer, stop).await;
     let closed = target.close().await;

@@ -73,7 +73,7 @@ async fn save(
         let destination = dir.display().to_string();
         observer.operation(Operation { kind: "backup".to_owned(), source: format!("{}/{}", database.location(), table.name), destination, progress });
         let file = format!("table-{index:05}.rows.zst");
-        let (rows, bytes, blake3) = save_rows(view, table, &dir.join(&file)).await?;
+        let (rows, bytes, blake3) = save_rows(view, table, &KeyRange::default(), &dir.join(&file)).await?;
         let fingerprint = view.fingerprint(table, &KeyRange::default()).await?;
         if fingerprint.rows != rows {
             let reason = format!("{rows} rows were read, but the database counts {}", fingerprint.rows);
@@ -93,8 +93,22 @@ fn keep(schema: &mut Schema, names: &[ObjectName]) {
     schema.objects.retain(|o| names.contains(&o.name) || o.table.as_ref().is_some_and(|t| names.contains(t)));
 }
 
-/// Streams a whole table into one compressed file. The blocks pass a bounded channel to the thread that compresses and writes.
-async fn save_rows(view: &dyn RowSource, table: &Table, path: &Path) -> Result<(u64, u64, String)> {
+/// A range that was saved by itself.
+pub(in crate::databases) struct SavedRange {
+    pub rows: u64,
+}
+
+/// Saves one range of a table as `name` below `dir`, with the table's description beside it. An earlier file of that name is replaced.
+pub(in crate::databases) async fn save_range(view: &dyn RowSource, table: &Table, range: &KeyRange, dir: &Path, name: &str) -> Result<SavedRange> {
+    tokio::fs::create_dir_all(dir).await.map_err(|e| io_error("make directory", dir, e))?;
+    let (rows, _, blake3) = save_rows(view, table, range, &dir.join(name)).await?;
+    let about = json!({"table": table, "range": range, "format": view.format(), "rows": rows, "blake3": blake3});
+    write_json(&dir.join(format!("{name}.json")), &about).await?;
+    Ok(SavedRange { rows })
+}
+
+/// Streams a range of a table into one compressed file. The blocks pass a bounded channel to the thread that compresses and writes.
+async fn save_rows(view: &dyn RowSource, table: &Table, range: &KeyRange, path: &Path) -> Result<(u64, u64, String)> {
     let (send, mut receive) = tokio::sync::mpsc::channel::<ports::databases::RowBlock>(4);
     let to: PathBuf = path.to_owned();
     let writer = tokio::task::spawn_blocking(move || -> std::io::Result<(u64, String)> {
@@ -110,7 +124,7 @@ async fn save_rows(view: &dyn RowSource, table: &Table, path: &Path) -> Result<(
         Ok((done.bytes, done.hasher.finalize().to_hex().to_string()))
     });
     let mut rows = 0;
-    let mut blocks = view.rows(table, &KeyRange::default());
+    let mut blocks = view.rows(table, range);
     while let Some(block) = blocks.try_next().await? {
         rows += block.rows;
         if send.send(block).await.is_err() {
@@ -143,7 +157,16 @@ impl Write for Hashing {
     }
 }
 
+/// Writes the file and brings it to the disk: nothing may be destroyed on the strength of a backup that a power loss would take.
 async fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let text = serde_json::to_vec_pretty(value).unwrap_or_default();
-    tokio::fs::write(path, text).await.map_err(|e| io_error("write", path, e))
+    let text = serde_json::to_vec_pretty(value).map_err(|e| io_error("write", path, std::io::Error::other(e)))?;
+    let to = path.to_owned();
+    let written = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&to)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        to.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
+    });
+    let written = written.await.map_err(|e| ConnectorError::new(ErrorKind::Internal, "write", path.display().to_string(), e.to_string()))?;
+    written.map_err(|e| io_error("write", path, e))
 }

@@ -95,7 +95,7 @@ impl<'a> Addresses<'a> {
         if !own.totals().await.map_err(step_error)?.sealed {
             self.plan(&own, plan).await?;
             let edited = edited(&own).await?;
-            mover.before_edits(plan, &ledger(self.cx, ledgers::TABLES), &edited).await.map_err(step_error)?;
+            mover.before_edits(plan, &ledger(self.cx, ledgers::TABLES), super::verify::counted(self.cx)?, &edited).await.map_err(step_error)?;
             own.seal().await.map_err(step_error)?;
         }
         let mut after = None;
