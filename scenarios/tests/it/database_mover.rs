@@ -82,6 +82,9 @@ impl Drop for Place {
     }
 }
 
+/// The number of the only standstill of most tests.
+const STANDSTILL: u64 = 1;
+
 struct Move {
     from: Place,
     to: Place,
@@ -128,14 +131,15 @@ impl Move {
 
     /// All phases up to the end of the final pass; `meanwhile` runs between the bulk copy and the final pass.
     async fn run(&self, plan: &DatabasePlan, meanwhile: impl FnOnce(&Place)) -> Result<u64, ports::ConnectorError> {
-        self.mover.prepare(plan, &self.ledger, &self.observer, &self.stop).await?;
-        self.mover.copy(plan, &self.ledger, &self.observer, &self.stop).await?;
+        let standing = self.mover.standing(plan, &self.ledger).await?;
+        self.mover.prepare(plan, &standing, &self.ledger, &self.observer, &self.stop).await?;
+        self.mover.copy(plan, &self.ledger, STANDSTILL, &self.observer, &self.stop).await?;
         meanwhile(&self.from);
-        Ok(self.mover.final_pass(plan, &self.ledger, &self.observer, &self.stop).await?.repaired)
+        Ok(self.mover.final_pass(plan, &self.ledger, STANDSTILL, &self.observer, &self.stop).await?.repaired)
     }
 
     async fn verify(&self, plan: &DatabasePlan) -> movers::databases::DatabaseVerified {
-        self.mover.verify(plan, &self.ledger, &Edited::new(), &self.observer, &self.stop).await.expect("a verification")
+        self.mover.verify(plan, &self.ledger, STANDSTILL, &Edited::new(), &self.observer, &self.stop).await.expect("a verification")
     }
 }
 
@@ -159,7 +163,12 @@ async fn a_living_source(work: Move) {
     assert!(!shop.equal, "an edit of the same size is found");
     assert!(serde_json::to_string(&shop.differing).expect("JSON").contains("17"), "and its key is named: {:?}", shop.differing);
 
-    work.mover.undo(&plan, &work.ledger, &work.observer).await.expect("an undo");
+    let changes = work.mover.later_changes(&plan, &work.ledger, &work.stop).await.expect("a comparison");
+    let changed: Vec<_> = changes.iter().map(|c| (c.table.name.as_str(), c.certain)).collect();
+    assert_eq!(changed, [("shop", true)], "what was written after the move is found, and nothing else: {changes:?}");
+
+    let undone = work.mover.undo(&plan, &work.ledger, &work.observer).await.expect("an undo");
+    assert!(undone.removed_database && undone.left.is_empty(), "{undone:?}");
     let gone = work.mover.survey().await.expect("a survey");
     assert!(!gone.destination_exists, "the database that was made is gone");
 }
@@ -179,9 +188,37 @@ async fn a_crash_at_every_write(make: impl AsyncFn() -> Move) {
         }
         work.run(&plan, |_| {}).await.unwrap_or_else(|e| panic!("after a crash at write {at}: {e}"));
         assert!(work.verify(&plan).await.equal(), "after a crash at write {at}");
+        for all in ["SELECT * FROM shop ORDER BY id", "SELECT * FROM sale ORDER BY shop, at"] {
+            assert_eq!(work.from.sql(all), work.to.sql(all), "after a crash at write {at}, compared with the source itself");
+        }
         // The first writes one by one, then in larger steps: each is a whole move.
         at += 1 + at / 3;
     }
+}
+
+/// Rows that arrive at the source after a standstill was broken off must not be taken for part of it.
+async fn a_later_standstill_compares_anew(work: Move) {
+    let plan = work.survey().await;
+    work.run(&plan, |_| {}).await.expect("a move");
+    work.from.sql("INSERT INTO shop(name, price) VALUES ('of the night', 3)");
+    let again = work.mover.final_pass(&plan, &work.ledger, STANDSTILL + 1, &work.observer, &work.stop).await.expect("another final pass");
+    assert_eq!(again.repaired, 1, "the new standstill found the new row");
+    let old = work.mover.verify(&plan, &work.ledger, STANDSTILL, &Edited::new(), &work.observer, &work.stop).await;
+    assert!(old.is_err(), "what the first standstill knew is not compared with");
+    let count = "SELECT COUNT(*) FROM shop";
+    assert_eq!(work.from.sql(count), work.to.sql(count));
+}
+
+/// A database that was made by the migration stays when somebody put something of his own into it.
+async fn what_others_made_keeps_the_database(work: Move) {
+    let plan = work.survey().await;
+    work.run(&plan, |_| {}).await.expect("a move");
+    work.to.sql("CREATE TABLE notes_of_others(id INT PRIMARY KEY); INSERT INTO notes_of_others VALUES (7);");
+    let undone = work.mover.undo(&plan, &work.ledger, &work.observer).await.expect("an undo");
+    assert!(!undone.removed_database, "{undone:?}");
+    assert_eq!(work.to.sql("SELECT id FROM notes_of_others").trim(), "7");
+    let left = work.mover.survey().await.expect("a survey");
+    assert!(left.overwrites.is_empty(), "everything of ours is gone: {:?}", left.overwrites);
 }
 
 async fn a_backup_brings_everything_back(work: Move) {
@@ -192,7 +229,7 @@ async fn a_backup_brings_everything_back(work: Move) {
     let all = "SELECT * FROM shop ORDER BY id";
     let before = work.from.sql(all);
     work.from.sql("DELETE FROM sale; DELETE FROM shop WHERE id > 10;");
-    let restored = restore(&database, dir.path(), &work.observer, &work.stop).await.expect("a restoration");
+    let restored = restore(&database, dir.path(), None, &work.observer, &work.stop).await.expect("a restoration");
     assert!(restored.proven);
     assert_eq!(before, work.from.sql(all));
     let file = dir.path().join(&saved.tables[0].file);
@@ -200,9 +237,29 @@ async fn a_backup_brings_everything_back(work: Move) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).expect("damage it");
-    let error = restore(&database, dir.path(), &work.observer, &work.stop).await.expect_err("a damaged backup is refused");
+    let error = restore(&database, dir.path(), None, &work.observer, &work.stop).await.expect_err("a damaged backup is refused");
     assert_eq!(error.kind, ports::ErrorKind::Corrupt, "{error}");
     assert_eq!(before, work.from.sql(all), "and nothing was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_is_compared_anew_in_every_standstill() {
+    a_later_standstill_compares_anew(Move::mysql().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_compared_anew_in_every_standstill() {
+    a_later_standstill_compares_anew(Move::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_keeps_what_others_made_in_the_new_database() {
+    what_others_made_keeps_the_database(Move::mysql().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_what_others_made_in_the_new_database() {
+    what_others_made_keeps_the_database(Move::postgres().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,8 +58,9 @@ impl DatabaseMover {
         let chunks = chunk::pages(ledger, false);
         let stored_ref = stored.as_ref();
         let tables_ref = &tables;
-        let outcome =
-            chunks.try_for_each_concurrent(self.options.parallel, |c| self.verify_range(plan, ledger, standstill, edited, stored_ref, c, tables_ref, observer, stop)).await;
+        let outcome = chunks
+            .try_for_each_concurrent(self.options.parallel, |c| self.verify_range(plan, ledger, standstill, edited, stored_ref, c, tables_ref, observer, stop))
+            .await;
         stored.close().await?;
         outcome?;
         let tables = tables.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -67,7 +67,8 @@ impl Step for TransferFiles {
         output["standstill"] = value(&ended);
         let closed_ms = if file.is_some() { standstill::total_ms(cx).await? } else { 0 };
         output["standstill_seconds"] = json!(closed_ms as f64 / 1000.0);
-        output["maintenance"] = json!({"used": file.is_some(), "unavailable": state.unavailable, "proven": file.is_some() && state.unproven.is_none(), "unproven": state.unproven});
+        output["maintenance"] =
+            json!({"used": file.is_some(), "unavailable": state.unavailable, "proven": file.is_some() && state.unproven.is_none(), "unproven": state.unproven});
         Ok(timed(output, began))
     }
 
@@ -148,7 +149,14 @@ impl TransferFiles {
     }
 
     /// Boxed, because a future that is polled beside others must be `Send` for every lifetime in it.
-    fn last_pass<'a>(&'a self, cx: &'a StepContext, observer: &'a RunObserver, mover: &'a FilesMover, later: LaterRows, standstill: u64) -> BoxFuture<'a, StepResult> {
+    fn last_pass<'a>(
+        &'a self,
+        cx: &'a StepContext,
+        observer: &'a RunObserver,
+        mover: &'a FilesMover,
+        later: LaterRows,
+        standstill: u64,
+    ) -> BoxFuture<'a, StepResult> {
         Box::pin(async move {
             let mut database_pass = Value::Null;
             if let (Some(database), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) {

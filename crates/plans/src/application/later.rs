@@ -68,7 +68,14 @@ async fn save(job: &Job, cx: &StepContext, observer: &RunObserver, changes: Vec<
     let names: Vec<_> = changes.iter().map(|c| c.table.clone()).collect();
     let copy = databases::back_up(database, Some(&names), &dir, observer, cx.stopping()).await.map_err(step_error)?;
     backup.parts.retain(|p| p.kind != PART);
-    backup.parts.push(Part { kind: PART.to_owned(), location: database.location(), items: copy.tables.len() as u64, rows: copy.rows, bytes: copy.bytes, blake3: None });
+    backup.parts.push(Part {
+        kind: PART.to_owned(),
+        location: database.location(),
+        items: copy.tables.len() as u64,
+        rows: copy.rows,
+        bytes: copy.bytes,
+        blake3: None,
+    });
     backup.bytes = backup.parts.iter().map(|p| p.bytes).sum();
     backup.state = BackupState::Verified;
     backups::write(&job.settings, &backup).await.map_err(step_error)?;

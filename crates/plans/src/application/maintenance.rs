@@ -11,8 +11,8 @@ use crate::wordpress::{detect, maintenance};
 use bytes::Bytes;
 use engine::{StepContext, StepError};
 use futures::StreamExt;
-use ports::{Connectors, ErrorKind};
 use ports::files::{Entry, EntryKind, FilePath, FileTarget};
+use ports::{Connectors, ErrorKind};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

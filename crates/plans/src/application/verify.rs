@@ -108,7 +108,9 @@ impl Verify {
 /// The number of the standstill in which the passes that counted were made.
 pub(super) fn counted(cx: &StepContext) -> StepResult<u64> {
     let of = |step: &str| standstill::of_output(cx.output_of(step).as_ref());
-    of("files").or_else(|| of("database")).ok_or_else(|| StepError::permanent("internal", "No standstill of this migration is known: it was begun by an older version. Roll it back and start again"))
+    of("files").or_else(|| of("database")).ok_or_else(|| {
+        StepError::permanent("internal", "No standstill of this migration is known: it was begun by an older version. Roll it back and start again")
+    })
 }
 
 fn mismatch(differences: &[String], files: Option<&FilesVerified>, database: Option<&DatabaseVerified>) -> StepError {

@@ -23,7 +23,9 @@ pub async fn changed_since(database: &Arc<dyn Database>, dir: &Path, standing: &
         }
         for table in now.tables.iter().filter(|t| standing.iter().any(|o| o.name == t.name)) {
             let known = contents.tables.iter().find(|s| s.name == table.name);
-            if known.is_none_or(|k| changed.contains(&k.name)) || Some(view.fingerprint(table, &KeyRange::default()).await?) != known.map(|k| k.fingerprint.clone()) {
+            if known.is_none_or(|k| changed.contains(&k.name))
+                || Some(view.fingerprint(table, &KeyRange::default()).await?) != known.map(|k| k.fingerprint.clone())
+            {
                 changed.insert(table.name.clone());
             }
         }
