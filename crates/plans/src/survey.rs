@@ -111,7 +111,7 @@ pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &Cancellati
     let overwrites = files.as_ref().map_or(0, |p| p.overwrites) + u64::from(overwritten) + database.as_ref().map_or(0, |p| p.overwrites.len() as u64);
     let deletes = files.as_ref().map_or(0, |p| p.deletes);
     Ok(DryRun {
-        refusals: refusals(spec, &site, overwrites + deletes),
+        refusals: refusals(spec, &site, overwrites + deletes, settings).await?,
         database: database.map(of_plan),
         wordpress: site.wordpress.as_ref().map(|w| WordPressFound { version: w.version.clone(), table_prefix: w.prefix.clone() }),
         cloud: None,
@@ -149,14 +149,15 @@ async fn exists(site: &Site) -> Result<bool> {
     }
 }
 
-fn refusals(spec: &MigrationSpec, site: &Site, losses: u64) -> Vec<String> {
-    let mut out: Vec<String> = conflict(spec, site.source_database_at.as_ref(), site.destination_database_at.as_ref()).into_iter().collect();
+async fn refusals(spec: &MigrationSpec, site: &Site, losses: u64, settings: &Settings) -> Result<Vec<String>> {
+    let (from, to) = (site.source_database_at.as_ref(), site.destination_database_at.as_ref());
+    let mut out: Vec<String> = conflict(spec, from, to, settings.connectors.as_ref()).await?.into_iter().collect();
     if losses > 0 && !spec.safety.backup_before && !spec.safety.overwrite_without_backup {
         out.push(format!(
             "{losses} things at the destination would be lost without a backup: leave safety.backup_before on, or set safety.overwrite_without_backup"
         ));
     }
-    out
+    Ok(out)
 }
 
 async fn estimate(spec: &MigrationSpec, site: &Site, files: Option<&FilesPlan>, database: Option<&DatabasePlan>, stop: &CancellationToken) -> Result<Estimate> {

@@ -16,6 +16,7 @@ pub mod hosts;
 pub mod images;
 pub mod ledger;
 pub mod observe;
+pub mod place;
 pub mod records;
 pub mod vms;
 

@@ -5,6 +5,7 @@
 
 mod body;
 pub mod local;
+mod physical;
 pub mod s3;
 pub mod sftp;
 mod staging;

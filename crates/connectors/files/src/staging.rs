@@ -3,9 +3,9 @@
 //! `.migration-assistant~TAG~HASH`: TAG is the run's tag, HASH comes from the path and a random number, so that two writers never
 //! share a staging file. Such names never appear in a listing and are never accepted as names of files.
 
-use ports::files::FilePath;
-
-const PREFIX: &str = ".migration-assistant~";
+use ports::files::{Entry, EntryKind, FilePath};
+use ports::place::MARK_PREFIX as PREFIX;
+use ports::{ConnectorError, ErrorKind, Result};
 
 /// A new staging name for `path`, a single path segment.
 pub(crate) fn name(staging: &str, path: &FilePath) -> String {
@@ -31,6 +31,16 @@ pub(crate) fn prefix(staging: &str) -> String {
 /// Whether a path segment is a staging name of any run.
 pub(crate) fn is_staging(segment: &[u8]) -> bool {
     segment.starts_with(PREFIX.as_bytes())
+}
+
+/// The entry of a mark; see [`ports::place::FilePlace::write_mark`].
+pub(crate) fn mark(path: &FilePath, size: usize, location: &str) -> Result<Entry> {
+    if !is_staging(crate::tree::leaf(path)) {
+        let subject = format!("{path} in {location}");
+        return Err(ConnectorError::new(ErrorKind::Internal, "write a mark", subject, "its name is not one of ours"));
+    }
+    let kind = EntryKind::File { size: size as u64 };
+    Ok(Entry { path: path.clone(), kind, modified_ns: None, mode: Some(0o644), version: None, content_type: None, posix: None })
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! What all steps of one migration share: the specification, the open doors, and the names of ledgers and notes.
 
 use super::later::SavedTables;
+use super::same_place;
 use crate::Settings;
-use crate::adapters::{RunLedger, StepResult, step_error};
+use crate::adapters::{RunLedger, StepResult, failed, step_error};
 use crate::site::{Doors, Site, database_options, file_options};
 use domain::spec::{MigrationSpec, SystemKind};
 use engine::{StepContext, StepError};
 use movers::databases::{DatabaseMover, DatabasePlan};
 use movers::files::{FilesMover, FilesPlan};
+use ports::ErrorKind;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -54,6 +56,16 @@ impl Job {
         let name = recall::<String>(cx, notes::DATABASE_NAME).await?;
         let open = || Site::open_destination(&self.spec, name.as_deref(), self.settings.connectors.as_ref());
         self.destination.get_or_try_init(open).await.map_err(step_error)
+    }
+
+    /// Asked again by the step that destroys: names may lead elsewhere by now.
+    pub async fn refuse_same_place(&self) -> StepResult<()> {
+        let site = self.site().await?;
+        let (from, to) = (site.source_database_at.as_ref(), site.destination_database_at.as_ref());
+        match same_place::conflict(&self.spec, from, to, self.settings.connectors.as_ref()).await.map_err(step_error)? {
+            Some(problem) => Err(failed(ErrorKind::Invalid, problem, same_place::CHOOSE_ANOTHER)),
+            None => Ok(()),
+        }
     }
 
     pub async fn files_mover(&self, cx: &StepContext) -> StepResult<Option<FilesMover>> {

@@ -32,7 +32,7 @@ pub(crate) use files::told;
 pub(crate) use finish::side;
 pub(crate) use job::{recall, restores, timed, timed_report, value};
 pub(crate) use prepare::{is_absent, remove_root};
-pub(crate) use same_place::conflict;
+pub(crate) use same_place::{CHOOSE_ANOTHER, conflict, directories_conflict};
 pub(crate) use validate::judged;
 pub(crate) use verify::MISMATCH;
 

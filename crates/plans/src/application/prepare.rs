@@ -37,6 +37,7 @@ impl Step for Prepare {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
         let site = self.job.site().await?;
+        self.job.refuse_same_place().await?;
         let mut output = json!({"root_made": false, "website": null, "database": null});
         if let Some(files) = &site.destination.files {
             if cx.recall(ROOT_ABSENT).await?.is_none() {

@@ -3,7 +3,6 @@
 //! Nothing is changed, so there is nothing to undo.
 
 use super::job::{Job, ledger, ledgers, notes, recall, timed, value};
-use super::same_place;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::room;
 use crate::site::{Configuration, Site, left_out};
@@ -41,9 +40,6 @@ impl Step for Validate {
         refuse_bad_addresses(&self.job)?;
         let checks = self.check(cx, &observer).await?;
         let site = self.job.site().await?;
-        if let Some(problem) = same_place::conflict(&self.job.spec, site.source_database_at.as_ref(), site.destination_database_at.as_ref()) {
-            return Err(failed(ErrorKind::Invalid, problem, "Choose another destination"));
-        }
         refuse_network(&self.job, site)?;
         refuse_hidden_configuration(&self.job, site).await?;
         for note in &site.notes {

@@ -1,5 +1,6 @@
 //! One cause, one error: a door that cannot be entered makes all its checks fail, and only the first of them says something.
 
+use super::pair::TWO_PLACES;
 use super::report::{CheckReport, Outcome};
 use ports::ErrorKind;
 
@@ -20,6 +21,7 @@ fn repeats(kind: ErrorKind) -> bool {
 
 /// Turns failures that only repeat another one of the same door into skipped checks.
 pub(super) fn settle(reports: &mut [CheckReport]) {
+    skip_two_places(reports);
     for side in ["source", "destination"] {
         for database in [false, true] {
             let of_door = |report: &CheckReport| report.system == side && report.check.contains("database") == database;
@@ -32,6 +34,17 @@ pub(super) fn settle(reports: &mut [CheckReport]) {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Asking whether both systems are one place meets the trouble that either of them has.
+fn skip_two_places(reports: &mut [CheckReport]) {
+    let cause = reports.iter().find(|r| r.check != TWO_PLACES && r.failed().is_some()).map(|r| r.check.clone());
+    let Some(cause) = cause else { return };
+    for report in reports.iter_mut().filter(|r| r.check == TWO_PLACES) {
+        if report.failed().is_some_and(|(_, kind)| repeats(kind) || kind == ErrorKind::Permission) {
+            report.outcome = Outcome::Skipped(because(&cause));
         }
     }
 }

@@ -93,7 +93,8 @@ async fn pair_reports(pair: &Pair, limit: Duration) -> Vec<CheckReport> {
     for (files, role, side) in [(&pair.source, Role::Source, "source"), (&pair.destination, Role::Destination, "destination")] {
         running.extend(files.checks(role).into_iter().map(|check| run(check, side, Part::Files, limit)));
     }
-    let mut reports = futures::future::join_all(running).await;
+    let (mut reports, place) = tokio::join!(futures::future::join_all(running), pair::two_directories(pair, limit));
+    reports.push(place);
     cascade::settle(&mut reports);
     for report in &mut reports {
         if let Outcome::Failed(finding, _) | Outcome::Warning(finding) = &mut report.outcome {

@@ -1,11 +1,11 @@
 //! Checks that need both systems, and those that look at what the source holds.
 
-use super::Limits;
 use super::estimate::Estimate;
 use super::listing::{self, Listing};
 use super::report::{CheckReport, Outcome};
 use super::sides::{self, Sides, finding, outcome};
-use crate::{config_place, room};
+use super::{Limits, Pair};
+use crate::{application, config_place, room};
 use domain::spec::{DatabaseEngine, MigrationSpec, SystemKind};
 use domain::units;
 use ports::databases::{Database, Schema, View};
@@ -14,14 +14,19 @@ use ports::{ConnectorError, Connectors, ErrorKind, Finding};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Name of the check that source and destination are not one place.
+pub(super) const TWO_PLACES: &str = "two_places";
+
 pub(super) struct Pairs {
     pub reports: Vec<CheckReport>,
     pub estimate: Option<Estimate>,
 }
 
 pub(super) async fn checks(spec: &MigrationSpec, sides: &Sides, connectors: &dyn Connectors, limits: Limits) -> Pairs {
-    let (files, databases) = tokio::join!(files(spec, sides, connectors, limits), databases(sides, limits.check));
+    let (files, databases, place) =
+        tokio::join!(files(spec, sides, connectors, limits), databases(sides, limits.check), two_places(spec, sides, connectors, limits.check));
     let mut reports = files.1;
+    reports.extend(place);
     reports.extend(databases.1);
     if let Some(schema) = databases.0.as_ref().filter(|_| sides.destination.database.is_some()) {
         reports.extend(space_for_database(spec, schema, sides.destination.database_only, connectors, limits.check).await);
@@ -44,6 +49,32 @@ fn estimate(spec: &MigrationSpec, files: Option<&Listing>, schema: Option<&Schem
         out.database_bytes = schema.tables.iter().map(|t| t.bytes).sum();
     }
     out.reckon()
+}
+
+/// Source and destination are two places. Asked when all of both could be opened.
+async fn two_places(spec: &MigrationSpec, sides: &Sides, connectors: &dyn Connectors, limit: Duration) -> Option<CheckReport> {
+    if sides.opening.iter().any(|report| report.failed().is_some()) {
+        return None;
+    }
+    let began = Instant::now();
+    let (from, to) = &sides.databases;
+    let asked = application::conflict(spec, from.as_ref(), to.as_ref(), connectors);
+    Some(made(TWO_PLACES, "both", began, verdict(within(limit, asked).await, "destination")))
+}
+
+/// The same for two directories of servers.
+pub(super) async fn two_directories(pair: &Pair, limit: Duration) -> CheckReport {
+    let began = Instant::now();
+    let asked = application::directories_conflict(pair.source.as_ref(), pair.destination.as_ref());
+    made(TWO_PLACES, "both", began, verdict(within(limit, asked).await, "destination.paths.web_root"))
+}
+
+fn verdict(asked: ports::Result<Option<String>>, field: &str) -> Outcome {
+    match asked {
+        Ok(None) => Outcome::Passed("source and destination are two places".to_owned()),
+        Ok(Some(problem)) => failure(field, problem, application::CHOOSE_ANOTHER, ErrorKind::Invalid),
+        Err(error) => Outcome::Failed(finding(&error, field), error.kind),
+    }
 }
 
 fn made(check: &str, system: &str, began: Instant, outcome: Outcome) -> CheckReport {

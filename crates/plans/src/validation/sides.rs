@@ -22,6 +22,8 @@ pub(super) struct Doors {
 pub(super) struct Sides {
     pub source: Doors,
     pub destination: Doors,
+    /// Where the two databases are, also when only `wp-config.php` says so.
+    pub databases: (Option<DatabaseAt>, Option<DatabaseAt>),
     /// Doors that did not open, as failed checks.
     pub opening: Vec<CheckReport>,
 }
@@ -34,7 +36,8 @@ impl Sides {
         let (source, destination) = tokio::join!(open(&spec.source, "source", connectors, limit), open(&spec.destination, "destination", connectors, limit));
         let mut opening = source.1;
         opening.extend(destination.1);
-        let mut sides = Self { source: source.0, destination: destination.0, opening };
+        let databases = (spec.source.database.clone(), spec.destination.database.clone());
+        let mut sides = Self { source: source.0, destination: destination.0, databases, opening };
         if named_by_config(spec)
             && let Some(files) = sides.source.files.clone()
         {
@@ -56,6 +59,7 @@ impl Sides {
         };
         let seen = found.0.as_ref().map_or_else(|| "wp-config.php read".to_owned(), |at| format!("wp-config.php names {}", at.describe()));
         self.opening.push(report(WORDPRESS.to_owned(), "source", Part::Files, CheckOutcome::Passed(seen), began));
+        self.databases.clone_from(&found);
         let missing = found.1.filter(|_| self.destination.database.is_none());
         let (source, destination) = tokio::join!(
             open_database(found.0.as_ref(), "source", Part::Database, connectors, limit),

@@ -4,11 +4,12 @@
 
 use super::job::{Job, Place};
 use super::warm;
-use crate::adapters::{RunLedger, RunObserver, StepResult, step_error};
-use crate::application::{is_absent, recall, remove_root, restores, timed, told, value};
+use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
+use crate::application::{CHOOSE_ANOTHER, directories_conflict, is_absent, recall, remove_root, restores, timed, told, value};
 use crate::backups;
 use domain::workloads::{Mode, parents};
 use engine::{Step, StepContext, StepError};
+use ports::ErrorKind;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,6 +41,9 @@ impl Step for Replicate {
             let note = missing(place.index);
             if cx.recall(&note).await?.is_none() {
                 cx.remember(&note, Some(json!(self.missing(cx.run_id(), place).await?))).await?;
+            }
+            if let Some(problem) = directories_conflict(place.source.as_ref(), place.target.as_ref()).await.map_err(step_error)? {
+                return Err(failed(ErrorKind::Invalid, problem, CHOOSE_ANOTHER));
             }
             place.target.prepare().await.map_err(step_error)?;
             let bulk = place.mover.copy(&place.bulk(cx), &observer, cx.stopping()).await.map_err(step_error)?;

@@ -104,6 +104,11 @@ pub trait Database: Examine {
 
     async fn write(&self) -> Result<Arc<dyn RowTarget>>;
 
+    /// The place as such: which database it is, and locks in it. `None` where the connector cannot tell.
+    fn place(&self) -> Option<Arc<dyn crate::place::DatabasePlace>> {
+        None
+    }
+
     /// Changing single cells by key (rewriting a site's address). `None` where the connector cannot.
     fn cells(&self) -> Option<Arc<dyn CellEditor>>;
 }

@@ -176,6 +176,11 @@ pub trait FileTarget: FileSource {
         Ok(Err("this kind of storage keeps no owners, links and attributes".to_owned()))
     }
 
+    /// The place as such: which one it is, marks of ours in it. `None` where the connector cannot tell.
+    fn place(&self) -> Option<Arc<dyn crate::place::FilePlace>> {
+        None
+    }
+
     /// Serving a site from the store itself; `None` for anything but an object store.
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>>;
 }

@@ -8,6 +8,7 @@ mod images;
 mod network;
 mod places;
 mod room;
+mod same_place;
 mod shop;
 mod wordpress;
 

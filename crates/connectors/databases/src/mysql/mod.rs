@@ -18,6 +18,7 @@ mod ddl;
 mod errors;
 mod fingerprint;
 mod load;
+mod place;
 mod pool;
 mod quote;
 mod ranges;
@@ -111,6 +112,10 @@ impl Database for MySql {
     async fn write(&self) -> Result<Arc<dyn RowTarget>> {
         self.server.info().await?;
         Ok(Arc::new(MySqlTarget::new(Pool::growing(Arc::clone(&self.server), Use::Write, self.parallel), self.loading)))
+    }
+
+    fn place(&self) -> Option<Arc<dyn ports::place::DatabasePlace>> {
+        Some(Arc::new(Self { server: Arc::clone(&self.server), parallel: self.parallel, loading: self.loading }))
     }
 
     fn cells(&self) -> Option<Arc<dyn CellEditor>> {

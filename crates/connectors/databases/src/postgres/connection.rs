@@ -87,7 +87,8 @@ impl Server {
         }
     }
 
-    async fn open_to(&self, database: &str) -> Result<Connection> {
+    /// A connection to any database of the server.
+    pub async fn open_to(&self, database: &str) -> Result<Connection> {
         let t = tried("connect to", &self.location);
         tokio::time::timeout(OPEN_WITHIN, self.open_untimed(database, t)).await.unwrap_or_else(|_| {
             let words = format!("no answer within {} seconds", OPEN_WITHIN.as_secs());

@@ -20,6 +20,7 @@ mod hash;
 mod hash_bytes;
 mod hash_row;
 mod objects;
+mod place;
 mod schema;
 mod source;
 mod sql;
@@ -83,6 +84,10 @@ impl Database for Postgres {
 
     async fn write(&self) -> Result<Arc<dyn RowTarget>> {
         Ok(Arc::new(target::Target::new(self.server.clone(), self.parallel)))
+    }
+
+    fn place(&self) -> Option<Arc<dyn ports::place::DatabasePlace>> {
+        Some(Arc::new(Self { server: self.server.clone(), parallel: self.parallel }))
     }
 
     fn cells(&self) -> Option<Arc<dyn CellEditor>> {

@@ -13,6 +13,7 @@ mod cells;
 mod checks;
 mod error;
 mod file;
+mod place;
 mod schema;
 mod source;
 mod sql;
@@ -71,6 +72,10 @@ impl Database for Sqlite {
 
     async fn write(&self) -> Result<Arc<dyn RowTarget>> {
         Ok(Arc::new(target::Target::new(self.path.clone())))
+    }
+
+    fn place(&self) -> Option<Arc<dyn ports::place::DatabasePlace>> {
+        Some(Arc::new(Self { path: self.path.clone() }))
     }
 
     fn cells(&self) -> Option<Arc<dyn CellEditor>> {

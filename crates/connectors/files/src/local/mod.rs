@@ -11,6 +11,7 @@ mod checks;
 mod error;
 mod facts;
 mod parts;
+mod place;
 mod read;
 mod root;
 mod walk;
@@ -145,6 +146,10 @@ impl FileTarget for LocalFiles {
 
     async fn posix(&self) -> Result<std::result::Result<Arc<dyn PosixTree>, String>> {
         Ok(Ok(Arc::new(whole::LocalTree::new(self))))
+    }
+
+    fn place(&self) -> Option<Arc<dyn ports::place::FilePlace>> {
+        Some(Arc::new(self.clone()))
     }
 
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>> {

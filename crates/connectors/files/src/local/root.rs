@@ -37,6 +37,10 @@ impl Root {
         Self { path: PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())), shown, _held: Some(held) }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn location(&self) -> String {
         self.shown.clone()
     }

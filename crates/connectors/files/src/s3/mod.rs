@@ -17,6 +17,7 @@ mod list;
 mod manners;
 mod order;
 mod parts;
+mod place;
 mod read;
 mod website;
 mod write;
@@ -207,6 +208,10 @@ impl FileTarget for S3Files {
 
     fn parts(&self) -> Arc<dyn PartTarget> {
         Arc::new(parts::S3Parts(self.store.clone()))
+    }
+
+    fn place(&self) -> Option<Arc<dyn ports::place::FilePlace>> {
+        Some(Arc::new(self.clone()))
     }
 
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>> {

@@ -12,6 +12,7 @@ mod connect;
 mod hostkey;
 mod login;
 mod parts;
+mod place;
 mod pool;
 mod read;
 mod root;
@@ -128,6 +129,10 @@ impl FileTarget for SftpFiles {
     async fn posix(&self) -> Result<std::result::Result<Arc<dyn PosixTree>, String>> {
         let tree = whole::SshTree::open(self).await?;
         Ok(tree.map(|tree| Arc::new(tree) as Arc<dyn PosixTree>))
+    }
+
+    fn place(&self) -> Option<Arc<dyn ports::place::FilePlace>> {
+        Some(Arc::new(self.clone()))
     }
 
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>> {

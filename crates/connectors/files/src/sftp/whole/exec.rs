@@ -20,7 +20,7 @@ const VANISHED: &str = "No such file or directory";
 const MESSAGE: usize = 32 << 10;
 
 /// Quoted for a POSIX shell.
-pub(super) fn quoted(text: &[u8]) -> Vec<u8> {
+pub(in crate::sftp) fn quoted(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     out.push(b'\'');
     for byte in text {
