@@ -8,7 +8,7 @@ use crate::wordpress::config::{Config, ConfigError, DbHost};
 use crate::wordpress::{CONFIG, detect};
 use domain::Secret;
 use domain::spec::{DatabaseAt, DatabaseEngine, FilesAt, MigrationSpec, SystemKind, TlsMode};
-use movers::databases::{DatabaseMover, DatabaseOptions};
+use movers::databases::{DatabaseMover, DatabaseOptions, SiteTables, TableFilter};
 use movers::files::{FileOptions, FilesMover};
 use ports::databases::Database;
 use ports::files::{Entry, FileTarget};
@@ -129,7 +129,9 @@ impl Site {
     pub fn database_mover(&self, spec: &MigrationSpec) -> Option<DatabaseMover> {
         let source = self.source.database.clone()?;
         let destination = self.destination.database.clone()?;
-        Some(DatabaseMover::new(source, destination, database_options(spec)))
+        let mut options = database_options(spec);
+        options.tables.site = self.wordpress.as_ref().map(own_tables);
+        Some(DatabaseMover::new(source, destination, options))
     }
 }
 
@@ -190,8 +192,15 @@ pub fn database_options(spec: &MigrationSpec) -> DatabaseOptions {
         parallel: spec.transfer.parallel_transfers.clamp(1, 4),
         retries: RETRIES,
         single_pass: spec.source.files.is_none(),
+        tables: TableFilter { asked: spec.tables.clone(), site: None },
         ..DatabaseOptions::default()
     }
+}
+
+/// Several sites may share one database.
+fn own_tables(wordpress: &WordPress) -> SiteTables {
+    let named = ["CUSTOM_USER_TABLE", "CUSTOM_USER_META_TABLE"].iter().filter_map(|constant| wordpress.config.text(constant).ok());
+    SiteTables { prefix: wordpress.prefix.clone(), network: wordpress.config.is_on("MULTISITE"), also: named.collect() }
 }
 
 async fn open_files(at: Option<&FilesAt>, connectors: &dyn Connectors, parallel: usize) -> Result<Option<Arc<dyn FileTarget>>> {

@@ -53,6 +53,8 @@ pub struct DatabaseDryRun {
     pub bytes: u64,
     pub objects: u64,
     pub unmovable: Vec<ports::databases::Unmovable>,
+    /// What stays behind because nobody asked for it.
+    pub left_out: Vec<ports::databases::Unmovable>,
     /// Objects at the destination that would be replaced.
     pub overwrites: Vec<String>,
     pub destination_exists: bool,
@@ -134,6 +136,7 @@ fn of_plan(plan: DatabasePlan) -> DatabaseDryRun {
         bytes: plan.bytes,
         objects: plan.objects,
         unmovable: plan.unmovable,
+        left_out: plan.left_out,
         overwrites: plan.overwrites.iter().map(|o| o.name.to_string()).collect(),
         destination_exists: plan.destination_exists,
         version_source: plan.version_source,

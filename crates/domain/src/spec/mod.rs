@@ -13,12 +13,14 @@ mod files;
 mod machine;
 mod options;
 mod system;
+mod tables;
 
 pub use database::{DatabaseAt, DatabaseEngine, TlsMode};
 pub use files::{FilesAt, HostKeyPin, ObjectsAt, S3At, SshAt, SshLogin};
 pub use machine::{MachineAt, NewMachine, SourceMachine, description_of};
 pub use options::{Notifications, OwnWebhook, Safety, Symlinks, Transfer, TransferMethod};
 pub use system::{System, SystemKind};
+pub use tables::{TableSelection, matches as table_matches};
 
 use crate::decode::{Fields, Problems};
 use serde_json::Value;
@@ -33,6 +35,8 @@ pub struct MigrationSpec {
     pub transfer: Transfer,
     pub safety: Safety,
     pub notifications: Notifications,
+    /// Which tables of the database move.
+    pub tables: TableSelection,
 }
 
 impl MigrationSpec {
@@ -62,7 +66,11 @@ impl MigrationSpec {
         let (source, mut destination) = (source?, destination?);
         system::inherit_database_name(&source, &mut destination, p);
         system::check_pair(&source, &destination, p);
-        let spec = Self { name, description, source, destination, transfer, safety, notifications };
+        if source.tables.is_some() && destination.tables.is_some() {
+            p.note("destination.database.tables", "stands in source.database too: give it once");
+        }
+        let tables = source.tables.clone().or_else(|| destination.tables.clone()).unwrap_or_default();
+        let spec = Self { name, description, source, destination, transfer, safety, notifications, tables };
         machine::check(&spec, p);
         Some(spec)
     }

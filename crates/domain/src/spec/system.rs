@@ -3,6 +3,7 @@
 use super::database::{self, DatabaseAt, DatabaseEngine, Side};
 use super::files::{self, FilesAt};
 use super::machine::{self, MachineAt};
+use super::tables::TableSelection;
 use crate::decode::{Fields, Problems};
 
 /// What a system is. The words are document 3's `system_types`, and the ones its presets use.
@@ -83,6 +84,8 @@ pub struct System {
     pub uploads: Option<String>,
     /// Directory of the configuration file: the web root (as without it) or the directory above it.
     pub config: Option<String>,
+    /// `database.tables`: the same on either side.
+    pub tables: Option<TableSelection>,
 }
 
 pub(super) fn read(parent: &mut Fields<'_>, field: &'static str, p: &mut Problems) -> Option<System> {
@@ -107,35 +110,38 @@ pub(super) fn read(parent: &mut Fields<'_>, field: &'static str, p: &mut Problem
         p.note(f.path("url"), "must start with http:// or https://");
     }
     let machine = (kind == SystemKind::Vm).then(|| machine::read(&mut f, side, p));
+    let mut tables = None;
     let (files, database, [uploads, config]) = match kind.database_only() {
         _ if machine.is_some() => (None, None, [None, None]),
-        Some(type_name) => (None, read_database_only(&mut f, type_name, side, p), [None, None]),
-        None => read_parts(&mut f, kind, side, p),
+        Some(type_name) => (None, read_database_only(&mut f, type_name, side, &mut tables, p), [None, None]),
+        None => read_parts(&mut f, kind, side, &mut tables, p),
     };
     f.done(p);
-    Some(System { kind, files, database, machine, url, uploads, config })
+    Some(System { kind, files, database, machine, url, uploads, config, tables })
 }
 
 /// `{"type": "mysql", "host": …, "database": "name"}` or `{"type": "mysql", "database": {…}}`.
-fn read_database_only(f: &mut Fields<'_>, type_name: &'static str, side: Side, p: &mut Problems) -> Option<DatabaseAt> {
+fn read_database_only(f: &mut Fields<'_>, type_name: &'static str, side: Side, tables: &mut Option<TableSelection>, p: &mut Problems) -> Option<DatabaseAt> {
     if f.value("database").is_some_and(serde_json::Value::is_object) {
-        let mut d = f.object("database", p)?;
-        let at = database::read(&mut d, side, p);
-        d.done(p);
-        return at;
+        return read_database(f, side, tables, p);
     }
+    *tables = TableSelection::read(f.object("tables", p), p);
     Some(database::read_as(f, database::TYPES.into_iter().find(|(n, ..)| *n == type_name), side, p))
+}
+
+fn read_database(f: &mut Fields<'_>, side: Side, tables: &mut Option<TableSelection>, p: &mut Problems) -> Option<DatabaseAt> {
+    let mut d = f.object("database", p)?;
+    let at = database::read(&mut d, side, p);
+    *tables = TableSelection::read(d.object("tables", p), p);
+    d.done(p);
+    at
 }
 
 /// The last are the directories of uploads and of the configuration.
 type Parts = (Option<FilesAt>, Option<DatabaseAt>, [Option<String>; 2]);
 
-fn read_parts(f: &mut Fields<'_>, kind: SystemKind, side: Side, p: &mut Problems) -> Parts {
-    let database = f.object("database", p).and_then(|mut d| {
-        let at = database::read(&mut d, side, p);
-        d.done(p);
-        at
-    });
+fn read_parts(f: &mut Fields<'_>, kind: SystemKind, side: Side, tables: &mut Option<TableSelection>, p: &mut Problems) -> Parts {
+    let database = read_database(f, side, tables, p);
     let (files, directories) = match kind {
         SystemKind::AwsS3 => (Some(FilesAt::S3(files::read_s3(f, p))), [None, None]),
         SystemKind::GcpGcs => {

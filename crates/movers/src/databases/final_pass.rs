@@ -97,7 +97,7 @@ impl DatabaseMover {
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let now = ends.source.schema().await?;
+        let now = super::selection::select(ends.source.schema().await?, &self.options.tables)?.schema;
         unchanged_structure(&plan.schema, &now)?;
         *positions = now;
         let chunks = chunk::pages(ledger, false);

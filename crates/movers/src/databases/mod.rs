@@ -21,6 +21,7 @@ mod later;
 mod made;
 mod prepare;
 mod retry;
+mod selection;
 mod survey;
 mod undo;
 mod verify;
@@ -31,6 +32,7 @@ pub use edits::Edited;
 pub use final_pass::FinalPass;
 pub use later::{LaterRows, TableChange};
 pub use prepare::{AppliedObject, Prepared};
+pub use selection::{SiteTables, TableFilter};
 pub use survey::DatabasePlan;
 pub use undo::{DatabaseUndone, Left};
 pub use verify::{DatabaseVerified, TableVerified};
@@ -49,11 +51,13 @@ pub struct DatabaseOptions {
     /// The copy's own snapshot is the final state (nobody has to stand still): the copy records the fingerprints itself, and
     /// the final pass compares again only after an interruption.
     pub single_pass: bool,
+    /// Which tables move.
+    pub tables: TableFilter,
 }
 
 impl Default for DatabaseOptions {
     fn default() -> Self {
-        Self { parallel: 4, rows_per_range: 100_000, retries: 4, single_pass: false }
+        Self { parallel: 4, rows_per_range: 100_000, retries: 4, single_pass: false, tables: TableFilter::default() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Looking before moving: what the source holds, what the destination has under the same names. Reads only.
 
 use super::DatabaseMover;
+use super::selection::{Selected, select};
 use ports::databases::{ObjectKind, Schema, SchemaObject, Unmovable, View};
 use ports::{ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub struct DatabasePlan {
     pub bytes: u64,
     pub objects: u64,
     pub unmovable: Vec<Unmovable>,
+    /// What stays behind because nobody asked for it.
+    #[serde(default)]
+    pub left_out: Vec<Unmovable>,
     /// Objects of the destination that have the name of one of ours: they will be replaced.
     pub overwrites: Vec<SchemaObject>,
     pub destination_exists: bool,
@@ -26,7 +30,7 @@ pub struct DatabasePlan {
 impl DatabaseMover {
     /// Reads schema and estimates of the source, and what exists at the destination.
     pub async fn survey(&self) -> Result<DatabasePlan> {
-        let schema = read_schema(&self.source).await?;
+        let Selected { schema, left_out } = select(read_schema(&self.source).await?, &self.options.tables)?;
         let existing = match read_schema(&self.destination).await {
             Ok(found) => Some(found),
             Err(e) if e.kind == ErrorKind::NotFound => None,
@@ -40,6 +44,7 @@ impl DatabaseMover {
             bytes: schema.tables.iter().map(|t| t.bytes).sum(),
             objects: schema.objects.len() as u64,
             unmovable: schema.unmovable.clone(),
+            left_out,
             overwrites,
             destination_exists,
             version_source: schema.server.clone(),

@@ -190,6 +190,7 @@ impl Finish {
             "last_pass": {"files": last, "database": if files["database_last_pass"].is_null() { &database["last_pass"] } else { &files["database_last_pass"] }, "maintenance": files["maintenance"]},
             "wordpress": parts.of_step("validate")["wordpress"],
             "uploads": parts.of_step("validate")["uploads"],
+            "tables_left_out": parts.database.as_ref().map(|p| value(&p.left_out)).unwrap_or_default(),
             "left_out": excluded(parts.files.as_ref()),
             "configuration": {"file": parts.of_step("configuration")["file"], "directory": parts.of_step("configuration")["directory"], "changed": parts.of_step("configuration")["changed"]},
             "addresses": parts.of_step("configuration")["addresses"],

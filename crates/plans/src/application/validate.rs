@@ -90,6 +90,10 @@ impl Validate {
         let plan = mover.survey().await.map_err(step_error)?;
         cx.remember(notes::DATABASE_PLAN, Some(value(&plan))).await?;
         observer.info("planning", format!("{} tables with about {} rows ({}) to migrate", plan.tables, plan.rows, units::size(plan.bytes)));
+        if !plan.left_out.is_empty() {
+            let named: Vec<String> = plan.left_out.iter().map(|l| format!("{} '{}'", l.kind, l.name)).collect();
+            observer.info("planning", format!("{} objects of the source's database stay behind: {}", named.len(), named.join(", ")));
+        }
         for left in &plan.unmovable {
             observer.warning("planning", format!("The {} '{}' cannot be moved: {}", left.kind, left.name, left.reason));
         }
@@ -237,7 +241,7 @@ fn output(job: &Job, site: &Site, checks: &Validation, files: Option<&FilesPlan>
         })),
         "database": database.map(|p| json!({
             "tables": p.tables, "rows_estimated": p.rows, "bytes_estimated": p.bytes, "objects": p.objects,
-            "overwrites": p.overwrites.len(), "unmovable": p.unmovable,
+            "overwrites": p.overwrites.len(), "unmovable": p.unmovable, "left_out": p.left_out,
             "version_source": p.version_source, "version_destination": p.version_destination,
         })),
     })
