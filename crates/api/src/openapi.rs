@@ -256,6 +256,7 @@ fn schemas() -> Map<String, Value> {
     add::<migrations::Acknowledged>(&mut found);
     add::<migrations::StartOptions>(&mut found);
     add::<migrations::RollbackOptions>(&mut found);
+    add::<migrations::Release>(&mut found);
     add::<migrations::Summary>(&mut found);
     add::<migrations::Detail>(&mut found);
     add::<migrations::Status>(&mut found);

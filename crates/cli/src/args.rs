@@ -76,6 +76,8 @@ pub enum Command {
     Resume(Resume),
     /// Stop a migration for good; nothing is undone
     Cancel(One),
+    /// Give up the node that has a migration's backup, when it is gone for good
+    Release(Release),
     /// Configurations to start from
     #[command(subcommand)]
     Presets(Presets),
@@ -97,6 +99,10 @@ pub struct Serve {
     /// Keep the journal there instead of in the data directory: postgres://user@host/database, or sqlite:/path
     #[arg(long, value_name = "URL", env = "MIGRATION_ASSISTANT_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// Keep backups there instead of in the data directory: a directory that all servers of the database reach, so that each can take back
+    /// what another one did
+    #[arg(long, value_name = "DIR", env = "MIGRATION_ASSISTANT_BACKUP_STORE")]
+    pub backup_store: Option<PathBuf>,
     /// Requests that one caller may send in a second; twice as many may come at once
     #[arg(long, default_value = "10000/s", value_name = "N/s", value_parser = rate)]
     pub rate_limit: control::limits::Rate,
@@ -294,6 +300,15 @@ pub struct Resume {
 pub struct One {
     /// Migration
     pub id: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Release {
+    /// Migration
+    pub id: String,
+    /// Yes: what the migration overwrote can never be restored without that node
+    #[arg(long)]
+    pub force: bool,
 }
 
 fn rate(text: &str) -> Result<control::limits::Rate, String> {

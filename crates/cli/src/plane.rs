@@ -17,6 +17,8 @@ pub struct Setup {
     pub data_dir: PathBuf,
     /// `None`: a SQLite file in the data directory.
     pub database_url: Option<String>,
+    /// Where backups are kept. `None`: in the data directory.
+    pub backup_store: Option<PathBuf>,
     /// Directories that migrations may touch on this machine. `None`: what the user may.
     pub local_roots: Option<Vec<PathBuf>>,
     /// Vouches for SSH servers whose keys no document names.
@@ -61,7 +63,7 @@ impl Plane {
         let store = store::open(&url, &setup.data_dir).await.map_err(|e| closed(&e.to_string(), &setup.data_dir))?;
         let settings = plans::Settings {
             connectors: Arc::new(Connectors::new(setup.local_roots.as_deref(), &setup.data_dir).knowing(setup.known_hosts).speaking(setup.telling.policy())),
-            backups_dir: setup.data_dir.join("backups"),
+            backups_dir: setup.backup_store.unwrap_or_else(|| setup.data_dir.join("backups")),
             work_dir: setup.data_dir.join("work"),
             machines: setup.vms.machines(store.clone()),
             images: crate::machines::images(&setup.vms.image_roots),

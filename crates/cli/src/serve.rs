@@ -32,6 +32,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
         vms: serve.machines.setup(&data_dir, serve.telling.fetcher()?)?,
         data_dir,
         database_url: serve.database_url.clone(),
+        backup_store: backup_store(serve)?,
         local_roots: Some(local_roots(serve)?),
         known_hosts: serve.known_hosts.clone(),
         registration: !serve.no_registration,
@@ -119,6 +120,16 @@ fn no_port(serve: &Serve, error: &std::io::Error) -> Failure {
         }
         _ => failure,
     }
+}
+
+/// The directory must exist: a file system that is not mounted yet would otherwise be taken for an empty one.
+fn backup_store(serve: &Serve) -> Result<Option<PathBuf>, Failure> {
+    let resolved = |dir: &PathBuf| match dir.canonicalize() {
+        Ok(path) if path.is_dir() => Ok(path),
+        Ok(_) => Err(Failure::usage(format!("--backup-store {}: is no directory", dir.display()))),
+        Err(e) => Err(Failure::usage(format!("--backup-store {}: {e}", dir.display()))),
+    };
+    serve.backup_store.as_ref().map(resolved).transpose()
 }
 
 /// The directories must exist: a typing slip would otherwise show only when the first migration is refused.

@@ -37,6 +37,8 @@ codes! {
     ValidationFailed = "VALIDATION_FAILED", Unprocessable;
     /// A step would have to be done first, or the state forbids it.
     InvalidState = "INVALID_STATE", Conflict;
+    /// What is asked for needs a node that has no running server: `details.node` names it.
+    NodeUnavailable = "NODE_UNAVAILABLE", Conflict;
     /// Start of a migration that runs already.
     AlreadyRunning = "MIGRATION_ALREADY_RUNNING", Conflict;
     MigrationNotFound = "MIGRATION_NOT_FOUND", NotFound;

@@ -76,6 +76,12 @@ impl StepContext {
         &self.stopping
     }
 
+    /// From now on only workers of `node` may go on with the run, or undo it. Written down, durably, before it returns; call it before anything is
+    /// made that only this node can reach. Repeatable.
+    pub async fn pin_to(&self, node: &str) -> Result<(), StepError> {
+        self.run.recorder.pin_to(node).await
+    }
+
     /// Keeps a small value with the run, durably, before it returns. `None` removes it.
     pub async fn remember(&self, key: &str, value: Option<Value>) -> Result<(), StepError> {
         self.run.recorder.remember("", key, value).await

@@ -93,6 +93,16 @@ impl Engine {
         self.journal.request(tenant, id, &Request::Finalize { by }).await
     }
 
+    /// See [`crate::journal::Leases::unpin`].
+    pub async fn unpin(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
+        self.journal.unpin(tenant, id).await
+    }
+
+    /// Whether a worker of that node is there. This process's own node is, whether it runs a worker or not.
+    pub async fn is_present(&self, node: &str) -> Result<bool, EngineError> {
+        if self.plans.node() == Some(node) { Ok(true) } else { self.journal.is_present(node).await }
+    }
+
     /// Removes a run that is not active, with its events and ledgers.
     pub async fn delete(&self, tenant: &str, id: &str) -> Result<(), EngineError> {
         self.journal.delete(tenant, id).await

@@ -66,6 +66,7 @@ pub trait PlanBuilder: Send + Sync {
 #[derive(Clone, Default)]
 pub struct PlanRegistry {
     builders: BTreeMap<String, Arc<dyn PlanBuilder>>,
+    node: Option<String>,
 }
 
 impl PlanRegistry {
@@ -73,6 +74,19 @@ impl PlanRegistry {
     pub fn with(mut self, kind: &str, builder: Arc<dyn PlanBuilder>) -> Self {
         self.builders.insert(kind.to_owned(), builder);
         self
+    }
+
+    /// Names the node that this process works on: the place of state that only it can reach, such as backups on its disk.
+    /// Workers with these plans claim runs that are pinned to that node, and runs that are pinned to none.
+    #[must_use]
+    pub fn on_node(mut self, node: Option<String>) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// See [`PlanRegistry::on_node`].
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
     }
 
     pub fn kinds(&self) -> Vec<String> {

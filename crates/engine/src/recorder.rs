@@ -107,6 +107,11 @@ impl Recorder {
         self.answer(self.journal.write(&self.token, vec![change], Vec::new()).await)
     }
 
+    pub async fn pin_to(&self, node: &str) -> Result<(), StepError> {
+        let change = Change::PinTo { node: node.to_owned() };
+        self.answer(self.journal.write(&self.token, vec![change], Vec::new()).await)
+    }
+
     pub async fn recall(&self, scope: &str, key: &str) -> Result<Option<Value>, StepError> {
         self.answer(self.journal.recall(&self.token, scope, key).await)
     }

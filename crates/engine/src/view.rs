@@ -110,6 +110,10 @@ pub struct RunView {
     pub stance: Option<Stance>,
     /// Since when it cannot be rolled back any more.
     pub finalized: Option<Finalized>,
+    /// The node that has state which the run needs (its backup): no other may claim it.
+    pub pinned_to: Option<String>,
+    /// A worker holds the run: its lease has not run out.
+    pub held: bool,
 }
 
 /// Somebody gave up the way back.

@@ -97,6 +97,8 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) -> Result<(), EngineError> {
         let mut drives = JoinSet::new();
         let mut changes = self.shared.journal.changes();
+        let left = CancellationToken::new();
+        let presence = tokio::spawn(announce(self.shared.clone(), left.clone()));
         while !stop.is_cancelled() {
             changes.mark_unchanged();
             self.fill(&mut drives).await;
@@ -111,6 +113,8 @@ impl Worker {
         while let Some(ended) = drives.join_next().await {
             note(ended);
         }
+        left.cancel();
+        note(presence.await);
         Ok(())
     }
 
@@ -118,7 +122,7 @@ impl Worker {
     async fn fill(&self, drives: &mut JoinSet<()>) {
         while drives.len() < self.shared.options.concurrency {
             let request =
-                ClaimRequest { owner: self.owner.clone(), kinds: self.shared.plans.kinds(), except: self.shared.left(), lease: self.shared.options.lease };
+                ClaimRequest { owner: self.owner.clone(), kinds: self.shared.plans.kinds(), except: self.shared.left(), lease: self.shared.options.lease, node: self.shared.plans.node().map(str::to_owned) };
             let asked = tokio::time::Instant::now();
             match self.shared.journal.claim(&request).await {
                 Ok(Some(claim)) => {
@@ -132,6 +136,23 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// Says that this node is there until `left`, and that it leaves then.
+async fn announce(shared: Arc<Shared>, left: CancellationToken) {
+    let Some(node) = shared.plans.node() else { return };
+    loop {
+        if let Err(error) = shared.journal.announce(node, Some(shared.options.lease)).await {
+            tracing::warn!(%error, "could not tell that this node is there; trying again soon");
+        }
+        tokio::select! {
+            () = left.cancelled() => break,
+            () = tokio::time::sleep(shared.options.lease / 3) => {}
+        }
+    }
+    if let Err(error) = shared.journal.announce(node, None).await {
+        tracing::warn!(%error, "could not tell that this node leaves; others see it when its lease ends");
     }
 }
 

@@ -1,7 +1,8 @@
 //! Backups: one directory each, with a manifest that says what is in it and whether it was read back.
 //!
 //! ```text
-//! BACKUPS/backup-20240826-143022/
+//! BACKUPS/.node                  the name of this place, which runs with a backup here are pinned to
+//! BACKUPS/backup-20240826-143022-1f0c93ab/
 //!     manifest.json      state: writing ─► verified | failed
 //!     files/             what the migration overwrites or deletes, as it was
 //!     database/          the destination's objects that the migration replaces
@@ -9,6 +10,10 @@
 //!     configuration/     the destination's configuration file
 //! ```
 //! Making and restoring them is the steps' business (`application`); here they are named, listed, kept and removed.
+
+mod node;
+
+pub use node::of as node_of;
 
 use crate::Settings;
 use crate::adapters::{StepResult, step_error};
@@ -73,10 +78,10 @@ impl Backup {
     }
 }
 
-/// `backup-20240826-143022`, in UTC. `attempt` above 1 is added, for a name that is taken.
-pub fn id_at(now: Timestamp, attempt: u32) -> String {
-    let base = now.to_zoned(TimeZone::UTC).strftime("backup-%Y%m%d-%H%M%S").to_string();
-    if attempt > 1 { format!("{base}-{attempt}") } else { base }
+/// `backup-20240826-143022-1f0c93ab`: the moment in UTC, and what tells the run from those that began a backup on another node at the same moment.
+pub fn id_at(now: Timestamp, run: &str) -> String {
+    let moment = now.to_zoned(TimeZone::UTC).strftime("backup-%Y%m%d-%H%M%S");
+    format!("{moment}-{}", &blake3::hash(run.as_bytes()).to_hex()[..8])
 }
 
 /// The directory of a backup. An id that is no plain name is refused, so that it never leaves the backups' directory.
@@ -116,29 +121,29 @@ pub async fn enforce_retention(settings: &Settings, now: Timestamp) -> Result<Ve
     Ok(removed)
 }
 
-/// The run's note that names its backup.
+/// The run's note that names its backup. It is written when the manifest is on disk, and never replaced: where it names a backup that is not here,
+/// the backup was made, and is lost.
 pub(crate) const NOTE: &str = "backup.id";
+/// The name that was chosen, before anything of it was on disk.
+const RESERVED: &str = "backup.reserved";
 
-/// Reserves the name of the run's backup and writes its manifest. The name is noted before the directory is made, so that no directory is lost.
-/// Repeatable: the backup of an earlier try is begun again. `name` is the migration's.
+/// Begins the run's backup: pins the run to this node, reserves a name and writes the manifest.
+/// Repeatable: the backup of an earlier try is begun again. One that was made and is not here is an error, never a reason to make another: what the
+/// destination holds by now may be the migration's own work. `name` is the migration's.
 pub(crate) async fn begin(settings: &Settings, cx: &StepContext, name: &str, retention_days: u32) -> StepResult<Backup> {
-    let now = Timestamp::now();
-    let noted = cx.recall(NOTE).await?.and_then(|id| id.as_str().map(str::to_owned));
-    if let Some(id) = noted
-        && let Some(found) = read(settings, &id).await.map_err(step_error)?
-        && found.run == cx.run_id()
-    {
+    cx.pin_to(&node::of(settings).map_err(step_error)?).await?;
+    if let Some(id) = noted(cx, NOTE).await? {
+        let found = read(settings, &id).await.map_err(step_error)?.filter(|b| b.run == cx.run_id());
+        let found = found.ok_or_else(|| step_error(lost(&id)))?;
         return Ok(Backup { state: BackupState::Writing, parts: Vec::new(), bytes: 0, ..found });
     }
-    let mut attempt = 1;
-    let id = loop {
-        let id = id_at(now, attempt);
-        cx.remember(NOTE, Some(json!(id))).await?;
-        if reserve(settings, &id).await.map_err(step_error)? {
-            break id;
-        }
-        attempt += 1;
+    let now = Timestamp::now();
+    let id = match noted(cx, RESERVED).await? {
+        Some(id) => id,
+        None => id_at(now, cx.run_id()),
     };
+    cx.remember(RESERVED, Some(json!(id))).await?;
+    reserve(settings, &id).await.map_err(step_error)?;
     let backup = Backup {
         id,
         tenant: cx.tenant().to_owned(),
@@ -151,7 +156,19 @@ pub(crate) async fn begin(settings: &Settings, cx: &StepContext, name: &str, ret
         parts: Vec::new(),
     };
     write(settings, &backup).await.map_err(step_error)?;
+    cx.remember(NOTE, Some(json!(backup.id))).await?;
     Ok(backup)
+}
+
+async fn noted(cx: &StepContext, key: &str) -> StepResult<Option<String>> {
+    Ok(cx.recall(key).await?.and_then(|id| id.as_str().map(str::to_owned)))
+}
+
+/// A backup that was made and is not here.
+pub(crate) fn lost(id: &str) -> ConnectorError {
+    ConnectorError::new(ErrorKind::NotFound, "find", format!("backup '{id}'"), "this migration made it, and it is not where this server keeps backups")
+        .advice("Let the server go on that has it, or bring its directory back; without it nothing that was overwritten can be restored")
+        .permanent()
 }
 
 /// When so many days of so many hours are over.
@@ -200,16 +217,15 @@ pub(crate) async fn conclude(settings: &Settings, backup: &mut Backup, saved: St
     saved
 }
 
-/// Reserves a fresh name for this run by making its directory. Repeatable with the `known` id of an earlier try.
-async fn reserve(settings: &Settings, known: &str) -> Result<bool> {
-    let dir = directory(settings, known)?;
+/// Makes the backup's directory. Repeatable: the name is the run's own.
+async fn reserve(settings: &Settings, id: &str) -> Result<()> {
+    let dir = directory(settings, id)?;
     tokio::fs::create_dir_all(&settings.backups_dir).await.map_err(|e| file_error("make directory", &settings.backups_dir, e))?;
     let dir_for_task = dir.clone();
     let made = tokio::task::spawn_blocking(move || make_private(&dir_for_task)).await;
     match made.map_err(|e| ConnectorError::new(ErrorKind::Internal, "make directory", dir.display().to_string(), e.to_string()))? {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(e) => Err(file_error("make directory", &dir, e)),
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(file_error("make directory", &dir, e)),
+        _ => Ok(()),
     }
 }
 
@@ -237,7 +253,10 @@ pub(crate) async fn write_file(dir: &Path, name: &str, content: Vec<u8>) -> Resu
         let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staging_path)?;
         file.write_all(&content)?;
         file.sync_all()?;
-        std::fs::rename(&staging_path, &path)
+        std::fs::rename(&staging_path, &path)?;
+        // The names, too: of the file in its directory, and of the directory in the one above.
+        std::fs::File::open(&dir)?.sync_all()?;
+        dir.parent().map_or(Ok(()), |above| std::fs::File::open(above)?.sync_all())
     })
     .await;
     written

@@ -92,8 +92,9 @@ impl LateBackup {
         self.backup.parts.retain(|p| p.items > 0);
         self.backup.bytes = self.backup.parts.iter().map(|p| p.bytes).sum();
         if self.backup.parts.is_empty() {
-            backups::remove(&self.settings, &self.backup.id).await.map_err(step_error)?;
+            // In this order: a note that names a backup which is not there means that it was lost.
             cx.remember(backups::NOTE, None).await?;
+            backups::remove(&self.settings, &self.backup.id).await.map_err(step_error)?;
             return Ok(None);
         }
         backups::write(&self.settings, &self.backup).await.map_err(step_error)?;

@@ -74,6 +74,7 @@ pub fn shown_kind(kind: &str) -> &str {
 /// The kinds of run that this crate knows, for the engine.
 pub fn registry(settings: Settings) -> engine::PlanRegistry {
     let plans = engine::PlanRegistry::default()
+        .on_node(node(&settings))
         .with(APPLICATION, Arc::new(application::Builder::new(settings.clone())))
         .with(WORKLOAD, Arc::new(workload::Builder::new(settings.clone())));
     match settings.machines.clone() {
@@ -82,6 +83,12 @@ pub fn registry(settings: Settings) -> engine::PlanRegistry {
             .with(&disk_kind(&machines.holds.node()), Arc::new(disks::Builder::new(settings, machines))),
         None => plans,
     }
+}
+
+/// This process's node. Without a name it works on nothing that has a backup.
+fn node(settings: &Settings) -> Option<String> {
+    let node = backups::node_of(settings);
+    node.inspect_err(|error| tracing::error!(%error, "backups cannot be kept here: migrations with a backup are left to other servers")).ok()
 }
 
 /// A stored document that no plan can be made from.

@@ -84,6 +84,14 @@ fn steering() -> Vec<Endpoint> {
             .fails(Code::InvalidRequest, "Bad or unknown fields")
             .fails(Code::BackupNotFound, "No such backup")
             .fails(Code::BackupUnusable, "The backup belongs to another migration or was never completed"),
+        acknowledged("/migrations/{session_id}/release", "release_migration", |call| Box::pin(release(call)))
+            .says(
+                "Release a migration from its node",
+                "Gives up the node that has the migration's backup, when that node is gone for good: any server may work on the migration then, but what it \
+                 overwrote can never be restored. Needs `force`.",
+            )
+            .takes(Body::Required, "Release", json!({"force": true}))
+            .fails(Code::InvalidRequest, "`force` is not true, or there are other fields"),
         Endpoint::post("/migrations/{session_id}/finalize", "finalize_migration", |call| Box::pin(finalize(call)))
             .says(
                 "Finalise a migration",
@@ -101,6 +109,7 @@ fn acknowledged(path: &'static str, id: &'static str, call: super::endpoint::Han
         .answers(StatusCode::OK, "Acknowledged", "Taken; the work goes on in the background")
         .fails(Code::MigrationNotFound, "No such migration")
         .fails(Code::InvalidState, "The migration's status forbids it")
+        .fails(Code::NodeUnavailable, "Only the node that has the migration's backup can do it, and no server of that node is running")
 }
 
 async fn create(mut call: Call) -> Result<Reply, Error> {
@@ -165,6 +174,11 @@ async fn resolve(mut call: Call) -> Result<Reply, Error> {
 async fn rollback(mut call: Call) -> Result<Reply, Error> {
     call.no_query()?;
     Reply::ok(call.control.rollback(&call.tenant, call.id(), call.optional_body()).await?)
+}
+
+async fn release(mut call: Call) -> Result<Reply, Error> {
+    call.no_query()?;
+    Reply::ok(call.control.release(&call.tenant, call.id(), call.optional_body()).await?)
 }
 
 async fn finalize(mut call: Call) -> Result<Reply, Error> {

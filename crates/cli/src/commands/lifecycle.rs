@@ -42,6 +42,14 @@ impl Session<'_> {
         self.settled(id, "cancelled", &format!("Cancelled. Take back what was done: {}", self.command(&format!("rollback {id}")))).await
     }
 
+    /// Gives up the node that has the migration's backup.
+    pub async fn release(&self, id: &str, force: bool) -> Result<Exit, Failure> {
+        self.door.post(&path(id, "/release"), &json!({"force": force})).await?;
+        self.output.say("Released: any server may work on it, without the backup that lies on its old node.");
+        self.output.result(Exit::Ok, json!({"session_id": id, "status": "released"}));
+        Ok(Exit::Ok)
+    }
+
     /// Waits until the wish has come true; a migration that ended in the meantime is told as it is.
     async fn settled(&self, id: &str, wanted: &str, words: &str) -> Result<Exit, Failure> {
         let ended = self.watch(id, &[wanted], OnInterrupt::Leave).await?;

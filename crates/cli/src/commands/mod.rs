@@ -43,7 +43,7 @@ pub async fn run(args: Args, output: &Output, sampling: Sampling) -> Result<Exit
         Command::Migrate(m) if m.dry_run => Needs::Reading,
         Command::Presets(Presets::CreateMigration(p)) if p.start => Needs::Working,
         Command::Migrate(_) | Command::Rollback(_) | Command::Pause(_) | Command::Resume(_) | Command::Cancel(_) => Needs::Working,
-        Command::Serve(_) | Command::Db(_) | Command::Validate(_) | Command::Status(_) | Command::Logs(_) | Command::Report(_) | Command::Presets(_) => {
+        Command::Serve(_) | Command::Db(_) | Command::Validate(_) | Command::Status(_) | Command::Logs(_) | Command::Report(_) | Command::Release(_) | Command::Presets(_) => {
             Needs::Reading
         }
     };
@@ -67,6 +67,7 @@ pub async fn run(args: Args, output: &Output, sampling: Sampling) -> Result<Exit
         (Command::Pause(one), _) => session.pause(&one.id).await,
         (Command::Resume(r), _) => session.resume(&r.id, r.detach).await,
         (Command::Cancel(one), _) => session.cancel(&one.id).await,
+        (Command::Release(r), _) => session.release(&r.id, r.force).await,
         (Command::Presets(p), document) => session.presets(p, document).await,
         (Command::Serve(_) | Command::Db(_) | Command::Validate(_), _) => Ok(Exit::Ok),
     };

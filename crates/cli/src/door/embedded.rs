@@ -26,6 +26,7 @@ impl Embedded {
         let mut plane = Plane::open(Setup {
             data_dir,
             database_url: None,
+            backup_store: None,
             local_roots: None,
             known_hosts: None,
             registration: false,

@@ -28,6 +28,10 @@ impl Acknowledged {
         Self::new(id, "started", "Migration execution started in background")
     }
 
+    pub(super) fn released(id: &str) -> Self {
+        Self::new(id, "released", "The migration is released from its node: any server may work on it, without the backup that lies there")
+    }
+
     fn new(id: &str, status: &'static str, message: impl Into<String>) -> Self {
         Self { session_id: id.to_owned(), id: id.to_owned(), status, message: message.into() }
     }
@@ -146,7 +150,8 @@ impl Control {
 
     /// Goes on with a paused migration, or tries a failed one again from the step that failed.
     pub async fn resume(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
-        self.steerable(tenant, id, "resume").await?;
+        let view = self.steerable(tenant, id, "resume").await?;
+        self.require_node(&view, "resume").await?;
         self.steered(tenant, id, "resume", self.engine().resume(tenant, id).await).await?;
         Ok(Acknowledged::new(id, "started", "Migration execution resumed in background"))
     }
@@ -162,6 +167,7 @@ impl Control {
     pub async fn rollback(&self, tenant: &str, id: &str, body: Option<&Value>) -> Result<Acknowledged, Error> {
         let asked = RollbackOptions::decode(body)?;
         let view = self.steerable(tenant, id, "roll back").await?;
+        self.require_node(&view, "roll back").await?;
         if let Some(image) = crate::workloads::image_of(&view).filter(|_| asked.rollback_options.files) {
             self.refuse_image_in_use(tenant, id, image).await?;
         }
@@ -174,7 +180,8 @@ impl Control {
 
     /// Tries the rollback of a stuck migration again, after its cause was removed.
     pub async fn resolve(&self, tenant: &str, id: &str) -> Result<Acknowledged, Error> {
-        self.steerable(tenant, id, "resolve").await?;
+        let view = self.steerable(tenant, id, "resolve").await?;
+        self.require_node(&view, "resolve").await?;
         self.steered(tenant, id, "resolve", self.engine().resolve(tenant, id).await).await?;
         Ok(Acknowledged::new(id, "rollback_started", "Migration rollback is tried again in background"))
     }

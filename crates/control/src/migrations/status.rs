@@ -52,6 +52,9 @@ pub struct Status {
     /// The backup of what the migration replaced, once it was made; `null` again when the migration was finalised.
     #[schema(example = "backup-20240826-143022")]
     pub backup_id: Option<String>,
+    /// The node that has the migration's backup: only its servers go on with the migration or take it back.
+    #[schema(example = "web1-3f9a2c1d")]
+    pub node: Option<String>,
     /// Number of the newest event that this status takes account of.
     pub last_event: u64,
     /// What document 0 shows beside; only of a workload's migration.
@@ -117,7 +120,10 @@ pub struct Operation {
 
 impl Control {
     pub async fn status(&self, tenant: &str, id: &str) -> Result<Status, Error> {
-        Ok(of(&self.view(tenant, id, "look at").await?))
+        let view = self.view(tenant, id, "look at").await?;
+        let waits = self.waiting_for_node(&view).await?;
+        let status = of(&view);
+        Ok(Status { error: waits.or(status.error), ..status })
     }
 }
 
@@ -141,6 +147,7 @@ pub(super) fn of(view: &RunView) -> Status {
         steps: steps::of(view),
         partial: view.steps.iter().any(|s| flag(s.output.as_ref(), "partial")),
         backup_id: backup_of(view).filter(|_| view.finalized.is_none()),
+        node: view.pinned_to.clone(),
         last_event: view.last_event,
         workload: workloads::status(view),
     }

@@ -37,6 +37,7 @@ struct Run {
     by_itself: bool,
     stance: Option<Stance>,
     finalized: Option<Finalized>,
+    pinned_to: Option<String>,
     steps: Vec<StepView>,
     sample: Option<Sample>,
     events: Vec<Event>,
@@ -67,7 +68,7 @@ impl MemoryJournal {
         let run = NewRun { id: uuid::Uuid::now_v7().to_string(), tenant: tenant.to_owned(), kind: "test".to_owned(), input, labels: Value::Null, holds: None };
         let pin = StepPin { name: step.to_owned(), title: step.to_owned(), version: 1 };
         let mut token = Token { run: run.id.clone(), tenant: tenant.to_owned(), owner: "test".to_owned(), epoch: 0 };
-        let claim = ClaimRequest { owner: "test".to_owned(), kinds: vec!["test".to_owned()], except: Vec::new(), lease: Duration::from_hours(24) };
+        let claim = ClaimRequest { owner: "test".to_owned(), kinds: vec!["test".to_owned()], except: Vec::new(), lease: Duration::from_hours(24), node: None };
         // A fresh map refuses none of these.
         let _new = self.create(&run, &[pin]).await;
         let _started = self.request(tenant, &run.id, &Request::Start { options: Value::Null }).await;
@@ -154,6 +155,7 @@ impl Run {
                 self.enter(to);
             }
             Change::Sample(sample) => self.sample = Some(sample),
+            Change::PinTo { node } => self.pinned_to = Some(node),
             Change::Memo { scope, key, value: Some(value) } => {
                 self.memos.insert((scope, key), value);
             }
@@ -162,6 +164,10 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    fn is_held(&self) -> bool {
+        self.owner.is_some() && self.until.is_none_or(|until| until > Instant::now())
     }
 
     fn view(&self) -> RunView {
@@ -187,6 +193,8 @@ impl Run {
             holds: self.new.holds.clone(),
             stance: self.stance,
             finalized: self.finalized.clone(),
+            pinned_to: self.pinned_to.clone(),
+            held: self.is_held(),
         }
     }
 }
@@ -212,7 +220,8 @@ impl Leases for MemoryJournal {
         let now = Instant::now();
         let mut runs = self.lock();
         let free = |r: &Run| r.owner.is_none() || r.until.is_some_and(|until| until <= now);
-        let fits = |r: &Run| request.kinds.contains(&r.new.kind) && !request.except.contains(&r.new.id);
+        let here = |r: &Run| r.pinned_to.is_none() || r.pinned_to == request.node;
+        let fits = |r: &Run| request.kinds.contains(&r.new.kind) && !request.except.contains(&r.new.id) && here(r);
         let due = |r: &Run| r.state == RunState::Scheduled && r.start_at.is_some_and(|at| at <= Timestamp::now());
         let found = runs.values_mut().filter(|r| (r.state.is_active() || due(r)) && free(r) && fits(r)).min_by_key(|r| r.created_at);
         let Some(run) = found else { return Ok(None) };
@@ -245,6 +254,18 @@ impl Leases for MemoryJournal {
         })?;
         self.tell();
         Ok(())
+    }
+
+    async fn unpin(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
+        let view = self.with(tenant, id, |run| {
+            let node = run.pinned_to.as_ref().filter(|_| !run.is_held()).ok_or_else(|| words::not_unpinned(id, run.state, run.pinned_to.is_some()))?;
+            let event = words::unpinned(node);
+            run.pinned_to = None;
+            run.append(event);
+            Ok(run.view())
+        })?;
+        self.tell();
+        Ok(view)
     }
 }
 

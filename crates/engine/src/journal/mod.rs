@@ -75,6 +75,20 @@ pub trait Leases: Send + Sync {
 
     /// Gives the run back so that another worker may go on at once.
     async fn release(&self, token: &Token) -> Result<(), EngineError>;
+
+    /// Says that a worker of `node` is there for `lease` from now on; `None`: it leaves. Journals of a single process need not know.
+    async fn announce(&self, _node: &str, _lease: Option<Duration>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Whether a worker of `node` is there, as far as [`Leases::announce`] told.
+    async fn is_present(&self, _node: &str) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
+    /// Takes the pin off a run that no worker holds, with the event `run.unpinned`: any node may claim it from now on. What lies on the old
+    /// node is lost to the run; nothing it has noted is forgotten. [`EngineError::Conflict`] while a worker holds the run, or when it has no pin.
+    async fn unpin(&self, tenant: &str, id: &str) -> Result<RunView, EngineError>;
 }
 
 /// What a worker writes down while it drives a run.

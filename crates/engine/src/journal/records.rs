@@ -70,6 +70,8 @@ pub struct ClaimRequest {
     /// Runs that this worker cannot work on (a foreign step version).
     pub except: Vec<String>,
     pub lease: Duration,
+    /// The worker's node: it gets runs that are pinned to it, and those that are pinned to none.
+    pub node: Option<String>,
 }
 
 /// A run in a worker's hands.
@@ -123,6 +125,10 @@ pub enum Change {
         error: Option<StepError>,
     },
     Sample(Sample),
+    /// From now on only workers of this node may claim the run: state that it needs lies there.
+    PinTo {
+        node: String,
+    },
     /// `None` removes it.
     Memo {
         scope: String,

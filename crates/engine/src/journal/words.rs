@@ -70,6 +70,18 @@ pub fn read_by(id: &str, state: RunState, holder: &str) -> EngineError {
     EngineError::Conflict { id: id.to_owned(), state, message }
 }
 
+/// The event of a run that lost its node.
+pub fn unpinned(node: &str) -> NewEvent {
+    let message = format!("released from the node '{node}' by force: what lies there, such as the backup, is lost to this run");
+    NewEvent::new("run.unpinned", Level::Warning, "engine", message).details(json!({ "node": node }))
+}
+
+/// The refusal to take a pin off.
+pub fn not_unpinned(id: &str, state: RunState, is_pinned: bool) -> EngineError {
+    let message = if is_pinned { "a worker of its node is at work on it" } else { "it is pinned to no node" };
+    EngineError::Conflict { id: id.to_owned(), state, message: message.to_owned() }
+}
+
 /// The refusal of a deletion.
 pub fn undeletable(id: &str, state: RunState) -> EngineError {
     EngineError::Conflict { id: id.to_owned(), state, message: "it is at work; cancel it first".to_owned() }

@@ -5,6 +5,7 @@ use super::{append, enter, fence, holder, json, view};
 use crate::Store;
 use crate::reach::{self, Reach};
 use crate::sql::{Conn, Param, marks, params};
+use crate::writer::Pool;
 use engine::EngineError;
 use engine::journal::{Claim, ClaimRequest, Leases, Token, Wanted, words};
 use engine::{RunState, RunView};
@@ -82,6 +83,42 @@ impl Leases for Store {
         })
         .await
     }
+
+    async fn announce(&self, node: &str, lease: Option<Duration>) -> Result<(), EngineError> {
+        // An embedded database has one process, and nobody else asks.
+        let Pool::Postgres(_) = self.write else { return Ok(()) };
+        let (sql, values) = match lease {
+            Some(lease) => (
+                "INSERT INTO node (name, present_until) VALUES ($1, {now} + $2) ON CONFLICT (name) DO UPDATE SET present_until = excluded.present_until",
+                vec![node.into(), micros(lease)],
+            ),
+            None => ("DELETE FROM node WHERE name = $1", params![node]),
+        };
+        self.writers.write(node, Reach::All, move |conn| Box::pin(async move { conn.run(sql, values).await.map(drop) })).await
+    }
+
+    async fn is_present(&self, node: &str) -> Result<bool, EngineError> {
+        let values = params![node];
+        let sql = "SELECT 1 FROM node WHERE name = $1 AND present_until > {now}";
+        self.read(Reach::All, move |conn| Box::pin(async move { Ok(conn.row(sql, values).await?.is_some()) })).await
+    }
+
+    async fn unpin(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
+        let (reach, tenant, run) = (Reach::of(tenant), tenant.to_owned(), id.to_owned());
+        self.commit(id, reach, move |conn| Box::pin(async move { unpin(conn, &tenant, &run).await })).await
+    }
+}
+
+/// See [`Leases::unpin`].
+async fn unpin(conn: &mut Conn, tenant: &str, id: &str) -> Result<RunView, EngineError> {
+    let sql = "SELECT state, pinned_to, CAST(CASE WHEN owner IS NOT NULL AND lease_until > {now} THEN 1 ELSE 0 END AS BIGINT) \
+               FROM run WHERE id = $1 AND tenant = $2 {lock}";
+    let row = conn.row(sql, params![id, tenant]).await?.ok_or_else(|| EngineError::NotFound(id.to_owned()))?;
+    let (state, node, is_held) = (super::state_of(&row.text(0)?)?, row.maybe_text(1)?, row.int(2)? != 0);
+    let Some(node) = node.clone().filter(|_| !is_held) else { return Err(words::not_unpinned(id, state, node.is_some())) };
+    conn.run("UPDATE run SET pinned_to = NULL WHERE id = $1", params![id]).await?;
+    append(conn, id, vec![words::unpinned(&node)]).await?;
+    view(conn, tenant, id).await
 }
 
 fn micros(lease: Duration) -> Param {
@@ -97,9 +134,12 @@ async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Opt
         except = format!("AND id NOT IN ({})", marks(values.len() + 1, request.except.len()));
         values.extend(request.except.iter().map(Param::from));
     }
+    values.push(request.node.clone().into());
+    let node = values.len();
     let sql = format!(
         "SELECT id, state, tenant FROM run WHERE state IN ('running', 'rolling_back', 'scheduled') AND (state <> 'scheduled' OR (start_at <= {{now}} AND NOT {FULL})) \
-         AND (owner IS NULL OR lease_until <= {{now}}) AND kind IN ({kinds}) {except} ORDER BY created_at, id LIMIT 1 {lock}"
+         AND (owner IS NULL OR lease_until <= {{now}}) AND kind IN ({kinds}) {except} \
+         AND (pinned_to IS NULL OR pinned_to = CAST(${node} AS TEXT)) ORDER BY created_at, id LIMIT 1 {lock}"
     );
     match conn.row(&sql, values).await? {
         Some(row) => Ok(Some((row.text(0)?, super::state_of(&row.text(1)?)?, row.text(2)?))),

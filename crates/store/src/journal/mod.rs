@@ -94,7 +94,8 @@ async fn enter(conn: &mut Conn, run: &str, state: RunState) -> Result<(), Engine
     Ok(())
 }
 
-const RUN: &str = "id, tenant, kind, state, labels, error, created_at, started_at, ended_at, {now}, owner, epoch, sample, last_event, options, wanted, by_itself, holds, stance, final_at, final_by";
+const RUN: &str = "id, tenant, kind, state, labels, error, created_at, started_at, ended_at, {now}, owner, epoch, sample, last_event, options, wanted, by_itself, holds, stance, final_at, final_by, \
+                   pinned_to, CAST(CASE WHEN owner IS NOT NULL AND lease_until > {now} THEN 1 ELSE 0 END AS BIGINT)";
 
 /// One run with its steps and ledger totals.
 async fn view(conn: &mut Conn, tenant: &str, id: &str) -> Result<RunView, EngineError> {
@@ -174,6 +175,8 @@ fn run_of(row: &Row) -> Result<RunView, EngineError> {
         holds: row.maybe_text(17)?,
         stance: row.maybe_text(18)?.as_deref().and_then(Stance::parse),
         finalized: holds::finalized(row.maybe_int(19)?, row.maybe_text(20)?)?,
+        pinned_to: row.maybe_text(21)?,
+        held: row.int(22)? != 0,
     })
 }
 

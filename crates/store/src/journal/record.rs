@@ -100,6 +100,7 @@ async fn apply(conn: &mut Conn, keys: &Keyring, token: &Token, change: Change) -
             let text = serde_json::to_string(&sample).map_err(|e| EngineError::Internal(format!("a sample could not be written down: {e}")))?;
             conn.run("UPDATE run SET sample = $2 WHERE id = $1", params![run, text]).await?
         }
+        Change::PinTo { node } => conn.run("UPDATE run SET pinned_to = $2 WHERE id = $1", params![run, node]).await?,
         Change::Memo { scope, key, value: Some(value) } => {
             return keep_memo(conn, keys, &token.tenant, run, &scope, &key, &value).await;
         }

@@ -54,7 +54,7 @@ async fn claimed(journal: &dyn Journal, lease: Duration) -> engine::journal::Tok
 }
 
 async fn claim(journal: &dyn Journal, lease: Duration) -> Option<engine::journal::Token> {
-    let request = ClaimRequest { owner: "w".to_owned(), kinds: vec!["k".to_owned()], except: vec![], lease };
+    let request = ClaimRequest { owner: "w".to_owned(), kinds: vec!["k".to_owned()], except: vec![], lease, node: None };
     journal.claim(&request).await.unwrap().map(|c| c.token)
 }
 

@@ -27,7 +27,7 @@ async fn fill(store: &Store, tenant: &str) {
     let journal: &dyn Journal = store;
     journal.create(&run, &[StepPin { name: "one".to_owned(), title: "One".to_owned(), version: 1 }]).await.expect("created");
     store.request(tenant, &run.id, &Request::Start { options: Value::Null }).await.expect("started");
-    let claim = ClaimRequest { owner: "w".to_owned(), kinds: vec![tenant.to_owned()], except: Vec::new(), lease: Duration::from_mins(1) };
+    let claim = ClaimRequest { owner: "w".to_owned(), kinds: vec![tenant.to_owned()], except: Vec::new(), lease: Duration::from_mins(1), node: None };
     let token = store.claim(&claim).await.expect("asked").expect("a run").token;
     let memo = Change::Memo { scope: String::new(), key: "k".to_owned(), value: Some(json!("m")) };
     Record::write(store, &token, vec![memo], Vec::new()).await.expect("written");

@@ -68,6 +68,9 @@ through!(Leases {
     fn renew(token: &Token, lease: Duration) -> ();
     fn wanted(token: &Token) -> Option<Wanted>;
     fn release(token: &Token) -> ();
+    fn announce(node: &str, lease: Option<Duration>) -> ();
+    fn is_present(node: &str) -> bool;
+    fn unpin(tenant: &str, id: &str) -> RunView;
 });
 through!(Record {
     fn recall(token: &Token, scope: &str, key: &str) -> Option<Value>;

@@ -47,6 +47,28 @@ pub async fn claims_only_what_fits(b: Bench) {
     assert!(b.journal.claim(&request).await.unwrap().is_none(), "a created run is not claimed, nor a held one");
 }
 
+pub async fn a_pinned_run_is_claimed_by_its_node_only(b: Bench) {
+    let claim = b.claimed("pinned", "a").await;
+    let ask = |owner: &str, node: Option<&str>| {
+        engine::journal::ClaimRequest { node: node.map(str::to_owned), ..b.request(owner, Duration::from_mins(1)) }
+    };
+    assert_eq!((claim.view.pinned_to.clone(), claim.view.held), (None, true));
+    b.journal.write(&claim.token, vec![Change::PinTo { node: "a".to_owned() }], Vec::new()).await.unwrap();
+    let refused = b.journal.unpin(&b.tenant, &claim.token.run).await.unwrap_err();
+    assert!(matches!(refused, EngineError::Conflict { .. }), "a worker holds it: {refused}");
+    b.journal.release(&claim.token).await.unwrap();
+    for elsewhere in [None, Some("b")] {
+        assert!(b.journal.claim(&ask("w", elsewhere)).await.unwrap().is_none(), "{elsewhere:?} cannot reach what it needs");
+    }
+    let view = b.journal.view(&b.tenant, &claim.token.run).await.unwrap();
+    assert_eq!((view.pinned_to.as_deref(), view.held), (Some("a"), false));
+    let again = b.journal.claim(&ask("w", Some("a"))).await.unwrap().expect("its own node goes on");
+    b.journal.release(&again.token).await.unwrap();
+    assert_eq!(b.journal.unpin(&b.tenant, &claim.token.run).await.unwrap().pinned_to, None);
+    assert!(b.journal.unpin(&b.tenant, &claim.token.run).await.is_err(), "there is no pin any more");
+    assert!(b.journal.claim(&ask("w", Some("b"))).await.unwrap().is_some(), "anybody may have it now");
+}
+
 pub async fn schedules(b: Bench) {
     let id = b.created("a").await;
     let now = b.journal.view(&b.tenant, &id).await.unwrap().now;

@@ -29,6 +29,7 @@ pub async fn run(journal: Arc<dyn Journal>) {
     runs::deletes(bench("deletes")).await;
     leases::one_claim_among_many_workers(bench("claims")).await;
     leases::claims_only_what_fits(bench("fits")).await;
+    leases::a_pinned_run_is_claimed_by_its_node_only(bench("pinned")).await;
     leases::schedules(bench("schedules")).await;
     leases::expiry_fences_the_late_writer(bench("fencing")).await;
     leases::release_lets_another_go_on(bench("release")).await;
@@ -85,7 +86,7 @@ impl Bench {
     }
 
     fn request(&self, owner: &str, lease: Duration) -> ClaimRequest {
-        ClaimRequest { owner: owner.to_owned(), kinds: vec![self.kind.clone()], except: Vec::new(), lease }
+        ClaimRequest { owner: owner.to_owned(), kinds: vec![self.kind.clone()], except: Vec::new(), lease, node: None }
     }
 
     async fn claim(&self, owner: &str) -> Option<Claim> {

@@ -38,7 +38,7 @@ impl<S: Records + Journal> Bench<S> {
     }
 
     async fn claim(&self) -> Option<Token> {
-        let request = ClaimRequest { owner: "w".to_owned(), kinds: vec![self.kind.clone()], except: Vec::new(), lease: Duration::from_mins(1) };
+        let request = ClaimRequest { owner: "w".to_owned(), kinds: vec![self.kind.clone()], except: Vec::new(), lease: Duration::from_mins(1), node: None };
         self.store.claim(&request).await.expect("the store answers").map(|c| c.token)
     }
 

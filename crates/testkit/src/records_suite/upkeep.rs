@@ -23,7 +23,7 @@ async fn held<S: Records + Journal>(bench: &Bench<S>, name: &str, label: &str) -
     };
     bench.store.create(&run, &[StepPin { name: "one".to_owned(), title: "One".to_owned(), version: 1 }]).await.expect("created");
     bench.store.request(&tenant, &run.id, &Request::Start { options: json!({}) }).await.expect("started");
-    let ask = ClaimRequest { owner: "w".to_owned(), kinds: vec![kind], except: Vec::new(), lease: Duration::from_mins(1) };
+    let ask = ClaimRequest { owner: "w".to_owned(), kinds: vec![kind], except: Vec::new(), lease: Duration::from_mins(1), node: None };
     bench.store.claim(&ask).await.expect("a store").expect("the run").token
 }
 

@@ -190,6 +190,7 @@ impl Bench {
             kinds: vec!["application".to_owned(), "workload".to_owned()],
             except: Vec::new(),
             lease: Duration::from_mins(5),
+            node: None,
         };
         let claim = self.journal.claim(&request).await.expect("a journal")?;
         Some(Hands { journal: self.journal.clone(), id: claim.token.run.clone(), token: claim.token })

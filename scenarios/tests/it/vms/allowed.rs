@@ -51,7 +51,7 @@ async fn a_disk_is_steered_by_whom_machines_are_allowed_to() {
         let (method, path) = if what == "delete" { (Method::DELETE, format!("/migrations/{id}")) } else { (Method::POST, format!("/migrations/{id}/{what}")) };
         guarded.as_token(token, method, &path, None).await
     };
-    for what in ["pause", "resume", "cancel", "resolve", "rollback", "finalize", "delete"] {
+    for what in ["pause", "resume", "cancel", "resolve", "rollback", "release", "finalize", "delete"] {
         let answer = asked(&mover, "disk", what).await;
         assert_eq!(
             (answer.status, &answer.json["error"]["details"]["required_scope"]),

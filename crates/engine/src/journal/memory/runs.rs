@@ -35,6 +35,7 @@ impl Runs for MemoryJournal {
             by_itself: false,
             stance: None,
             finalized: None,
+            pinned_to: None,
             steps: steps.iter().cloned().enumerate().map(|(i, pin)| pinned(i, pin)).collect(),
             sample: None,
             events: Vec::new(),
