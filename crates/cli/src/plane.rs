@@ -93,7 +93,7 @@ impl Plane {
     /// Starts a worker that drives up to `concurrency` migrations side by side.
     pub fn work(&mut self, concurrency: usize) {
         let options = engine::WorkerOptions { concurrency, ..engine::WorkerOptions::default() };
-        let worker = engine::Worker::new(self.engine.journal().clone(), self.engine.plans().clone(), options);
+        let worker = engine::Worker::new(self.engine.journal().clone(), self.engine.plans().clone(), options).admitting(Arc::new(self.control.clone()));
         let (stop, alive) = (self.stop.clone(), self.alive.clone());
         alive.store(true, Ordering::Relaxed);
         self.tasks.push(tokio::spawn(async move {

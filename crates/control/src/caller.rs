@@ -84,9 +84,15 @@ impl Caller {
         ACTING.scope(self, work).await
     }
 
-    /// As [`Self::require`], of whoever's request is being answered. What the product does by itself was allowed when it was asked for.
+    /// Whoever's request is being answered; `None`: nobody's.
+    pub(crate) fn current() -> Option<Self> {
+        ACTING.try_with(Self::clone).ok()
+    }
+
+    /// As [`Self::require`], of whoever's request is being answered. Where nobody is known nothing is allowed: work that is done later is done on behalf
+    /// of its author ([`crate::author`]).
     pub(crate) fn require_acting(scope: &str) -> Result<(), Error> {
-        ACTING.try_with(|caller| caller.require(scope)).unwrap_or(Ok(()))
+        ACTING.try_with(|caller| caller.require(scope)).unwrap_or_else(|_| Err(denied(scope, &BTreeSet::new())))
     }
 
     /// Refuses a caller without `scope`, naming what it lacks and what it has.
@@ -94,9 +100,12 @@ impl Caller {
         if self.may(scope) {
             return Ok(());
         }
-        Err(Error::new(Kind::Denied, Code::Denied, "Insufficient permissions for this operation")
-            .details(json!({"required_scope": scope, "current_scopes": self.scopes})))
+        Err(denied(scope, &self.scopes))
     }
+}
+
+fn denied(scope: &str, has: &BTreeSet<String>) -> Error {
+    Error::new(Kind::Denied, Code::Denied, "Insufficient permissions for this operation").details(json!({"required_scope": scope, "current_scopes": has}))
 }
 
 /// What a request carries to prove who asks. Holds secrets: never log it.

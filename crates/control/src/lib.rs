@@ -9,6 +9,7 @@
 
 pub mod analytics;
 pub mod audit_log;
+mod author;
 pub mod backups;
 pub mod batches;
 pub mod caller;

@@ -7,6 +7,7 @@
 //! This crate knows no word of migrating: it runs steps, fences late workers by lease and epoch, keeps chunk ledgers, writes
 //! events in the transaction of the change they tell about, and undoes in reverse. Where it is stored is the [`Journal`]'s business.
 
+pub mod admission;
 pub mod context;
 mod drive;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod trace;
 pub mod view;
 pub mod worker;
 
+pub use admission::Admission;
 pub use context::StepContext;
 pub use error::{EngineError, StepError};
 pub use handle::Engine;

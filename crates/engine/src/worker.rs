@@ -2,7 +2,7 @@
 
 use crate::drive;
 use crate::journal::{Claim, ClaimRequest, Journal};
-use crate::{EngineError, PlanRegistry};
+use crate::{Admission, EngineError, PlanRegistry};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub journal: Arc<dyn Journal>,
     pub plans: PlanRegistry,
     pub options: WorkerOptions,
+    /// Judges starts that were asked for before their time; without it none of them begins.
+    pub admission: Option<Arc<dyn Admission>>,
     /// Cancelled when the worker is to stop.
     pub shutdown: CancellationToken,
     /// Runs whose pinned steps this worker does not know.
@@ -83,8 +85,17 @@ impl Worker {
     pub fn new(journal: Arc<dyn Journal>, plans: PlanRegistry, options: WorkerOptions) -> Self {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let owner = format!("{}-{}", options.name, &id[id.len() - 12..]);
-        let shared = Shared { journal, plans, options, shutdown: CancellationToken::new(), foreign: Mutex::default() };
+        let shared = Shared { journal, plans, options, admission: None, shutdown: CancellationToken::new(), foreign: Mutex::default() };
         Self { shared: Arc::new(shared), owner }
+    }
+
+    /// Has starts that were asked for before their time judged. Call it before [`Worker::run`].
+    #[must_use]
+    pub fn admitting(mut self, admission: Arc<dyn Admission>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.admission = Some(admission);
+        }
+        self
     }
 
     /// The name that stands in the journal beside the runs it holds.
@@ -121,8 +132,13 @@ impl Worker {
     /// Claims as many runs as there are hands free.
     async fn fill(&self, drives: &mut JoinSet<()>) {
         while drives.len() < self.shared.options.concurrency {
-            let request =
-                ClaimRequest { owner: self.owner.clone(), kinds: self.shared.plans.kinds(), except: self.shared.left(), lease: self.shared.options.lease, node: self.shared.plans.node().map(str::to_owned) };
+            let request = ClaimRequest {
+                owner: self.owner.clone(),
+                kinds: self.shared.plans.kinds(),
+                except: self.shared.left(),
+                lease: self.shared.options.lease,
+                node: self.shared.plans.node().map(str::to_owned),
+            };
             let asked = tokio::time::Instant::now();
             match self.shared.journal.claim(&request).await {
                 Ok(Some(claim)) => {

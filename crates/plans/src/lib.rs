@@ -71,10 +71,11 @@ pub fn shown_kind(kind: &str) -> &str {
     kind.split_once('@').map_or(kind, |(word, _)| word)
 }
 
-/// The kinds of run that this crate knows, for the engine.
+/// The kinds of run that this crate knows, for the engine. Where backups cannot be kept there is no node: a worker leaves what has a backup to others, and
+/// [`backups::node_of`] says why.
 pub fn registry(settings: Settings) -> engine::PlanRegistry {
     let plans = engine::PlanRegistry::default()
-        .on_node(node(&settings))
+        .on_node(backups::node_of(&settings).ok())
         .with(APPLICATION, Arc::new(application::Builder::new(settings.clone())))
         .with(WORKLOAD, Arc::new(workload::Builder::new(settings.clone())));
     match settings.machines.clone() {
@@ -83,12 +84,6 @@ pub fn registry(settings: Settings) -> engine::PlanRegistry {
             .with(&disk_kind(&machines.holds.node()), Arc::new(disks::Builder::new(settings, machines))),
         None => plans,
     }
-}
-
-/// This process's node. Without a name it works on nothing that has a backup.
-fn node(settings: &Settings) -> Option<String> {
-    let node = backups::node_of(settings);
-    node.inspect_err(|error| tracing::error!(%error, "backups cannot be kept here: migrations with a backup are left to other servers")).ok()
 }
 
 /// A stored document that no plan can be made from.

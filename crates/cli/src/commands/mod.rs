@@ -43,9 +43,14 @@ pub async fn run(args: Args, output: &Output, sampling: Sampling) -> Result<Exit
         Command::Migrate(m) if m.dry_run => Needs::Reading,
         Command::Presets(Presets::CreateMigration(p)) if p.start => Needs::Working,
         Command::Migrate(_) | Command::Rollback(_) | Command::Pause(_) | Command::Resume(_) | Command::Cancel(_) => Needs::Working,
-        Command::Serve(_) | Command::Db(_) | Command::Validate(_) | Command::Status(_) | Command::Logs(_) | Command::Report(_) | Command::Release(_) | Command::Presets(_) => {
-            Needs::Reading
-        }
+        Command::Serve(_)
+        | Command::Db(_)
+        | Command::Validate(_)
+        | Command::Status(_)
+        | Command::Logs(_)
+        | Command::Report(_)
+        | Command::Release(_)
+        | Command::Presets(_) => Needs::Reading,
     };
     // A configuration that cannot be read needs no journal.
     let document = match &args.command {

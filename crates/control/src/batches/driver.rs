@@ -1,6 +1,6 @@
 //! Carries batches on, whichever server does it: looks at the runs, decides, writes the decision down, and only then starts anything.
 
-use super::state::{BatchOptions, Outcome, Reason, Seen, Stored, Wanted};
+use super::state::{Outcome, Reason, Seen, Stored, Wanted};
 use super::{KIND, TRIES, opened};
 use crate::error::Kind;
 use crate::{Control, Error};
@@ -69,8 +69,8 @@ impl Control {
             Err(error) => return Err(error.into()),
         }
         for index in starts {
-            let (control, record, options, id) = (self.clone(), record.clone(), batch.options.clone(), batch.members[index].id.clone());
-            tokio::spawn(async move { control.start_and_settle(&record, &options, index, &id).await });
+            let (control, record, batch) = (self.clone(), record.clone(), batch.clone());
+            tokio::spawn(async move { control.start_and_settle(&record, &batch, index).await });
         }
         Ok(())
     }
@@ -87,8 +87,9 @@ impl Control {
     /// What to start now; marked as under way. Cancels what a cancelled batch has left.
     async fn decide(&self, record: &Record, batch: &mut Stored, now: Timestamp) -> Result<Vec<usize>, Error> {
         if batch.wanted == Wanted::Cancel {
+            let asked = batch.clone();
             for member in batch.members.iter_mut().filter(|m| m.outcome.is_none()) {
-                self.cancel_member(&record.tenant, &record.id, &member.id).await?;
+                self.cancel_member(record, &asked, &member.id).await?;
                 member.see(self.seen(&record.tenant, &member.id).await?);
             }
         }
@@ -114,8 +115,9 @@ impl Control {
         Ok(starts)
     }
 
-    async fn start_and_settle(&self, record: &Record, options: &BatchOptions, index: usize, id: &str) {
-        let Err(error) = self.start_member(&record.tenant, &record.id, options, id).await else { return };
+    async fn start_and_settle(&self, record: &Record, batch: &Stored, index: usize) {
+        let id = &batch.members[index].id;
+        let Err(error) = self.start_member(record, batch, id).await else { return };
         if let Err(lost) = self.settle_refusal(record, index, id, &error).await {
             tracing::warn!(batch = %record.id, migration = %id, %lost, "a refused start could not be written down; it is tried again");
         }

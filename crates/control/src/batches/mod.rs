@@ -18,6 +18,7 @@ pub use request::{BatchBody, BatchOptionsBody, EntryReference};
 pub use shown::{Batch, BatchDeleted, BatchMember, BatchSummary, Counts};
 pub use state::{BatchOptions, Reason};
 
+use crate::author::Author;
 use crate::error::{Code, Kind};
 use crate::{Control, Error, Filter};
 use jiff::Timestamp;
@@ -125,6 +126,7 @@ impl Control {
                 return Err(refused(&record, &batch, doing, "It has ended."));
             }
             batch.wanted = change(batch.wanted).map_err(|why| refused(&record, &batch, doing, why))?;
+            batch.asked_by = Author::current();
             match self.write_batch(&record, &batch, Some(Timestamp::now())).await {
                 Ok(record) => return self.shown_batch(&record, &batch).await,
                 Err(RecordsError::Changed { .. }) => {}

@@ -3,6 +3,7 @@
 use super::order;
 use super::state::{BatchOptions, Member, Stored, Wanted};
 use crate::Error;
+use crate::author::Author;
 use domain::decode::{Fields, Problem, Problems, type_name};
 use domain::spec::MigrationSpec;
 use serde::Serialize;
@@ -98,7 +99,8 @@ impl Asked {
         order::check(&numbers, &depends_on, &names, p);
         let wanted = if options.auto_start { Wanted::Go } else { Wanted::Hold };
         let members = names.into_iter().zip(numbers).zip(depends_on).map(|((name, wave), on)| member(name, wave, on)).collect();
-        let stored = Stored { name, options, wanted, members, started_at: None, ended_at: None };
+        let (author, asked_by) = (Author::current(), Author::current());
+        let stored = Stored { name, options, wanted, members, started_at: None, ended_at: None, author, asked_by };
         Some(Self { stored, documents: entries.into_iter().map(|e| e.document).collect() })
     }
 }

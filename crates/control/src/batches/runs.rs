@@ -3,7 +3,7 @@
 use super::state::{Member, Outcome, Reason, Seen, Stored};
 use super::{Batch, KIND, opened};
 use crate::caller::Caller;
-use crate::error::Code;
+use crate::error::{Code, Kind};
 use crate::migrations::Spec;
 use crate::{Control, Error};
 use engine::{EngineError, RunState, RunView};
@@ -31,9 +31,20 @@ impl Control {
         if batch.members.iter().all(|m| m.made) {
             return Ok(());
         }
+        let author = match self.author_of_start(batch.author.as_ref(), &record.tenant).await {
+            Ok(author) => author,
+            Err(error) if error.kind == Kind::Denied => {
+                for member in batch.members.iter_mut().filter(|m| !m.made) {
+                    member.made = true;
+                    member.end(Outcome::Failed, Some(Reason::new(error.code.word(), error.message.clone())));
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         let secret = self.records().secret(&record.tenant, KIND, &record.id).await?.unwrap_or_default();
         for (index, member) in batch.members.iter_mut().enumerate().filter(|(_, m)| !m.made) {
-            self.make_run(&record.tenant, member, &secret["documents"][index]).await?;
+            author.clone().acting(self.make_run(&record.tenant, member, &secret["documents"][index])).await?;
         }
         Ok(())
     }
@@ -41,7 +52,7 @@ impl Control {
     async fn make_run(&self, tenant: &str, member: &mut Member, document: &Value) -> Result<(), Error> {
         let made = match self.read(document) {
             Ok(spec) => self.create_as(tenant, &member.id, document.clone(), &Spec::Application(Box::new(spec))).await.map(drop),
-            Err(_) => Err(EngineError::Invalid("This server no longer accepts the configuration".to_owned())),
+            Err(problems) => Err(EngineError::Invalid(no_longer(&problems))),
         };
         match made {
             Ok(()) => {}
@@ -70,22 +81,27 @@ impl Control {
     }
 
     /// Starts a member with the same checks as anybody's start.
-    pub(super) async fn start_member(&self, tenant: &str, batch: &str, options: &super::BatchOptions, id: &str) -> Result<(), Error> {
+    pub(super) async fn start_member(&self, record: &Record, batch: &Stored, id: &str) -> Result<(), Error> {
+        let (tenant, options) = (&record.tenant, &batch.options);
+        let author = self.author_of_start(batch.asked_by.as_ref(), tenant).await?;
         let mut body = json!({});
         for (name, value) in [("auto_rollback", options.auto_rollback), ("send_notifications", options.send_notifications)] {
             if let Some(value) = value {
                 body[name] = json!(value);
             }
         }
-        let work = self.start(tenant, id, Some(&body), options.skip_validation);
-        self.as_system(entry(tenant, batch, "start_migration", id), work).await.map(drop)
+        let work = author.acting(self.start(tenant, id, Some(&body), options.skip_validation));
+        self.as_system(entry(tenant, &record.id, "start_migration", id), work).await.map(drop)
     }
 
-    /// Cancels a member; one that has ended meanwhile is left as it is.
-    pub(super) async fn cancel_member(&self, tenant: &str, batch: &str, id: &str) -> Result<(), Error> {
-        let work = self.cancel(tenant, id);
-        match self.as_system(entry(tenant, batch, "cancel_migration", id), work).await {
-            Err(error) if !matches!(error.code, Code::InvalidState | Code::MigrationNotFound) => Err(error),
+    /// Cancels a member; one that has ended meanwhile is left as it is, and one that whoever cancelled the batch may not cancel goes on to its end.
+    pub(super) async fn cancel_member(&self, record: &Record, batch: &Stored, id: &str) -> Result<(), Error> {
+        let work = async {
+            let author = self.author_of_start(batch.asked_by.as_ref(), &record.tenant).await?;
+            author.acting(self.cancel(&record.tenant, id)).await
+        };
+        match self.as_system(entry(&record.tenant, &record.id, "cancel_migration", id), work).await {
+            Err(error) if !matches!(error.code, Code::InvalidState | Code::MigrationNotFound | Code::Denied) => Err(error),
             _ => Ok(()),
         }
     }
@@ -99,6 +115,12 @@ impl Control {
         }
         result
     }
+}
+
+/// Why a configuration that was taken once is not any more.
+fn no_longer(problems: &domain::decode::Problems) -> String {
+    let said: Vec<String> = problems.0.iter().map(|p| format!("{} {}", p.field, p.message)).collect();
+    format!("This server no longer accepts the configuration: {}", said.join("; "))
 }
 
 fn entry(tenant: &str, batch: &str, action: &str, id: &str) -> AuditEntry {

@@ -1,5 +1,6 @@
 //! What is known of a batch, and what follows from it: pure, so that every rule can be tried without a clock and without a database.
 
+use crate::author::Author;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -98,6 +99,12 @@ pub(super) struct Stored {
     pub members: Vec<Member>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
+    /// Who made it: its migrations are that one's. `None`: it was made before this was stored.
+    #[serde(default)]
+    pub author: Option<Author>,
+    /// Who asked last that it starts, pauses or is cancelled.
+    #[serde(default)]
+    pub asked_by: Option<Author>,
 }
 
 /// What callers see.
@@ -263,6 +270,8 @@ mod tests {
             members: members.iter().enumerate().map(member).collect(),
             started_at: Some(at(0)),
             ended_at: None,
+            author: None,
+            asked_by: None,
         }
     }
 

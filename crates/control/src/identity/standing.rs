@@ -116,6 +116,11 @@ impl Control {
         Ok(Some(standing))
     }
 
+    /// What a user may do in each of its tenants, as of now; `None` when it does not exist or may not log in.
+    pub(crate) async fn rights_of(&self, user: &str) -> Result<Option<BTreeMap<String, Scopes>>, Error> {
+        Ok(self.live_user(user).await?.map(|user| user.body.tenants))
+    }
+
     /// A user that exists and may log in.
     async fn live_user(&self, id: &str) -> Result<Option<users::User>, Error> {
         let Some(record) = self.records().get(SYSTEM, super::USER, id).await? else { return Ok(None) };

@@ -123,7 +123,7 @@ impl Control {
     /// As [`Control::start`]; the run as it is then.
     pub(crate) async fn start_run(&self, tenant: &str, id: &str, body: Option<&Value>, skip_validation: bool) -> Result<RunView, Error> {
         let asked = StartOptions::decode(body)?;
-        let view = self.view(tenant, id, "start").await?;
+        let view = self.steerable(tenant, id, "start").await?;
         let mut auto_rollback = asked.auto_rollback.unwrap_or(false);
         if matches!(view.state, RunState::Created | RunState::Scheduled) {
             let document = self.document(tenant, id).await?;

@@ -45,9 +45,9 @@ impl Control {
     }
 
     /// The migration, for a caller that may steer it: one of a machine's disk takes whoever may do with machines as it likes.
-    async fn steerable(&self, tenant: &str, id: &str, doing: &str) -> Result<RunView, Error> {
+    pub(crate) async fn steerable(&self, tenant: &str, id: &str, doing: &str) -> Result<RunView, Error> {
         let view = self.view(tenant, id, doing).await?;
-        if plans::shown_kind(&view.kind) == plans::shown_kind(&plans::disk_kind("")) {
+        if moves_machine(&view) {
             crate::Caller::require_acting(VMS)?;
         }
         Ok(view)
@@ -88,7 +88,12 @@ impl Control {
 }
 
 /// What a caller must be allowed beside migrations, to move the disk of a machine.
-const VMS: &str = "vms:write";
+pub(crate) const VMS: &str = "vms:write";
+
+/// Whether a run moves the disk of a machine.
+pub(crate) fn moves_machine(view: &RunView) -> bool {
+    plans::shown_kind(&view.kind) == plans::shown_kind(&plans::disk_kind(""))
+}
 
 fn may_move(body: &Value) -> Result<(), Error> {
     let is_machine = |side: &str| body[side]["type"] == SystemKind::Vm.word();

@@ -109,7 +109,7 @@ impl Control {
         match self.verdict(record, &schedule).await? {
             Verdict::Wait => self.put_off(record).await,
             Verdict::Skip => self.settle_firing(record, firing, SKIPPED, Some("The one before had not ended".to_owned())).await,
-            Verdict::Go => match self.carry_out(record, parent, &firing, &schedule).await {
+            Verdict::Go => match self.carry_out_for_author(record, parent, &firing, &schedule).await {
                 Ok(state) => self.settle_firing(record, firing, state, None).await,
                 Err(error) if matches!(error.kind, Kind::TooMany) => self.put_off_saying(record, firing, error.message).await,
                 Err(error) if matches!(error.kind, Kind::Unavailable | Kind::Internal) => Err(error),
@@ -144,6 +144,12 @@ impl Control {
             Err(EngineError::NotFound(_)) => Ok(true),
             Err(error) => Err(Error::of_engine(error, &run, "look at")),
         }
+    }
+
+    /// Makes the migration and starts it, as far as the schedule's author may do so now.
+    async fn carry_out_for_author(&self, record: &Record, model: &str, firing: &Firing, schedule: &Stored) -> Result<&'static str, Error> {
+        let author = self.author_of_start(schedule.author.as_ref(), &record.tenant).await?;
+        author.acting(self.carry_out(record, model, firing, schedule)).await
     }
 
     /// Makes the migration and starts it. Repeatable.

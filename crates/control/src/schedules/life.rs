@@ -2,6 +2,7 @@
 
 use super::stored::{self, ACTIVE, Rule, Schedule, Stored};
 use super::{FIRING, FiringView, KIND, ScheduleDeleted, firings, request};
+use crate::error::Code;
 use crate::migrations::Spec;
 use crate::templates::unchanged;
 use crate::{Control, Error, Filter};
@@ -17,7 +18,7 @@ impl Control {
     /// caller has read.
     pub async fn schedule(&self, tenant: &str, id: &str, body: &Value, expected: Option<u64>) -> Result<(Schedule, bool), Error> {
         let told = |e| Error::of_engine(e, id, "schedule");
-        let view = self.engine().get(tenant, id).await.map_err(told)?;
+        let view = self.steerable(tenant, id, "schedule").await?;
         let wanted = request::decode(body, view.now)?;
         let before = self.records().get(tenant, KIND, id).await?;
         match (&before, expected) {
@@ -66,6 +67,10 @@ impl Control {
     pub async fn unschedule(&self, tenant: &str, id: &str, expected: Option<u64>) -> Result<ScheduleDeleted, Error> {
         let record = self.schedule_record(tenant, id).await?;
         unchanged(&record, expected)?;
+        match self.steerable(tenant, id, "take off the schedule").await {
+            Err(error) if error.code != Code::MigrationNotFound => return Err(error),
+            _ => {}
+        }
         let told = |e| Error::of_engine(e, id, "take off the schedule");
         match self.engine().get(tenant, id).await {
             Ok(view) if view.state == RunState::Scheduled => drop(self.engine().unschedule(tenant, id).await.map_err(told)?),
@@ -95,7 +100,9 @@ impl Control {
     /// What a scheduled start hands to the steps.
     pub(super) async fn options_of(&self, tenant: &str, id: &str, wanted: &Stored) -> Result<Value, Error> {
         let document = self.engine().input(tenant, id).await.map_err(|e| Error::of_engine(e, id, "read"))?;
-        Ok(self.traced(options(&self.decode_any(&document)?, wanted)))
+        let mut options = options(&self.decode_any(&document)?, wanted);
+        options[crate::author::OPTION] = json!(wanted.author);
+        Ok(self.traced(options))
     }
 
     async fn schedule_record(&self, tenant: &str, id: &str) -> Result<Record, Error> {

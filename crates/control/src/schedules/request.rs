@@ -3,6 +3,7 @@
 use super::cron::Cron;
 use super::stored::{CatchUp, Overlap, Rule, Stored};
 use crate::Error;
+use crate::author::Author;
 use domain::decode::{Fields, Problems};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -80,6 +81,7 @@ fn read(mut fields: Fields<'_>, now: Timestamp, problems: &mut Problems) -> Opti
         next: None,
         told: None,
         last: None,
+        author: Author::current(),
     };
     stored.next = stored.after(now).ok().flatten();
     if stored.next.is_none() && is_cron {

@@ -1,6 +1,7 @@
 //! A schedule as it is stored, and how it is shown.
 
 use super::cron::Cron;
+use crate::author::Author;
 use crate::{Error, time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -67,6 +68,9 @@ pub(super) struct Stored {
     pub told: Option<Timestamp>,
     /// The last time that something was done about.
     pub last: Option<Timestamp>,
+    /// Who asked for it. `None`: it was asked for before this was stored.
+    #[serde(default)]
+    pub author: Option<Author>,
 }
 
 /// Words of a record's state.

@@ -20,7 +20,7 @@ use crate::recorder::Recorder;
 use crate::state::{self, Outcome};
 use crate::view::{RunView, StepState};
 use crate::worker::Shared;
-use crate::{EngineError, Plan, RunState, Step, StepError};
+use crate::{EngineError, Plan, RunState, Step, StepError, admission};
 use pulse::{Pulse, StoreClock};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -124,7 +124,10 @@ impl Drive {
         self.stand_down().await;
         let end = match self.view.state {
             RunState::RollingBack => self.backward().await?,
-            _ => self.forward().await?,
+            _ => match self.admitted().await? {
+                Some(end) => end,
+                None => self.forward().await?,
+            },
         };
         match end {
             // To be undone by itself: claimed anew, so that no wish of the time before is left in the signal.
@@ -144,6 +147,28 @@ impl Drive {
                 self.stand_down().await;
                 self.recorder.flush(self.recorder.telling().sample(self.clock.now())).await?;
                 self.recorder.journal().release(self.recorder.token()).await
+            }
+        }
+    }
+
+    /// Whether a start that was asked for before its time may begin; `Some` when the run ends here.
+    async fn admitted(&self) -> Result<Option<End>, EngineError> {
+        if !admission::is_deferred(&self.context.options) || self.view.steps.iter().any(|s| s.state != StepState::Pending) {
+            return Ok(None);
+        }
+        let mut failed = 0;
+        loop {
+            let judged = match &self.shared.admission {
+                Some(admission) => admission.admit(&self.view, &self.context.options).await,
+                None => Err(StepError::permanent("permission", "nobody here can tell whether its author may still start it")),
+            };
+            let Err(error) = judged else { return Ok(None) };
+            failed += 1;
+            if !error.temporary || failed >= self.shared.options.attempts {
+                return self.settle(Outcome::Failed, Vec::new(), Vec::new(), Some(error)).await.map(|state| Some(End::Settled(state)));
+            }
+            if let Some(stop) = self.wait_after(failed).await {
+                return Ok(Some(End::Stopped(stop)));
             }
         }
     }

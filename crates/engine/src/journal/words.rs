@@ -37,7 +37,7 @@ pub fn requested(request: &Request, next: Next) -> NewEvent {
         details["asked"] = json!(name);
     }
     if let Request::Start { options } | Request::Schedule { options, .. } = request {
-        details["options"] = options.clone();
+        details["options"] = crate::admission::asked_for_now(options.clone());
     }
     NewEvent::new(kind, Level::Info, "engine", message).details(details)
 }

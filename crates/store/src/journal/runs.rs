@@ -5,8 +5,9 @@ use super::{ROWS, RUN, append, complete, enter, holds, lines, room, run_of, stat
 use crate::Store;
 use crate::keys::Keyring;
 use crate::reach::Reach;
-use crate::records::time;
+use crate::records::{json, time};
 use crate::sql::{Conn, params, values};
+use engine::admission;
 use engine::journal::{Runs, StepPin, Wanted, words};
 use engine::state::{self, Next, Request};
 use engine::{EngineError, NewRun, RunFilter, RunLine, RunState, RunView};
@@ -101,7 +102,7 @@ async fn insert_steps(conn: &mut Conn, run: &str, steps: &[StepPin]) -> Result<(
 }
 
 async fn apply(conn: &mut Conn, keys: &Keyring, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {
-    let row = conn.row("SELECT state, owner, wanted FROM run WHERE id = $1 AND tenant = $2 {lock}", params![id, tenant]).await?;
+    let row = conn.row("SELECT state, owner, wanted, options FROM run WHERE id = $1 AND tenant = $2 {lock}", params![id, tenant]).await?;
     let row = row.ok_or_else(|| EngineError::NotFound(id.to_owned()))?;
     let (now, held, wanted) = (state_of(&row.text(0)?)?, row.maybe_text(1)?.is_some(), row.maybe_text(2)?);
     let touched = conn.row("SELECT idx FROM step WHERE run = $1 AND state <> 'pending' LIMIT 1", params![id]).await?.is_some();
@@ -126,7 +127,8 @@ async fn apply(conn: &mut Conn, keys: &Keyring, tenant: &str, id: &str, request:
             conn.run("UPDATE run SET start_at = NULL WHERE id = $1", params![id]).await?;
         }
         Request::Resume => {
-            conn.run("UPDATE run SET error = NULL WHERE id = $1", params![id]).await?;
+            let options = admission::asked_for_now(json(&row.text(3)?)?).to_string();
+            conn.run("UPDATE run SET error = NULL, options = $2 WHERE id = $1", params![id, options]).await?;
         }
         Request::Ask { name } => keep_memo(conn, keys, tenant, id, "", &words::asked(name), &Value::Bool(true)).await?,
         Request::Finalize { by } => holds::finalize(conn, id, by.as_ref()).await?,

@@ -49,9 +49,7 @@ pub async fn claims_only_what_fits(b: Bench) {
 
 pub async fn a_pinned_run_is_claimed_by_its_node_only(b: Bench) {
     let claim = b.claimed("pinned", "a").await;
-    let ask = |owner: &str, node: Option<&str>| {
-        engine::journal::ClaimRequest { node: node.map(str::to_owned), ..b.request(owner, Duration::from_mins(1)) }
-    };
+    let ask = |owner: &str, node: Option<&str>| engine::journal::ClaimRequest { node: node.map(str::to_owned), ..b.request(owner, Duration::from_mins(1)) };
     assert_eq!((claim.view.pinned_to.clone(), claim.view.held), (None, true));
     b.journal.write(&claim.token, vec![Change::PinTo { node: "a".to_owned() }], Vec::new()).await.unwrap();
     let refused = b.journal.unpin(&b.tenant, &claim.token.run).await.unwrap_err();

@@ -12,6 +12,7 @@ mod bad_bodies;
 mod batches;
 pub mod bench;
 mod clouds;
+mod deferred;
 mod document;
 mod document3;
 mod firings;

@@ -5,7 +5,7 @@ use crate::journal::{EventFilter, Events, Runs, StepPin, words};
 use crate::line::RunLine;
 use crate::state::{self, Next, Request};
 use crate::view::{Event, Finalized, NewRun, RunFilter, RunView, StepState};
-use crate::{EngineError, RunState};
+use crate::{EngineError, RunState, admission};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -93,7 +93,10 @@ impl Runs for MemoryJournal {
                 Request::Schedule { at, options } => (run.options, run.start_at) = (options.clone(), Some(*at)),
                 Request::Rollback { options } if !options.is_null() => run.options = options.clone(),
                 Request::Unschedule => run.start_at = None,
-                Request::Resume => run.error = None,
+                Request::Resume => {
+                    run.error = None;
+                    run.options = admission::asked_for_now(run.options.take());
+                }
                 Request::Ask { name } => drop(run.memos.insert((String::new(), words::asked(name)), Value::Bool(true))),
                 Request::Finalize { by } => {
                     run.finalized = Some(Finalized { at: Timestamp::now(), by: by.clone() });
