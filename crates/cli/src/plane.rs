@@ -71,6 +71,7 @@ impl Plane {
         make_private(&settings.backups_dir)?;
         make_private(&settings.work_dir)?;
         let plans = plans::registry(settings.clone());
+        store.on_node(plans.node());
         let alive = Arc::new(AtomicBool::new(false));
         let asked = alive.clone();
         let options = control::Options {

@@ -142,6 +142,11 @@ impl Error {
         Self { private: Some(private.into()), ..Self::new(Kind::Internal, Code::Internal, "An unexpected error occurred") }
     }
 
+    /// All that is known, for our own log.
+    pub(crate) fn for_log(&self) -> String {
+        self.private.as_ref().map_or_else(|| self.message.clone(), |private| format!("{}: {private}", self.message))
+    }
+
     pub fn migration_not_found(id: &str) -> Self {
         Self::new(Kind::NotFound, Code::MigrationNotFound, "Migration session not found").details(json!({"session_id": id}))
     }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Answer of `GET /health`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Health {
-    /// `healthy` or `unhealthy`.
+    /// `healthy`, `degraded` (it works, and has set something aside that it cannot read) or `unhealthy`.
     #[schema(example = "healthy")]
     pub status: &'static str,
     #[schema(example = "1.0.0")]
@@ -34,6 +34,8 @@ pub struct Components {
     pub preset_manager: bool,
     /// A configuration can be decoded, and the directory for staging can be written.
     pub validation_engine: bool,
+    /// Nothing had to be set aside because it cannot be read; `db check` names what was.
+    pub work_queue: bool,
 }
 
 impl Control {
@@ -43,14 +45,21 @@ impl Control {
         let journal = tokio::time::timeout(PATIENCE, self.engine().count(DEFAULT_TENANT, &all));
         let staging = tokio::time::timeout(PATIENCE, writable(self.settings().work_dir.clone()));
         let presets = tokio::time::timeout(PATIENCE, self.presets_readable());
-        let (journal, staging, presets) = tokio::join!(journal, staging, presets);
+        let aside = tokio::time::timeout(PATIENCE, self.records().everything_set_aside());
+        let (journal, staging, presets, aside) = tokio::join!(journal, staging, presets, aside);
         let components = Components {
             orchestrator: matches!(journal, Ok(Ok(_))) && (self.options().worker_alive)(),
             preset_manager: matches!(presets, Ok(true)),
             validation_engine: matches!(staging, Ok(true)) && decodes(),
+            work_queue: matches!(aside, Ok(Ok(items)) if items.is_empty()),
         };
+        let works = components.orchestrator && components.preset_manager && components.validation_engine;
         Health {
-            status: if components.orchestrator && components.preset_manager && components.validation_engine { "healthy" } else { "unhealthy" },
+            status: match (works, components.work_queue) {
+                (true, true) => "healthy",
+                (true, false) => "degraded",
+                (false, _) => "unhealthy",
+            },
             version: self.version().to_owned(),
             service: "Migration Assistant API",
             timestamp: crate::time::text(jiff::Timestamp::now()),
@@ -61,7 +70,7 @@ impl Control {
 
 impl Health {
     pub fn is_healthy(&self) -> bool {
-        self.status == "healthy"
+        self.status != "unhealthy"
     }
 }
 

@@ -21,6 +21,7 @@ mod postgres;
 mod reach;
 mod records;
 mod schema;
+mod set_aside;
 mod sql;
 mod sqlite;
 mod writer;
@@ -36,7 +37,7 @@ use reach::Reach;
 use sql::Conn;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicU64;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -55,6 +56,8 @@ pub struct Store {
     listener: Option<JoinHandle<()>>,
     /// Leases renewed by this process.
     renewals: AtomicU64,
+    /// The name of this process's node, once it is known.
+    node: OnceLock<String>,
 }
 
 /// Opens a store and brings its schema up to date. `url` is `sqlite:PATH`, `sqlite:` (the file `migration-assistant.db` in `data_dir`) or
@@ -76,14 +79,14 @@ impl Store {
             let opened = sqlite::open(&sqlite::path_of(rest, data_dir)).await?;
             let keys = Arc::new(Keyring::open(data_dir)?);
             let writers = Writers::start(&opened.write, 1, &changed, Some(opened.lock));
-            return Ok(Self { writers, write: opened.write, read: opened.read, keys, changed, listener: None, renewals: AtomicU64::new(0) });
+            return Ok(Self { writers, write: opened.write, read: opened.read, keys, changed, listener: None, renewals: AtomicU64::new(0), node: OnceLock::new() });
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let pool = postgres::open(url).await?;
             let keys = Arc::new(Keyring::open(data_dir)?);
             let writers = Writers::start(&pool, POSTGRES_WRITERS, &changed, None);
             let listener = postgres::listen(&pool, changed.clone());
-            return Ok(Self { writers, write: pool.clone(), read: pool, keys, changed, listener, renewals: AtomicU64::new(0) });
+            return Ok(Self { writers, write: pool.clone(), read: pool, keys, changed, listener, renewals: AtomicU64::new(0), node: OnceLock::new() });
         }
         let scheme = url.split(':').next().unwrap_or_default();
         Err(EngineError::Invalid(format!("the database address begins with '{scheme}:'; it must begin with sqlite: or postgres://")))

@@ -4,10 +4,11 @@ use crate::Store;
 use crate::reach::Reach;
 use crate::records::failed;
 use crate::sql::{Conn, Row, params};
+use crate::writer::Pool;
 use engine::EngineError;
 use jiff::Timestamp;
 use ports::records::upkeep::{Census, STEP_BOUNDS, StepTimes};
-use ports::records::{RecordsError, Upkeep};
+use ports::records::{RecordsError, SetAside, Upkeep};
 
 #[async_trait::async_trait]
 impl Upkeep for Store {
@@ -23,6 +24,26 @@ impl Upkeep for Store {
         let renewals = self.renewals.load(std::sync::atomic::Ordering::Relaxed);
         let read = self.read_much(Reach::All, |conn| Box::pin(census(conn)));
         Ok(Census { renewals, ..read.await.map_err(failed)? })
+    }
+
+    async fn now(&self) -> Result<Timestamp, RecordsError> {
+        // An embedded database has the clock of its process.
+        let Pool::Postgres(_) = self.read else { return Ok(Timestamp::now()) };
+        let read = self.read(Reach::All, |conn| {
+            Box::pin(async move {
+                let row = conn.row("SELECT {now}", params![]).await?;
+                crate::records::time(row.map_or(Ok(0), |row| row.int(0))?)
+            })
+        });
+        read.await.map_err(failed)
+    }
+
+    async fn set_aside(&self, kind: &str, tenant: &str, id: &str, reason: &str) -> Result<(), RecordsError> {
+        self.put_aside(kind, tenant, id, reason).await
+    }
+
+    async fn everything_set_aside(&self) -> Result<Vec<SetAside>, RecordsError> {
+        self.read(Reach::All, |conn| Box::pin(crate::set_aside::all(conn))).await.map_err(failed)
     }
 
     async fn oldest_progress(&self, since: Timestamp) -> Result<Option<Timestamp>, RecordsError> {
@@ -61,6 +82,7 @@ async fn census(conn: &mut Conn) -> Result<Census, EngineError> {
         untold: untold.map_or(Ok(0), |r| r.count(0))?,
         steps: steps(conn).await?,
         bytes_moved: bytes.map_or(Ok(0), |r| r.count(0))?,
+        set_aside: crate::set_aside::count(conn).await?,
         renewals: 0,
     })
 }

@@ -21,13 +21,15 @@ pub struct Checked {
     pub unreadable: u64,
     /// Tables of PostgreSQL in which tenants are not kept apart by the database.
     pub without_walls: Vec<String>,
+    /// What servers could not read and pass over: what it is, and why.
+    pub set_aside: Vec<String>,
     /// Whether our role on PostgreSQL may pass those walls; works, and is worth a warning.
     pub passes_walls: bool,
 }
 
 impl Checked {
     pub fn is_good(&self) -> bool {
-        self.schema == self.needs && self.damage.is_empty() && self.dangling == 0 && self.unreadable == 0 && self.without_walls.is_empty()
+        self.schema == self.needs && self.damage.is_empty() && self.dangling == 0 && self.unreadable == 0 && self.without_walls.is_empty() && self.set_aside.is_empty()
     }
 }
 
@@ -58,6 +60,10 @@ pub async fn check(url: &str, data_dir: &Path) -> Result<Checked, EngineError> {
             Ok(keys) => maintenance_keys::count(&mut conn, &keys, None).await?,
             Err(_) => everything(&mut conn).await?,
         };
+    }
+    if schema == schema::CURRENT {
+        let items = crate::set_aside::all(&mut conn).await?;
+        found.set_aside = items.into_iter().map(|i| format!("{} {} of tenant {}: {}", i.kind, i.id, i.tenant, i.reason)).collect();
     }
     conn.discard();
     Ok(found)

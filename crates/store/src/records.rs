@@ -3,6 +3,7 @@
 use crate::Store;
 use crate::keys::Keyring;
 use crate::reach::{self, Reach};
+use crate::set_aside::{self, not_set_aside};
 use crate::sql::{Conn, Param, Row, marks, params};
 use engine::EngineError;
 use jiff::Timestamp;
@@ -89,14 +90,16 @@ impl Records for Store {
         let kind = kind.to_owned();
         // Looked for first: most of the time nothing is due, and a write would sync the disk for nothing.
         let (due, at) = (kind.clone(), now.map(Timestamp::as_microsecond));
-        let sql = "SELECT 1 FROM record WHERE kind = $1 AND due_at <= COALESCE($2, {now}) LIMIT 1";
-        let some = self.read(Reach::All, move |conn| Box::pin(async move { Ok(conn.row(sql, params![due, at]).await?.is_some()) })).await.map_err(failed)?;
+        let (node, own) = (self.node(), self.node());
+        let readable = not_set_aside("record.kind", "record.id", "record.tenant", 3);
+        let sql = format!("SELECT 1 FROM record WHERE kind = $1 AND due_at <= COALESCE($2, {{now}}) AND {readable} LIMIT 1");
+        let some = self.read(Reach::All, move |conn| Box::pin(async move { Ok(conn.row(&sql, params![due, at, own]).await?.is_some()) })).await.map_err(failed)?;
         if !some {
             return Ok(Vec::new());
         }
         let key = kind.clone();
         let hold = i64::try_from(hold.as_micros()).unwrap_or(i64::MAX);
-        let taken = self.writers.write(&key, Reach::All, move |conn| Box::pin(async move { take_due(conn, &kind, limit, hold, at).await }));
+        let taken = self.writers.write(&key, Reach::All, move |conn| Box::pin(async move { take_due(conn, &kind, limit, hold, at, &node).await }));
         taken.await.map_err(failed)
     }
 
@@ -105,9 +108,12 @@ impl Records for Store {
     }
 
     async fn untold(&self, limit: u32) -> Result<Vec<Untold>, RecordsError> {
+        let node = self.node();
+        let readable = not_set_aside("'event'", "CAST(outbox.id AS TEXT)", "outbox.tenant", 2);
+        let sql = format!("SELECT id, tenant, run, seq, kind FROM outbox WHERE {readable} ORDER BY id LIMIT $1");
         let read = self.read(Reach::All, move |conn| {
             Box::pin(async move {
-                let rows = conn.rows("SELECT id, tenant, run, seq, kind FROM outbox ORDER BY id LIMIT $1", params![limit]).await?;
+                let rows = conn.rows(&sql, params![limit, node]).await?;
                 rows.iter().map(|r| Ok(Untold { id: r.count(0)?, tenant: r.text(1)?, run: r.text(2)?, seq: r.count(3)?, kind: r.text(4)? })).collect()
             })
         });
@@ -269,15 +275,26 @@ async fn told(conn: &mut Conn, ids: &[u64]) -> Result<(), Refused> {
     Err(Refused::Record(RecordsError::Changed { kind: "outbox".to_owned(), id: "event".to_owned() }))
 }
 
-async fn take_due(conn: &mut Conn, kind: &str, limit: u32, hold: i64, now: Option<i64>) -> Result<Vec<Record>, EngineError> {
-    let found = "SELECT tenant, id FROM record WHERE kind = $1 AND due_at <= COALESCE($2, {now}) ORDER BY due_at, id LIMIT $3 {skip}";
+/// What is due and readable here. What cannot be read is set aside.
+async fn take_due(conn: &mut Conn, kind: &str, limit: u32, hold: i64, now: Option<i64>, node: &str) -> Result<Vec<Record>, EngineError> {
+    let readable = not_set_aside("record.kind", "record.id", "record.tenant", 4);
+    let found = format!("SELECT tenant, id FROM record WHERE kind = $1 AND due_at <= COALESCE($2, {{now}}) AND {readable} ORDER BY due_at, id LIMIT $3 {{skip}}");
     let mut taken = Vec::new();
-    for row in conn.rows(found, params![kind, now, limit]).await? {
+    for row in conn.rows(&found, params![kind, now, limit, node]).await? {
+        let (tenant, id) = (row.text(0)?, row.text(1)?);
         let sql = format!(
             "UPDATE record SET version = version + 1, due_at = COALESCE($4, {{now}}) + $5 WHERE tenant = $1 AND kind = $2 AND id = $3 RETURNING {COLUMNS}"
         );
-        let values = params![row.text(0)?, kind, row.text(1)?, now, hold];
-        taken.extend(conn.row(&sql, values).await?.as_ref().map(record_of).transpose()?);
+        match conn.row(&sql, params![&tenant, kind, &id, now, hold]).await?.as_ref().map(record_of) {
+            Some(Ok(record)) => taken.push(record),
+            Some(Err(error)) => {
+                let reason = error.to_string();
+                tracing::error!(kind, tenant, id, reason, "set aside: it cannot be read, and is tried again in some minutes");
+                set_aside::note(conn, &set_aside::Item { kind, tenant: &tenant, id: &id, node, reason: &reason }).await?;
+                reach::move_on(conn, &Reach::All).await?;
+            }
+            None => {}
+        }
     }
     Ok(taken)
 }

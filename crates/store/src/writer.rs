@@ -98,10 +98,11 @@ impl Pool {
         }
     }
 
-    fn begin(&self) -> &'static str {
+    /// Begins a transaction that writes. PostgreSQL refuses it from a program that knows another schema; an embedded database has one program.
+    fn begin(&self) -> String {
         match self {
-            Self::Sqlite(_) => "BEGIN IMMEDIATE",
-            Self::Postgres(_) => "BEGIN",
+            Self::Sqlite(_) => "BEGIN IMMEDIATE".to_owned(),
+            Self::Postgres(_) => format!("BEGIN; SELECT migration_assistant_schema({})", crate::schema::CURRENT),
         }
     }
 
@@ -202,7 +203,7 @@ async fn commit(pool: &Pool, mut batch: Vec<Box<dyn Job>>, changed: &watch::Send
 /// One transaction for all jobs. A job that fails leaves nothing; the others stay.
 async fn commit_here(pool: &Pool, batch: &mut [Box<dyn Job>], changed: &watch::Sender<u64>) -> Result<(), EngineError> {
     let mut conn = pool.take().await?;
-    let done = tokio::time::timeout(PATIENCE, transaction(&mut conn, pool.begin(), batch)).await;
+    let done = tokio::time::timeout(PATIENCE, transaction(&mut conn, &pool.begin(), batch)).await;
     match done {
         Ok(Ok(())) => {
             if conn.told {

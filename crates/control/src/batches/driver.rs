@@ -40,9 +40,9 @@ impl Control {
         let due = self.records().take_due(KIND, PAGE, HOLD, now).await?;
         let count = due.len();
         for record in due {
-            let id = record.id.clone();
+            let (tenant, id) = (record.tenant.clone(), record.id.clone());
             if let Err(error) = self.turn_batch(record).await {
-                tracing::warn!(batch = %id, %error, "a batch could not be carried on; tried again soon");
+                self.pass_over(KIND, &tenant, &id, error).await;
             }
         }
         Ok(count)
@@ -133,11 +133,11 @@ impl Control {
             }
             // A conflict of a run that waits is a quota's.
             if matches!(error.kind, Kind::Unavailable | Kind::TooMany | Kind::Conflict) {
-                batch.members[index].waits_for(Timestamp::now() + LATER, reason(error));
+                batch.members[index].waits_for(self.records().now().await? + LATER, reason(error));
             } else {
                 batch.members[index].end(Outcome::Failed, Some(reason(error)));
             }
-            match self.write_batch(&record, &batch, Some(Timestamp::now())).await {
+            match self.write_batch(&record, &batch, Some(self.records().now().await?)).await {
                 Err(RecordsError::Changed { .. }) => {}
                 written => return written.map(drop).map_err(Error::from),
             }

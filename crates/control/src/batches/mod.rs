@@ -44,7 +44,7 @@ impl Control {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let fields = Fields::body(encoded(&asked.stored)?)
             .state(Status::Created.word())
-            .due(Some(Timestamp::now() + MAKING))
+            .due(Some(self.records().now().await? + MAKING))
             .secret(Some(json!({"documents": asked.documents})));
         let written = self.records().apply(vec![Write::insert(tenant, KIND, &id, fields)]).await?;
         let record = written.into_iter().next().ok_or_else(|| Error::internal("a batch was written, and no record came back"))?;
@@ -127,7 +127,7 @@ impl Control {
             }
             batch.wanted = change(batch.wanted).map_err(|why| refused(&record, &batch, doing, why))?;
             batch.asked_by = Author::current();
-            match self.write_batch(&record, &batch, Some(Timestamp::now())).await {
+            match self.write_batch(&record, &batch, Some(self.records().now().await?)).await {
                 Ok(record) => return self.shown_batch(&record, &batch).await,
                 Err(RecordsError::Changed { .. }) => {}
                 Err(error) => return Err(error.into()),

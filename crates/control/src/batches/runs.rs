@@ -7,7 +7,6 @@ use crate::error::{Code, Kind};
 use crate::migrations::Spec;
 use crate::{Control, Error};
 use engine::{EngineError, RunState, RunView};
-use jiff::Timestamp;
 use ports::records::{AuditEntry, Record, RecordsError, audit::attempt};
 use serde_json::{Value, json};
 
@@ -18,7 +17,7 @@ impl Control {
         if let Err(error) = self.make_missing(&record, &mut batch).await {
             tracing::warn!(batch = %record.id, %error, "not all migrations of a new batch could be made; the driver makes the rest");
         }
-        match self.write_batch(&record, &batch, Some(Timestamp::now())).await {
+        match self.write_batch(&record, &batch, Some(self.records().now().await?)).await {
             Ok(record) => self.shown_batch(&record, &batch).await,
             // The driver was faster, or must look: what is stored counts.
             Err(RecordsError::Changed { .. } | RecordsError::Unavailable(_)) => self.batch(&record.tenant, &record.id).await,

@@ -5,7 +5,7 @@ use super::{KIND, State, Stored, spans};
 use crate::{Control, Error};
 use jiff::Timestamp;
 use ports::records::{Fields, Record, RecordsError, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::Instrument;
 
 /// A lane is one server's for so long; a try ends well before.
@@ -19,6 +19,11 @@ pub(super) struct Leaving {
     pub stored: Stored,
 }
 
+/// When a lane was taken, by the store's clock. `now` stands in for it in tests.
+pub(super) fn taken_at(lane: &Record, now: Option<Timestamp>) -> Timestamp {
+    now.or_else(|| lane.due_at.and_then(|due| due.checked_sub(HOLD).ok())).unwrap_or_else(Timestamp::now)
+}
+
 impl Control {
     /// Lanes that are due, for this server only.
     pub(super) async fn due_lanes(&self, most: u32, now: Option<Timestamp>) -> Result<Vec<Record>, Error> {
@@ -30,7 +35,9 @@ impl Control {
     /// # Errors
     /// What the store says; the lane is due again when its hold is over.
     pub(super) async fn deliver(&self, lane: Record, now: Option<Timestamp>) -> Result<(), Error> {
-        let clock = || now.unwrap_or_else(Timestamp::now);
+        let (taken, begun) = (taken_at(&lane, now), Instant::now());
+        // The store's clock, as it goes on here; in tests it stands still.
+        let clock = || if now.is_some() { taken } else { taken.saturating_add(begun.elapsed()).unwrap_or(taken) };
         let (tenant, id) = (lane.tenant.clone(), lane.id.clone());
         let Some(leaving) = self.leave(lane, clock()).await? else { return Ok(()) };
         let (trace, span) = spans::of(&leaving);

@@ -3,9 +3,11 @@
 use super::lane::{LANE, Lane};
 use super::{Channel, KIND, State, Stored, Told};
 use crate::webhooks::Webhook;
+use crate::error::Kind;
 use crate::{Control, Error};
 use engine::RunView;
 use jiff::Timestamp;
+use ports::records::set_aside::EVENT;
 use ports::records::{Fields, Record, RecordsError, Untold, Write};
 use serde_json::Value;
 use std::collections::hash_map::Entry;
@@ -19,19 +21,31 @@ impl Control {
     ///
     /// # Errors
     /// What the journal or the store says; nothing was written then.
-    pub(super) async fn fan_out(&self, now: Timestamp) -> Result<bool, Error> {
+    pub(super) async fn fan_out(&self, now: Option<Timestamp>) -> Result<bool, Error> {
         let page = self.records().untold(PAGE).await?;
         if page.is_empty() {
             return Ok(false);
         }
+        let now = match now {
+            Some(now) => now,
+            None => self.records().now().await?,
+        };
         let mut batch = Batch::new(now);
         let mut known = Known::default();
+        let mut told = Vec::with_capacity(page.len());
         for untold in &page {
-            self.follow(untold, &mut batch, &mut known).await?;
+            match self.follow(untold, &mut batch, &mut known).await {
+                Ok(()) => told.push(untold.id),
+                Err(error) if error.kind == Kind::Unavailable => return Err(error),
+                Err(error) => self.records().set_aside(EVENT, &untold.tenant, &untold.id.to_string(), &error.for_log()).await?,
+            }
+        }
+        if told.is_empty() {
+            return Ok(true);
         }
         let more = page.len() == PAGE as usize;
         let mut writes = batch.writes()?;
-        writes.push(Write::Told { ids: page.iter().map(|u| u.id).collect() });
+        writes.push(Write::Told { ids: told });
         match self.records().apply(writes).await {
             Ok(_) => Ok(more),
             // Another server told of these events, or a lane moved on: the next look sees how it is.

@@ -52,7 +52,7 @@ impl Control {
             if record.state.as_deref() == Some(State::Pending.word()) {
                 return Err(conflict("The delivery is on its way already", id));
             }
-            let now = Timestamp::now();
+            let now = self.records().now().await?;
             (stored.tried, stored.next_attempt_at, stored.finished_at) = (0, Some(now), None);
             let fields = Fields::body(stored.value()?).state(State::Pending.word()).due(None);
             let writes = vec![Write::update(&record, fields), self.queued(tenant, webhook, &stored, id, now).await?];

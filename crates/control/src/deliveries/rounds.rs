@@ -1,6 +1,8 @@
 //! The work in the background: look at the outbox, look at the lanes, wait for the next change.
 
-use super::lane::Lane;
+use super::dispatch::taken_at;
+use super::lane::{LANE, Lane};
+use crate::error::Kind;
 use crate::{Control, Error};
 use jiff::{SignedDuration, Timestamp};
 use ports::records::Record;
@@ -65,7 +67,7 @@ impl Control {
     }
 
     async fn round(&self, rounds: &mut Rounds, now: Option<Timestamp>) -> Result<usize, Error> {
-        while self.fan_out(now.unwrap_or_else(Timestamp::now)).await? {}
+        while self.fan_out(now).await? {}
         while rounds.tasks.try_join_next().is_some() {}
         let free = rounds.all.available_permits();
         if free == 0 {
@@ -84,14 +86,24 @@ impl Control {
     }
 
     async fn begin(&self, rounds: &mut Rounds, lane: Record, now: Option<Timestamp>) -> Result<(), Error> {
-        let Some(permits) = rounds.permits(&Lane::of(&lane)?.receiver) else {
-            return self.put_back(&lane, now.unwrap_or_else(Timestamp::now) + rounds.busy).await;
+        let receiver = match Lane::of(&lane) {
+            Ok(read) => read.receiver,
+            Err(error) => return Ok(self.records().set_aside(LANE, &lane.tenant, &lane.id, &error.for_log()).await?),
+        };
+        let Some(permits) = rounds.permits(&receiver) else {
+            return self.put_back(&lane, taken_at(&lane, now) + rounds.busy).await;
         };
         let control = self.clone();
         rounds.tasks.spawn(async move {
-            let id = lane.id.clone();
-            if let Err(error) = control.deliver(lane, now).await {
-                tracing::warn!(lane = id, %error, private = error.private, "a delivery could not be made; tried again in half a minute");
+            let (tenant, id) = (lane.tenant.clone(), lane.id.clone());
+            match control.deliver(lane, now).await {
+                Ok(()) => {}
+                Err(error) if error.kind == Kind::Unavailable => tracing::warn!(lane = id, %error, "a delivery could not be made; tried again in half a minute"),
+                Err(error) => {
+                    if let Err(lost) = control.records().set_aside(LANE, &tenant, &id, &error.for_log()).await {
+                        tracing::warn!(lane = id, %error, %lost, "a delivery could not be made, nor set aside; tried again in half a minute");
+                    }
+                }
             }
             drop(permits);
         });

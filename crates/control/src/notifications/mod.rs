@@ -46,7 +46,7 @@ impl Control {
         let mut data = data(&view);
         data["scheduled_for"] = json!(time::text(when));
         for _ in 0..TRIES {
-            let now = Timestamp::now();
+            let now = self.records().now().await?;
             let payload = json!({"type": SOON, "timestamp": time::text(now), "data": data});
             let told = Told { event: SOON.to_owned(), payload, trace: None };
             let mut batch = Batch::new(now);

@@ -56,6 +56,10 @@ fn counted(out: &mut Text, census: &Census) {
     }
     out.family("untold_events", "gauge", "Events that webhooks and receivers of notifications were not told of yet");
     out.line("untold_events", &[], census.untold);
+    out.family("set_aside", "gauge", "What some node could not read and passes over, by kind: see db check");
+    for (kind, count) in &census.set_aside {
+        out.line("set_aside", &[("kind", kind)], count);
+    }
     out.family("lease_renewals_total", "counter", "Leases of migrations that this process has renewed");
     out.line("lease_renewals_total", &[], census.renewals);
     out.family("step_duration_seconds", "histogram", "How long the steps took that are done, by name");

@@ -2,6 +2,7 @@
 
 pub mod metrics;
 mod readiness;
+mod set_aside;
 mod traces;
 pub mod traffic;
 mod upkeep;

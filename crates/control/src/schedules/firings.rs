@@ -3,7 +3,7 @@
 use super::stored::{Overlap, Stored};
 use super::{FIRING, KIND, life};
 use crate::caller::Caller;
-use crate::error::Kind;
+use crate::error::{Code, Kind};
 use crate::{Control, Error, time};
 use engine::{EngineError, RunState};
 use jiff::{SignedDuration, Timestamp};
@@ -90,7 +90,7 @@ impl Control {
         let due = self.records().take_due(FIRING, PAGE, HOLD, now).await?;
         for record in &due {
             if let Err(error) = self.turn_firing(record).await {
-                tracing::warn!(firing = %record.id, %error, private = error.private, "a scheduled migration could not be made; tried again soon");
+                self.pass_over(FIRING, &record.tenant, &record.id, error).await;
             }
         }
         Ok(due.len())
@@ -112,7 +112,8 @@ impl Control {
             Verdict::Go => match self.carry_out_for_author(record, parent, &firing, &schedule).await {
                 Ok(state) => self.settle_firing(record, firing, state, None).await,
                 Err(error) if matches!(error.kind, Kind::TooMany) => self.put_off_saying(record, firing, error.message).await,
-                Err(error) if matches!(error.kind, Kind::Unavailable | Kind::Internal) => Err(error),
+                // Another node may do what this one cannot: it may have the key, or the time zone.
+                Err(error) if matches!(error.kind, Kind::Unavailable | Kind::Internal) || error.code == Code::InvalidRequest => Err(error),
                 Err(error) => self.settle_firing(record, firing, FAILED, Some(error.message)).await,
             },
         }

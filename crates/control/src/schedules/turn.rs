@@ -23,7 +23,7 @@ impl Control {
         let due = self.records().take_due(KIND, PAGE, HOLD, now).await?;
         for record in &due {
             if let Err(error) = self.turn_schedule(record).await {
-                tracing::warn!(schedule = %record.id, %error, private = error.private, "a schedule could not be kept; tried again soon");
+                self.pass_over(KIND, &record.tenant, &record.id, error).await;
             }
         }
         Ok(due.len())

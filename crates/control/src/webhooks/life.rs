@@ -109,7 +109,16 @@ impl Control {
     /// Those that are switched on.
     pub(crate) async fn active_webhooks(&self, tenant: &str) -> Result<Vec<Webhook>, Error> {
         let filter = RecordFilter { states: vec![stored::ACTIVE.to_owned()], ..RecordFilter::default() };
-        self.records().list(tenant, KIND, &filter).await?.into_iter().map(Webhook::of).collect()
+        let mut active = Vec::new();
+        for record in self.records().list(tenant, KIND, &filter).await? {
+            let id = record.id.clone();
+            match Webhook::of(record) {
+                Ok(webhook) => active.push(webhook),
+                // The others hear of what happens nevertheless.
+                Err(error) => self.records().set_aside(KIND, tenant, &id, &error.for_log()).await?,
+            }
+        }
+        Ok(active)
     }
 
     pub(crate) async fn sealed(&self, webhook: &Webhook) -> Result<Sealed, Error> {

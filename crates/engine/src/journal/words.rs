@@ -70,6 +70,13 @@ pub fn read_by(id: &str, state: RunState, holder: &str) -> EngineError {
     EngineError::Conflict { id: id.to_owned(), state, message }
 }
 
+/// The event of a run that a node cannot read.
+pub fn set_aside(node: &str, reason: &str) -> NewEvent {
+    let whose = if node.is_empty() { "a server".to_owned() } else { format!("the node '{node}'") };
+    let message = format!("set aside by {whose}, which goes on with others and tries again in some minutes: {reason}");
+    NewEvent::new("log", Level::Error, "engine", message).details(json!({ "node": node }))
+}
+
 /// The event of a run that lost its node.
 pub fn unpinned(node: &str) -> NewEvent {
     let message = format!("released from the node '{node}' by force: what lies there, such as the backup, is lost to this run");

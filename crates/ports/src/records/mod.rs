@@ -9,11 +9,13 @@ pub mod analytics;
 pub mod audit;
 mod error;
 pub mod once;
+pub mod set_aside;
 pub mod upkeep;
 
 pub use analytics::Analytics;
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditRow};
 pub use error::RecordsError;
+pub use set_aside::SetAside;
 pub use upkeep::Upkeep;
 
 use jiff::Timestamp;

@@ -1,6 +1,6 @@
 //! What looking after a store needs: whether it is ready, what is in it, and what may go.
 
-use super::RecordsError;
+use super::{RecordsError, SetAside};
 use jiff::Timestamp;
 
 /// Upper bounds, in seconds, of the classes in which durations of steps are counted.
@@ -19,6 +19,8 @@ pub struct Census {
     pub steps: Vec<StepTimes>,
     /// Bytes that the ledgers of all runs have as done.
     pub bytes_moved: u64,
+    /// What is set aside, per kind.
+    pub set_aside: Vec<(String, u64)>,
     /// Leases that this process has renewed since it opened the store.
     pub renewals: u64,
 }
@@ -40,6 +42,22 @@ pub trait Upkeep: Send + Sync {
     async fn ready(&self) -> Result<(), RecordsError>;
 
     async fn census(&self) -> Result<Census, RecordsError>;
+
+    /// The store's clock: what is due is due by it, whatever the servers' own clocks say.
+    async fn now(&self) -> Result<Timestamp, RecordsError> {
+        Ok(Timestamp::now())
+    }
+
+    /// Has this node pass over something that it cannot read, until it tries again in some minutes; a record becomes due at once for other nodes.
+    /// Repeatable: the newest reason stays.
+    async fn set_aside(&self, _kind: &str, _tenant: &str, _id: &str, _reason: &str) -> Result<(), RecordsError> {
+        Ok(())
+    }
+
+    /// What any node has set aside and has not read since.
+    async fn everything_set_aside(&self) -> Result<Vec<SetAside>, RecordsError> {
+        Ok(Vec::new())
+    }
 
     /// When the first `progress` event from `since` on was written.
     async fn oldest_progress(&self, since: Timestamp) -> Result<Option<Timestamp>, RecordsError>;

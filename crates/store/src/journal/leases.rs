@@ -5,10 +5,12 @@ use super::{append, enter, fence, holder, json, view};
 use crate::Store;
 use crate::reach::{self, Reach};
 use crate::sql::{Conn, Param, marks, params};
+use crate::set_aside::{self, not_set_aside};
 use crate::writer::Pool;
 use engine::EngineError;
 use engine::journal::{Claim, ClaimRequest, Leases, Token, Wanted, words};
 use engine::{RunState, RunView};
+use ports::records::set_aside::RUN;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,24 +21,21 @@ impl Leases for Store {
         if request.kinds.is_empty() {
             return Ok(None);
         }
-        // Most looks find nothing: they must not cost a write.
-        let looked = request.clone();
-        let found = self.read(Reach::All, move |conn| Box::pin(async move { Ok(find(conn, &looked, "").await?.is_some()) })).await?;
-        if !found {
-            return Ok(None);
-        }
-        let request = request.clone();
-        let taken = self.commit(&request.owner.clone(), Reach::All, move |conn| Box::pin(take(conn, request))).await?;
-        let Some((view, input, options, wanted)) = taken else { return Ok(None) };
-        let token = Token { run: view.id.clone(), tenant: view.tenant.clone(), owner: view.owner.clone().unwrap_or_default(), epoch: view.epoch };
-        let text = self.keys.unseal(&view.tenant, &view.id, &input);
-        let parsed =
-            text.and_then(|t| serde_json::from_slice(&t).map_err(|e| EngineError::Internal(format!("the input of run {} cannot be read: {e}", view.id))));
-        match parsed {
-            Ok(input) => Ok(Some(Claim { token, view, input, options, wanted })),
-            Err(error) => {
-                self.release(&token).await?;
-                Err(error)
+        loop {
+            // Most looks find nothing: they must not cost a write.
+            let looked = request.clone();
+            let found = self.read(Reach::All, move |conn| Box::pin(async move { Ok(find(conn, &looked, "").await?.is_some()) })).await?;
+            if !found {
+                return Ok(None);
+            }
+            let asked = request.clone();
+            let Some(taken) = self.commit(&request.owner, Reach::All, move |conn| Box::pin(take(conn, asked))).await? else { return Ok(None) };
+            match taken {
+                Taken::Read(read) => match self.opened(*read) {
+                    Ok(claim) => return Ok(Some(claim)),
+                    Err((token, reason)) => self.pass_over(&token, request, &reason).await?,
+                },
+                Taken::Unreadable(token, reason) => self.pass_over(&token, request, &reason).await?,
             }
         }
     }
@@ -134,12 +133,13 @@ async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Opt
         except = format!("AND id NOT IN ({})", marks(values.len() + 1, request.except.len()));
         values.extend(request.except.iter().map(Param::from));
     }
-    values.push(request.node.clone().into());
+    values.push(request.node.clone().unwrap_or_default().into());
     let node = values.len();
+    let readable = not_set_aside("'run'", "run.id", "run.tenant", node);
     let sql = format!(
         "SELECT id, state, tenant FROM run WHERE state IN ('running', 'rolling_back', 'scheduled') AND (state <> 'scheduled' OR (start_at <= {{now}} AND NOT {FULL})) \
          AND (owner IS NULL OR lease_until <= {{now}}) AND kind IN ({kinds}) {except} \
-         AND (pinned_to IS NULL OR pinned_to = CAST(${node} AS TEXT)) ORDER BY created_at, id LIMIT 1 {lock}"
+         AND (pinned_to IS NULL OR pinned_to = ${node}) AND {readable} ORDER BY created_at, id LIMIT 1 {lock}"
     );
     match conn.row(&sql, values).await? {
         Some(row) => Ok(Some((row.text(0)?, super::state_of(&row.text(1)?)?, row.text(2)?))),
@@ -147,7 +147,20 @@ async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Opt
     }
 }
 
-type Taken = (RunView, Vec<u8>, Value, Option<Wanted>);
+/// A run that was taken: all of its row could be read, or not.
+enum Taken {
+    Read(Box<Read>),
+    Unreadable(Token, String),
+}
+
+struct Read {
+    token: Token,
+    view: RunView,
+    /// Sealed.
+    input: Vec<u8>,
+    options: Value,
+    wanted: Option<Wanted>,
+}
 
 async fn take(conn: &mut Conn, request: ClaimRequest) -> Result<Option<Taken>, EngineError> {
     let Some((id, state, tenant)) = find(conn, &request, "{skip}").await? else { return Ok(None) };
@@ -161,11 +174,44 @@ async fn take(conn: &mut Conn, request: ClaimRequest) -> Result<Option<Taken>, E
         enter(conn, &id, RunState::Running).await?;
         append(conn, &id, vec![words::due()]).await?;
     }
-    let sql = "UPDATE run SET owner = $2, epoch = epoch + 1, lease_until = {now} + $3 WHERE id = $1 RETURNING input, options, wanted";
+    let sql = "UPDATE run SET owner = $2, epoch = epoch + 1, lease_until = {now} + $3 WHERE id = $1 RETURNING input, options, wanted, epoch";
     let row = conn.row(sql, vec![(&id).into(), (&request.owner).into(), micros(request.lease)]).await?;
     let row = row.ok_or_else(|| EngineError::NotFound(id.clone()))?;
-    let (input, options) = (row.blob(0)?, json(&row.text(1)?)?);
+    let token = Token { run: id.clone(), tenant: tenant.clone(), owner: request.owner, epoch: row.count(3)? };
     let wanted = row.maybe_text(2)?.as_deref().and_then(Wanted::parse);
-    let view = view(conn, &tenant, &id).await?;
-    Ok(Some((view, input, options, wanted)))
+    let read = async { Ok::<_, EngineError>((json(&row.text(1)?)?, view(conn, &tenant, &id).await?)) };
+    Ok(Some(match read.await {
+        Ok((options, view)) => Taken::Read(Box::new(Read { token, view, input: row.blob(0)?, options, wanted })),
+        Err(EngineError::Internal(reason)) => Taken::Unreadable(token, reason),
+        Err(error) => return Err(error),
+    }))
+}
+
+impl Store {
+    /// The run with its input, or why that cannot be read here.
+    fn opened(&self, read: Read) -> Result<Claim, (Token, String)> {
+        let Read { token, view, input, options, wanted } = read;
+        let text = self.keys.unseal(&view.tenant, &view.id, &input).map_err(|e| (token.clone(), format!("its input cannot be opened: {e}")))?;
+        let input = serde_json::from_slice(&text).map_err(|e| (token.clone(), format!("its input cannot be read: {e}")))?;
+        Ok(Claim { token, view, input, options, wanted })
+    }
+
+    /// Gives a run back that this node cannot read, and has the node pass it over from now on.
+    async fn pass_over(&self, token: &Token, request: &ClaimRequest, reason: &str) -> Result<(), EngineError> {
+        tracing::error!(run = token.run, reason, "a run was set aside: this server cannot read it, and tries it again in some minutes");
+        let (token, node, reason) = (token.clone(), request.node.clone().unwrap_or_default(), reason.to_owned());
+        let run = token.run.clone();
+        self.commit(&run, Reach::of(&token.tenant), move |conn| {
+            Box::pin(async move {
+                fence(conn, &token).await?;
+                conn.run("UPDATE run SET owner = NULL, lease_until = NULL WHERE id = $1", params![&token.run]).await?;
+                let item = set_aside::Item { kind: RUN, tenant: &token.tenant, id: &token.run, node: &node, reason: &reason };
+                if set_aside::note(conn, &item).await? {
+                    append(conn, &token.run, vec![words::set_aside(&node, &reason)]).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
 }

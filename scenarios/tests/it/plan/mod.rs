@@ -9,6 +9,7 @@ mod network;
 mod places;
 mod room;
 mod same_place;
+mod servers;
 mod shop;
 mod wordpress;
 

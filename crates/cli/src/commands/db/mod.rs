@@ -62,6 +62,9 @@ impl Session<'_> {
         if !found.without_walls.is_empty() {
             say(&format!("walls     missing on {}: the database does not keep tenants apart there", found.without_walls.join(", ")));
         }
+        for item in &found.set_aside {
+            say(&format!("set aside {item}"));
+        }
         if found.passes_walls {
             self.output.note("warning: the database role is a superuser or has BYPASSRLS: PostgreSQL does not keep tenants apart for it");
         }
@@ -69,7 +72,7 @@ impl Session<'_> {
         self.output.result(
             exit,
             json!({"schema": found.schema, "needs": found.needs, "damage": found.damage, "dangling": found.dangling, "secrets": found.secrets,
-                "unreadable": found.unreadable, "without_walls": found.without_walls, "passes_walls": found.passes_walls}),
+                "unreadable": found.unreadable, "without_walls": found.without_walls, "passes_walls": found.passes_walls, "set_aside": found.set_aside}),
         );
         exit
     }
