@@ -82,9 +82,28 @@ impl From<Backup> for BackupView {
 }
 
 impl Control {
-    /// Removes backups whose retention is over, of every tenant; gives their ids. Repeatable; a server calls it now and then.
+    /// Removes backups whose retention is over and that no migration may still need, of every tenant; gives their ids. Repeatable; a server calls it now and then.
     pub async fn enforce_retention(&self) -> Result<Vec<String>, Error> {
-        backups::enforce_retention(self.settings(), jiff::Timestamp::now()).await.map_err(|e| of_backups(e, ""))
+        let mut removed = Vec::new();
+        for backup in backups::expired(self.settings(), jiff::Timestamp::now()).await.map_err(|e| of_backups(e, ""))? {
+            if self.user_of(&backup).await?.is_some() {
+                continue;
+            }
+            match backups::delete(self.settings(), &backup.tenant, &backup.id).await {
+                Ok(()) => removed.push(backup.id),
+                // Another call was faster.
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => return Err(of_backups(error, &backup.id)),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The migration that may still need the backup: one that is at work or paused, and one that is neither complete nor taken back.
+    async fn user_of(&self, backup: &Backup) -> Result<Option<engine::RunView>, Error> {
+        use engine::RunState::{Cancelled, Failed, Paused, RollingBack, Running, Scheduled, Stuck};
+        let view = self.view_if_there(&backup.tenant, &backup.run).await?;
+        Ok(view.filter(|view| matches!(view.state, Running | Scheduled | Paused | Failed | Cancelled | RollingBack | Stuck)))
     }
 
     /// Newest first. What has expired is removed before it could be shown.
@@ -98,13 +117,15 @@ impl Control {
         Ok(backups::get(self.settings(), tenant, id).await.map_err(|e| of_backups(e, id))?.into())
     }
 
-    /// Removes a backup. Not while its migration is at work: it may be needed any moment.
+    /// Removes a backup. Not while its migration is at work, paused, or failed or cancelled without having been taken back: it may be needed any moment.
     pub async fn delete_backup(&self, tenant: &str, id: &str) -> Result<BackupDeleted, Error> {
         let backup = backups::get(self.settings(), tenant, id).await.map_err(|e| of_backups(e, id))?;
-        if let Ok(view) = self.engine().get(tenant, &backup.run).await
-            && (view.state.is_active() || matches!(view.state, engine::RunState::Paused | engine::RunState::Stuck))
-        {
-            let message = format!("Migration {} is {} and may need this backup; delete it when that has ended", view.id, view.state.word().replace('_', " "));
+        if let Some(view) = self.user_of(&backup).await? {
+            let message = format!(
+                "Migration {} is {} and may need this backup; delete it when that is complete or rolled back, or delete the migration first",
+                view.id,
+                view.state.word().replace('_', " ")
+            );
             return Err(Error::new(Kind::Conflict, Code::BackupUnusable, message)
                 .details(json!({"backup_id": id, "session_id": view.id, "current_status": view.state.word()})));
         }

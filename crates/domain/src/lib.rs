@@ -8,8 +8,10 @@ pub mod decode;
 pub mod dotted;
 pub mod secret;
 pub mod spec;
+mod unique_keys;
 pub mod units;
 pub mod vms;
 pub mod workloads;
 
 pub use secret::Secret;
+pub use unique_keys::UniqueKeys;

@@ -4,7 +4,7 @@ use crate::journal::{Chunk, EventFilter, Journal, StepPin};
 use crate::line::RunLine;
 use crate::state::Request;
 use crate::view::{Event, LedgerTotals, NewRun, RunFilter, RunView};
-use crate::{EngineError, Plan, PlanRegistry};
+use crate::{EngineError, Plan, PlanRegistry, StepError};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
@@ -101,6 +101,11 @@ impl Engine {
     /// Whether a worker of that node is there. This process's own node is, whether it runs a worker or not.
     pub async fn is_present(&self, node: &str) -> Result<bool, EngineError> {
         if self.plans.node() == Some(node) { Ok(true) } else { self.journal.is_present(node).await }
+    }
+
+    /// `created` or `scheduled` → `failed`, with nothing done: its start was refused for good. Everybody is told as of any other failure.
+    pub async fn refuse(&self, tenant: &str, id: &str, error: StepError) -> Result<RunView, EngineError> {
+        self.journal.request(tenant, id, &Request::Refuse { error }).await
     }
 
     /// Removes a run that is not active, with its events and ledgers.

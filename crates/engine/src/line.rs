@@ -13,6 +13,8 @@ pub struct RunLine {
     /// JSON text: whoever shows a long list reads no more of them than it shows.
     pub labels: String,
     pub rolls_back_by_itself: bool,
+    /// See [`RunView::is_interrupted`].
+    pub is_interrupted: bool,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
@@ -40,6 +42,7 @@ impl From<&RunView> for RunLine {
             state: view.state,
             labels: view.labels.to_string(),
             rolls_back_by_itself: view.rolls_back_by_itself,
+            is_interrupted: view.is_interrupted,
             created_at: view.created_at,
             started_at: view.started_at,
             ended_at: view.ended_at,

@@ -1,5 +1,6 @@
 //! The life of a run as a pure function: state and request in, state or refusal out.
 
+use crate::StepError;
 use crate::journal::Wanted;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -103,6 +104,10 @@ pub enum Request {
     Ask {
         name: String,
     },
+    /// Ends a run that was not begun, because what its start asks for was refused for good.
+    Refuse {
+        error: StepError,
+    },
     /// Gives up the way back. `by`: who, if known.
     Finalize {
         by: Option<String>,
@@ -159,6 +164,7 @@ pub fn request(state: RunState, request: &Request, begun: bool) -> Result<Next, 
         Request::Resolve => resolve(state),
         Request::Ask { .. } => ask(state),
         Request::Finalize { .. } => finalize(state),
+        Request::Refuse { .. } => refuse_start(state),
     }
 }
 
@@ -246,6 +252,13 @@ fn ask(state: RunState) -> Result<Next, Refusal> {
         RunState::Completed => refuse("it is complete"),
         RunState::Cancelled => refuse("it was cancelled"),
         RunState::RollingBack | RunState::RolledBack | RunState::Stuck => refuse("it has been rolled back, or is about to be"),
+    }
+}
+
+fn refuse_start(state: RunState) -> Result<Next, Refusal> {
+    match state {
+        RunState::Created | RunState::Scheduled => Ok(Next::Enter(RunState::Failed)),
+        _ => refuse("it has been started already"),
     }
 }
 

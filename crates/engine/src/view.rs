@@ -114,6 +114,8 @@ pub struct RunView {
     pub pinned_to: Option<String>,
     /// A worker holds the run: its lease has not run out.
     pub held: bool,
+    /// It was at work, should be, and nobody has had it for some seconds.
+    pub is_interrupted: bool,
 }
 
 /// Somebody gave up the way back.

@@ -111,14 +111,11 @@ pub async fn delete(settings: &Settings, tenant: &str, id: &str) -> Result<()> {
     remove(settings, id).await
 }
 
-/// Removes every backup whose time is up; gives their ids.
-pub async fn enforce_retention(settings: &Settings, now: Timestamp) -> Result<Vec<String>> {
-    let mut removed = Vec::new();
-    for backup in all(settings).await?.into_iter().filter(|b| b.expires <= now) {
-        remove(settings, &backup.id).await?;
-        removed.push(backup.id);
-    }
-    Ok(removed)
+/// The backups whose time is up, of every tenant. Whether their migrations may still need them is for the caller to ask, who knows the journal.
+pub async fn expired(settings: &Settings, now: Timestamp) -> Result<Vec<Backup>> {
+    let mut found = all(settings).await?;
+    found.retain(|b| b.expires <= now);
+    Ok(found)
 }
 
 /// The run's note that names its backup. It is written when the manifest is on disk, and never replaced: where it names a backup that is not here,

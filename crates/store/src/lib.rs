@@ -37,8 +37,8 @@ use reach::Reach;
 use sql::Conn;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use writer::{Doing, Pool, Writers};
@@ -79,7 +79,16 @@ impl Store {
             let opened = sqlite::open(&sqlite::path_of(rest, data_dir)).await?;
             let keys = Arc::new(Keyring::open(data_dir)?);
             let writers = Writers::start(&opened.write, 1, &changed, Some(opened.lock));
-            return Ok(Self { writers, write: opened.write, read: opened.read, keys, changed, listener: None, renewals: AtomicU64::new(0), node: OnceLock::new() });
+            return Ok(Self {
+                writers,
+                write: opened.write,
+                read: opened.read,
+                keys,
+                changed,
+                listener: None,
+                renewals: AtomicU64::new(0),
+                node: OnceLock::new(),
+            });
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let pool = postgres::open(url).await?;

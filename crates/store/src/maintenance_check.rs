@@ -29,7 +29,12 @@ pub struct Checked {
 
 impl Checked {
     pub fn is_good(&self) -> bool {
-        self.schema == self.needs && self.damage.is_empty() && self.dangling == 0 && self.unreadable == 0 && self.without_walls.is_empty() && self.set_aside.is_empty()
+        self.schema == self.needs
+            && self.damage.is_empty()
+            && self.dangling == 0
+            && self.unreadable == 0
+            && self.without_walls.is_empty()
+            && self.set_aside.is_empty()
     }
 }
 

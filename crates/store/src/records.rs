@@ -93,7 +93,8 @@ impl Records for Store {
         let (node, own) = (self.node(), self.node());
         let readable = not_set_aside("record.kind", "record.id", "record.tenant", 3);
         let sql = format!("SELECT 1 FROM record WHERE kind = $1 AND due_at <= COALESCE($2, {{now}}) AND {readable} LIMIT 1");
-        let some = self.read(Reach::All, move |conn| Box::pin(async move { Ok(conn.row(&sql, params![due, at, own]).await?.is_some()) })).await.map_err(failed)?;
+        let some =
+            self.read(Reach::All, move |conn| Box::pin(async move { Ok(conn.row(&sql, params![due, at, own]).await?.is_some()) })).await.map_err(failed)?;
         if !some {
             return Ok(Vec::new());
         }
@@ -278,7 +279,8 @@ async fn told(conn: &mut Conn, ids: &[u64]) -> Result<(), Refused> {
 /// What is due and readable here. What cannot be read is set aside.
 async fn take_due(conn: &mut Conn, kind: &str, limit: u32, hold: i64, now: Option<i64>, node: &str) -> Result<Vec<Record>, EngineError> {
     let readable = not_set_aside("record.kind", "record.id", "record.tenant", 4);
-    let found = format!("SELECT tenant, id FROM record WHERE kind = $1 AND due_at <= COALESCE($2, {{now}}) AND {readable} ORDER BY due_at, id LIMIT $3 {{skip}}");
+    let found =
+        format!("SELECT tenant, id FROM record WHERE kind = $1 AND due_at <= COALESCE($2, {{now}}) AND {readable} ORDER BY due_at, id LIMIT $3 {{skip}}");
     let mut taken = Vec::new();
     for row in conn.rows(&found, params![kind, now, limit, node]).await? {
         let (tenant, id) = (row.text(0)?, row.text(1)?);

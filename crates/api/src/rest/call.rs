@@ -164,8 +164,9 @@ async fn read_body(headers: &HeaderMap, body: axum::body::Body, rule: Body, time
         return if rule != Body::Optional { Err(malformed("The body is empty; a JSON object is required", 1, 1)) } else { Ok(None) };
     }
     check_content_type(headers)?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|e| malformed(&format!("The body is not valid JSON: {e}"), e.line(), e.column()))?;
-    Ok(Some(value))
+    let read: Result<domain::UniqueKeys, _> = serde_json::from_slice(&bytes);
+    let value = read.map_err(|e| malformed(&format!("The body is not valid JSON: {e}"), e.line(), e.column()))?;
+    Ok(Some(value.0))
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {

@@ -21,6 +21,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .tag(TAG)
             .says("Log of a migration", "Newest first.")
             .query("level", json!({"type": "string", "enum": ["DEBUG", "INFO", "WARNING", "ERROR"]}), "Only entries of this level")
+            .query("min_level", json!({"type": "string", "enum": ["DEBUG", "INFO", "WARNING", "ERROR"]}), "Only entries of this level or a graver one")
             .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}), "Maximum entries")
             .query("since", time(), "ISO timestamp: only entries from then on; without a zone it is UTC")
             .query("offset", json!({"type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0}), "Entries to pass over")

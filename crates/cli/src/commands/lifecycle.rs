@@ -16,7 +16,10 @@ impl Session<'_> {
         let status = self.state(id).await?;
         match status.word() {
             "running" => self.output.note("It is running: following it."),
-            "rolling_back" => return self.rolled_back(self.watch(id, &[], OnInterrupt::Leave).await?),
+            "interrupted" if !status.goes_back() => {
+                self.output.note("It was interrupted: following it, it goes on by itself as soon as its server takes it up.")
+            }
+            "rolling_back" | "interrupted" => return self.rolled_back(self.watch(id, &[], OnInterrupt::Leave).await?),
             "created" => {
                 self.door.post(&path(id, "/start"), &json!({"auto_rollback": true})).await?;
             }
@@ -75,6 +78,7 @@ impl Session<'_> {
         match before.word() {
             // The undo is under way already, by itself or by somebody else's wish.
             "rolling_back" => Value::Null,
+            "interrupted" if before.goes_back() => Value::Null,
             "stuck" => self.door.post(&path(id, "/resolve"), &json!({})).await?,
             _ => self.door.post(&path(id, "/rollback"), &body).await?,
         };

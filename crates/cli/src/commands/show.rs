@@ -69,9 +69,8 @@ impl Session<'_> {
         // Where following begins is asked first, so that nothing falls between the two requests.
         let newest = self.door.get(&path(&args.id, "/events?limit=1")).await?;
         let mut after = newest["last_event"].as_u64().unwrap_or(0);
-        let level = if args.level == Level::Error { "&level=ERROR" } else { "" };
-        let page = self.door.get(&path(&args.id, &format!("/logs?limit={}{level}", args.limit))).await?;
-        let mut shown: Vec<Value> = page["logs"].as_array().cloned().unwrap_or_default().into_iter().filter(|e| important(e)).collect();
+        let page = self.door.get(&path(&args.id, &format!("/logs?limit={}&min_level={}", args.limit, ["DEBUG", "INFO", "WARNING", "ERROR"][least]))).await?;
+        let mut shown = page["logs"].as_array().cloned().unwrap_or_default();
         shown.reverse();
         for entry in &shown {
             self.output.say(&log_line(entry));
@@ -88,7 +87,8 @@ impl Session<'_> {
         let mut interrupts = interrupts()?;
         let mut shown = Vec::new();
         loop {
-            let at_rest = Status::of(self.door.get(&path(id, "/status")).await?).is_at_rest();
+            let status = Status::of(self.door.get(&path(id, "/status")).await?);
+            let at_rest = status.is_at_rest() || status.is_interrupted();
             let poll = path(id, &format!("/events?after={after}&wait={}", if at_rest { 0 } else { 10 }));
             let page = tokio::select! {
                 page = self.door.get(&poll) => page?,

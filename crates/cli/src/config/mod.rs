@@ -8,6 +8,7 @@ mod set;
 
 use crate::args::What;
 use crate::failure::Failure;
+use domain::UniqueKeys;
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
@@ -83,9 +84,9 @@ fn parse(path: &Path) -> Result<Value, Failure> {
         }
     })?;
     let document = match path.extension().and_then(|e| e.to_str()) {
-        Some("json") => serde_json::from_str(&text).map_err(|e| e.to_string()),
+        Some("json") => serde_json::from_str::<UniqueKeys>(&text).map(|read| read.0).map_err(|e| e.to_string()),
         Some("toml") => toml::from_str(&text).map_err(|e| e.message().to_owned() + &place_of(&text, e.span())),
-        _ => serde_yaml_ng::from_str(&text).map_err(|e| e.to_string()),
+        _ => serde_yaml_ng::from_str::<UniqueKeys>(&text).map(|read| read.0).map_err(|e| e.to_string()),
     };
     let document: Value = document.map_err(|why| Failure::usage(format!("The configuration {shown} cannot be read as {}: {why}", form(path))))?;
     if !document.is_object() {

@@ -18,7 +18,9 @@ pub fn read(change: &str) -> Result<(&str, Value), Failure> {
     };
     let field = path.rsplit('.').next().unwrap_or(path);
     let value = if text.starts_with(['[', '{']) {
-        serde_json::from_str(text).map_err(|e| Failure::usage(format!("--set {path}: the value is no valid JSON: {e}")))?
+        serde_json::from_str::<domain::UniqueKeys>(text)
+            .map(|read| read.0)
+            .map_err(|e| Failure::usage(format!("--set {path}: the value is no valid JSON: {e}")))?
     } else if text == "null" {
         Value::Null
     } else {

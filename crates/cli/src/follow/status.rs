@@ -33,6 +33,11 @@ impl Status {
         matches!(self.word(), "completed" | "failed" | "cancelled" | "rolled_back" | "stuck" | "paused" | "created")
     }
 
+    /// It should be at work, and nobody works on it.
+    pub fn is_interrupted(&self) -> bool {
+        self.word() == "interrupted"
+    }
+
     /// Everything was taken back: on somebody's wish, or by itself after the failure that the status tells of.
     pub fn is_rolled_back(&self) -> bool {
         self.word() == "rolled_back" || self.0["rolled_back"] == true
@@ -40,7 +45,7 @@ impl Status {
 
     /// It goes back, or has gone back: what was moved forward is no measure any more.
     pub fn goes_back(&self) -> bool {
-        self.is_rolled_back() || matches!(self.word(), "rolling_back" | "stuck")
+        self.is_rolled_back() || matches!(self.word(), "rolling_back" | "stuck") || self.0["interrupted_state"] == "rolling_back"
     }
 
     /// `step 3 of 8, 1204 of 4000 files, 12.1 MB of 15.5 MB, 2.3 MB/s`, as far as it is known.

@@ -135,7 +135,9 @@ impl Control {
             if matches!(error.kind, Kind::Unavailable | Kind::TooMany | Kind::Conflict) {
                 batch.members[index].waits_for(self.records().now().await? + LATER, reason(error));
             } else {
-                batch.members[index].end(Outcome::Failed, Some(reason(error)));
+                let reason = reason(error);
+                self.refuse_member(&record.tenant, id, &reason).await?;
+                batch.members[index].end(Outcome::Failed, Some(reason));
             }
             match self.write_batch(&record, &batch, Some(self.records().now().await?)).await {
                 Err(RecordsError::Changed { .. }) => {}

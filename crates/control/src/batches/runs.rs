@@ -6,7 +6,7 @@ use crate::caller::Caller;
 use crate::error::{Code, Kind};
 use crate::migrations::Spec;
 use crate::{Control, Error};
-use engine::{EngineError, RunState, RunView};
+use engine::{EngineError, RunState, RunView, StepError};
 use ports::records::{AuditEntry, Record, RecordsError, audit::attempt};
 use serde_json::{Value, json};
 
@@ -91,6 +91,16 @@ impl Control {
         }
         let work = author.acting(self.start(tenant, id, Some(&body), options.skip_validation));
         self.as_system(entry(tenant, &record.id, "start_migration", id), work).await.map(drop)
+    }
+
+    /// Ends a member as failed whose start was refused for good, so that it is a failed migration for everybody. One that was started or deleted meanwhile
+    /// is left as it is.
+    pub(super) async fn refuse_member(&self, tenant: &str, id: &str, reason: &Reason) -> Result<(), Error> {
+        let error = StepError::permanent(reason.code.to_lowercase(), reason.message.clone());
+        match self.engine().refuse(tenant, id, error).await {
+            Ok(_) | Err(EngineError::Conflict { .. } | EngineError::NotFound(_)) => Ok(()),
+            Err(error) => Err(Error::of_engine(error, id, "end")),
+        }
     }
 
     /// Cancels a member; one that has ended meanwhile is left as it is, and one that whoever cancelled the batch may not cancel goes on to its end.

@@ -2,8 +2,8 @@
 
 use super::lane::{LANE, Lane};
 use super::{Channel, KIND, State, Stored, Told};
-use crate::webhooks::Webhook;
 use crate::error::Kind;
+use crate::webhooks::Webhook;
 use crate::{Control, Error};
 use engine::RunView;
 use jiff::Timestamp;

@@ -98,7 +98,9 @@ impl Control {
             let (tenant, id) = (lane.tenant.clone(), lane.id.clone());
             match control.deliver(lane, now).await {
                 Ok(()) => {}
-                Err(error) if error.kind == Kind::Unavailable => tracing::warn!(lane = id, %error, "a delivery could not be made; tried again in half a minute"),
+                Err(error) if error.kind == Kind::Unavailable => {
+                    tracing::warn!(lane = id, %error, "a delivery could not be made; tried again in half a minute")
+                }
                 Err(error) => {
                     if let Err(lost) = control.records().set_aside(LANE, &tenant, &id, &error.for_log()).await {
                         tracing::warn!(lane = id, %error, %lost, "a delivery could not be made, nor set aside; tried again in half a minute");

@@ -123,6 +123,10 @@ impl Control {
     /// As [`Control::start`]; the run as it is then.
     pub(crate) async fn start_run(&self, tenant: &str, id: &str, body: Option<&Value>, skip_validation: bool) -> Result<RunView, Error> {
         let asked = StartOptions::decode(body)?;
+        // Where no server does it now and then, a start is the moment for it.
+        if let Err(error) = self.enforce_retention().await {
+            tracing::warn!(%error, private = error.private, "expired backups could not be removed");
+        }
         let view = self.steerable(tenant, id, "start").await?;
         let mut auto_rollback = asked.auto_rollback.unwrap_or(false);
         if matches!(view.state, RunState::Created | RunState::Scheduled) {

@@ -152,7 +152,7 @@ fn summary_of_line(line: RunLine) -> Result<Summary, Error> {
     Ok(Summary {
         session_id: line.id.clone(),
         name: shown.name.into_owned(),
-        status: status::word_of(line.state, line.rolls_back_by_itself),
+        status: status::word_of(line.state, line.rolls_back_by_itself, line.is_interrupted),
         rolled_back: line.state == RunState::RolledBack,
         created_at: time::text(line.created_at),
         start_time: time::maybe(line.started_at),

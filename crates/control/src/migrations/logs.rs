@@ -88,12 +88,13 @@ fn object(details: &Value) -> Value {
 }
 
 impl Control {
-    /// Parameters: `level` (exactly that level), `limit` (1 to 1000, default 100), `since` (that moment or later), `offset`.
+    /// Parameters: `level` (exactly that level), `min_level` (that level or a graver one), `limit` (1 to 1000, default 100), `since` (that moment or later), `offset`.
     pub async fn logs(&self, tenant: &str, id: &str, mut query: Filter) -> Result<Logs, Error> {
         let words = Level::ALL.map(|level| (level.word(), level));
         let filter = EventFilter {
             kinds: events::log_kinds(),
             level: query.choice("level", &words),
+            min_level: query.choice("min_level", &words),
             limit: query.number("limit", 1..=1000, 100) as u32,
             since: query.time("since"),
             offset: query.number("offset", 0..=u64::from(u32::MAX), 0) as u32,

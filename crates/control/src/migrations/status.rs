@@ -21,10 +21,14 @@ pub struct Status {
     /// The same as `session_id`.
     pub id: String,
     pub name: String,
-    /// `created`, `scheduled`, `running`, `paused`, `completed`, `failed`, `cancelled`, `rolling_back`, `rolled_back` or `stuck`.
+    /// `interrupted` is one that should be at work and that nobody works on: its server is gone; `interrupted_state` says what it was at.
+    /// `created`, `scheduled`, `running`, `interrupted`, `paused`, `completed`, `failed`, `cancelled`, `rolling_back`, `rolled_back` or `stuck`.
     /// A migration that failed and was taken back by itself is `failed`; `rolled_back` is one that somebody had taken back.
     #[schema(example = "running")]
     pub status: &'static str,
+    /// Of an interrupted migration: `running` or `rolling_back`.
+    #[schema(example = "running")]
+    pub interrupted_state: Option<&'static str>,
     /// Everything was taken back, by itself or because somebody asked.
     #[schema(example = false)]
     pub rolled_back: bool,
@@ -133,6 +137,7 @@ pub(super) fn of(view: &RunView) -> Status {
         id: view.id.clone(),
         name: super::label(view, "name").to_owned(),
         status: word(view),
+        interrupted_state: view.is_interrupted.then(|| view.state.word()),
         rolled_back: view.state == RunState::RolledBack,
         progress: totals::progress(view),
         current_step: current_step(view),
@@ -160,10 +165,16 @@ fn backup_of(view: &RunView) -> Option<String> {
 /// The word that callers see. Document 3's clients wait for `completed`, `failed` or `cancelled`: a failure that took itself back has
 /// ended as one.
 pub(crate) fn word(view: &RunView) -> &'static str {
-    word_of(view.state, view.rolls_back_by_itself)
+    word_of(view.state, view.rolls_back_by_itself, view.is_interrupted)
 }
 
-pub(super) fn word_of(state: RunState, rolls_back_by_itself: bool) -> &'static str {
+/// The word of a migration that should be at work, and that nobody works on.
+pub(super) const INTERRUPTED: &str = "interrupted";
+
+pub(super) fn word_of(state: RunState, rolls_back_by_itself: bool, is_interrupted: bool) -> &'static str {
+    if is_interrupted {
+        return INTERRUPTED;
+    }
     if state == RunState::RolledBack && rolls_back_by_itself { RunState::Failed.word() } else { state.word() }
 }
 

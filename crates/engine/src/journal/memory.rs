@@ -114,6 +114,9 @@ impl Run {
         self.wanted = None;
         if state.is_active() {
             self.started_at.get_or_insert_with(Timestamp::now);
+            if self.owner.is_none() {
+                self.until = Some(Instant::now());
+            }
             self.ended_at = None;
         } else {
             self.owner = None;
@@ -170,6 +173,11 @@ impl Run {
         self.owner.is_some() && self.until.is_none_or(|until| until > Instant::now())
     }
 
+    fn is_interrupted(&self) -> bool {
+        let left = self.until.is_none_or(|until| until.elapsed() > super::INTERRUPTED_AFTER);
+        self.state.is_active() && self.epoch > 0 && left
+    }
+
     fn view(&self) -> RunView {
         RunView {
             id: self.new.id.clone(),
@@ -195,6 +203,7 @@ impl Run {
             finalized: self.finalized.clone(),
             pinned_to: self.pinned_to.clone(),
             held: self.is_held(),
+            is_interrupted: self.is_interrupted(),
         }
     }
 }
@@ -249,7 +258,7 @@ impl Leases for MemoryJournal {
 
     async fn release(&self, token: &Token) -> Result<(), EngineError> {
         self.held(token, |run| {
-            (run.owner, run.until) = (None, None);
+            (run.owner, run.until) = (None, Some(Instant::now()));
             Ok(())
         })?;
         self.tell();

@@ -20,6 +20,9 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// An active run that was at work and that nobody has had for longer than this is interrupted.
+pub const INTERRUPTED_AFTER: Duration = Duration::from_secs(5);
+
 /// Runs as users see them. Every call names the tenant; a run of another tenant is [`EngineError::NotFound`].
 #[async_trait::async_trait]
 pub trait Runs: Send + Sync {

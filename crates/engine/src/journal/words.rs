@@ -24,6 +24,7 @@ pub fn requested(request: &Request, next: Next) -> NewEvent {
         (Request::Cancel, Next::Want(_)) => ("run.cancelling", "asked to stop".to_owned()),
         (Request::Rollback { .. }, _) => ("run.rolling_back", "rollback started".to_owned()),
         (Request::Resolve, _) => ("run.rolling_back", "rollback tried again".to_owned()),
+        (Request::Refuse { error }, _) => ("run.failed", format!("failed: {error}")),
         (Request::Ask { name }, _) => ("run.asked", format!("asked for the {name}")),
         (Request::Finalize { by: Some(by) }, _) => ("run.finalized", format!("finalised by {by}: there is no way back any more")),
         (Request::Finalize { by: None }, _) => ("run.finalized", "finalised: there is no way back any more".to_owned()),
@@ -39,7 +40,12 @@ pub fn requested(request: &Request, next: Next) -> NewEvent {
     if let Request::Start { options } | Request::Schedule { options, .. } = request {
         details["options"] = crate::admission::asked_for_now(options.clone());
     }
-    NewEvent::new(kind, Level::Info, "engine", message).details(details)
+    let mut level = Level::Info;
+    if let Request::Refuse { error } = request {
+        level = Level::Error;
+        details["error"] = json!(error);
+    }
+    NewEvent::new(kind, level, "engine", message).details(details)
 }
 
 /// The key of the memo that says what was asked for.

@@ -3,8 +3,7 @@
 //! The report is this step's output. `partial: true` in it means completed with warnings: something named stays behind.
 
 use super::job::{Job, database_plan, files_plan, timed_report, value};
-use crate::adapters::{RunObserver, StepResult, step_error};
-use crate::backups;
+use crate::adapters::{RunObserver, StepResult};
 use crate::report::{Leftover, leftovers_of_applied, push_all};
 use domain::spec::System;
 use domain::units;
@@ -43,9 +42,6 @@ impl Step for Finish {
     async fn run(&self, cx: &StepContext) -> StepResult {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
-        for id in backups::enforce_retention(&self.job.settings, Timestamp::now()).await.map_err(step_error)? {
-            observer.info("backup", format!("Removed backup {id}: its retention is over"));
-        }
         let parts = Parts::of(cx).await?;
         let (leftovers, count) = parts.leftovers(&self.job);
         let report = self.report(cx, &parts, &leftovers, count);

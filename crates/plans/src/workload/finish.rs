@@ -3,9 +3,8 @@
 //! The report is this step's output. `partial: true` in it means completed with warnings: something named stays behind.
 
 use super::job::{Job, plan_of};
-use crate::adapters::{RunObserver, StepResult, step_error};
+use crate::adapters::{RunObserver, StepResult};
 use crate::application::timed_report;
-use crate::backups;
 use crate::report::{Leftover, push_all};
 use domain::units;
 use domain::workloads::mount_point_key;
@@ -54,9 +53,6 @@ impl Step for Finish {
     async fn run(&self, cx: &StepContext) -> StepResult {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
-        for id in backups::enforce_retention(&self.job.settings, Timestamp::now()).await.map_err(step_error)? {
-            observer.info("backup", format!("Removed backup {id}: its retention is over"));
-        }
         let parts = Parts::of(cx, if self.job.spec.target.image().is_some() { IMAGE_STEPS } else { STEPS });
         let (leftovers, count) = self.leftovers(cx, &parts).await?;
         let report = self.report(cx, &parts, &leftovers, count);

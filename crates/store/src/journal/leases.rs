@@ -4,8 +4,8 @@ use super::room::{self, FULL};
 use super::{append, enter, fence, holder, json, view};
 use crate::Store;
 use crate::reach::{self, Reach};
-use crate::sql::{Conn, Param, marks, params};
 use crate::set_aside::{self, not_set_aside};
+use crate::sql::{Conn, Param, marks, params};
 use crate::writer::Pool;
 use engine::EngineError;
 use engine::journal::{Claim, ClaimRequest, Leases, Token, Wanted, words};
@@ -72,7 +72,7 @@ impl Leases for Store {
         self.commit(&run, reach, move |conn| {
             Box::pin(async move {
                 fence(conn, &token).await?;
-                conn.run("UPDATE run SET owner = NULL, lease_until = NULL WHERE id = $1", params![&token.run]).await?;
+                conn.run("UPDATE run SET owner = NULL, lease_until = {now} WHERE id = $1", params![&token.run]).await?;
                 if conn.is_postgres() {
                     conn.rows("SELECT pg_notify($1, $2)", params![crate::postgres::CHANNEL, &token.run]).await?;
                 }

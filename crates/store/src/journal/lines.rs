@@ -7,8 +7,8 @@ use crate::sql::{Conn, Param, Row, params};
 use engine::line::{AtWork, RunLine};
 use engine::{EngineError, RunFilter};
 
-pub(super) const LINE: &str =
-    "id, kind, state, labels, by_itself, created_at, started_at, ended_at, steps, steps_done, at_work, CASE WHEN at_work IS NULL THEN NULL ELSE sample END";
+pub(super) const LINE: &str = "id, kind, state, labels, by_itself, created_at, started_at, ended_at, steps, steps_done, at_work, CASE WHEN at_work IS NULL THEN NULL ELSE sample END, \
+     CAST(CASE WHEN state IN ('running', 'rolling_back') AND epoch > 0 AND (lease_until IS NULL OR lease_until < {now} - 5000000) THEN 1 ELSE 0 END AS BIGINT)";
 
 /// Counts a run's steps anew, after some have changed.
 pub(super) async fn tally(conn: &mut Conn, run: &str) -> Result<(), EngineError> {
@@ -82,6 +82,7 @@ fn line_of(mut row: Row) -> Result<RunLine, EngineError> {
         state: state_of(&row.take_text(2)?)?,
         labels: row.take_text(3)?,
         rolls_back_by_itself: row.int(4)? != 0,
+        is_interrupted: row.int(12)? != 0,
         created_at: time(row.int(5)?)?,
         started_at: row.maybe_int(6)?.map(time).transpose()?,
         ended_at: row.maybe_int(7)?.map(time).transpose()?,

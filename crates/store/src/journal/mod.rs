@@ -84,7 +84,7 @@ fn clean(text: &str) -> String {
 /// Puts a run into a state: times, lease and wishes follow from it.
 async fn enter(conn: &mut Conn, run: &str, state: RunState) -> Result<(), EngineError> {
     let rest = if state.is_active() {
-        "started_at = COALESCE(started_at, {now}), ended_at = NULL"
+        "started_at = COALESCE(started_at, {now}), ended_at = NULL, lease_until = CASE WHEN owner IS NULL THEN {now} ELSE lease_until END"
     } else if state.is_end() {
         "owner = NULL, lease_until = NULL, ended_at = {now}"
     } else {
@@ -95,7 +95,8 @@ async fn enter(conn: &mut Conn, run: &str, state: RunState) -> Result<(), Engine
 }
 
 const RUN: &str = "id, tenant, kind, state, labels, error, created_at, started_at, ended_at, {now}, owner, epoch, sample, last_event, options, wanted, by_itself, holds, stance, final_at, final_by, \
-                   pinned_to, CAST(CASE WHEN owner IS NOT NULL AND lease_until > {now} THEN 1 ELSE 0 END AS BIGINT)";
+                   pinned_to, CAST(CASE WHEN owner IS NOT NULL AND lease_until > {now} THEN 1 ELSE 0 END AS BIGINT), \
+                   CAST(CASE WHEN state IN ('running', 'rolling_back') AND epoch > 0 AND (lease_until IS NULL OR lease_until < {now} - 5000000) THEN 1 ELSE 0 END AS BIGINT)";
 
 /// One run with its steps and ledger totals.
 async fn view(conn: &mut Conn, tenant: &str, id: &str) -> Result<RunView, EngineError> {
@@ -177,6 +178,7 @@ fn run_of(row: &Row) -> Result<RunView, EngineError> {
         finalized: holds::finalized(row.maybe_int(19)?, row.maybe_text(20)?)?,
         pinned_to: row.maybe_text(21)?,
         held: row.int(22)? != 0,
+        is_interrupted: row.int(23)? != 0,
     })
 }
 

@@ -132,6 +132,9 @@ async fn apply(conn: &mut Conn, keys: &Keyring, tenant: &str, id: &str, request:
         }
         Request::Ask { name } => keep_memo(conn, keys, tenant, id, "", &words::asked(name), &Value::Bool(true)).await?,
         Request::Finalize { by } => holds::finalize(conn, id, by.as_ref()).await?,
+        Request::Refuse { error } => {
+            conn.run("UPDATE run SET error = $2 WHERE id = $1", params![id, super::error_text(error)?]).await?;
+        }
         Request::Pause | Request::Cancel | Request::Resolve => {}
     }
     match next {

@@ -33,14 +33,7 @@ impl Desk {
     /// A migration of a machine's disk. The bench keeps no disks, so it is put into the journal.
     async fn disk(&self, id: &str) {
         let input = json!({"name": id, "source": {"type": "vm", "vm": "x"}, "destination": {"type": "aws-s3", "bucket": "disks"}});
-        let run = engine::NewRun {
-            id: id.to_owned(),
-            tenant: "default".to_owned(),
-            kind: "disk@bench".to_owned(),
-            input,
-            labels: json!({}),
-            holds: None,
-        };
+        let run = engine::NewRun { id: id.to_owned(), tenant: "default".to_owned(), kind: "disk@bench".to_owned(), input, labels: json!({}), holds: None };
         self.guarded.bench.journal.create(&run, &[]).await.expect("created");
     }
 

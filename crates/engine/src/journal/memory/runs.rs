@@ -103,6 +103,7 @@ impl Runs for MemoryJournal {
                     run.memos.clear();
                     run.ledgers.values_mut().for_each(|book| book.chunks.clear());
                 }
+                Request::Refuse { error } => run.error = Some(error.clone()),
                 Request::Rollback { .. } | Request::Resolve | Request::Pause | Request::Cancel => {}
             }
             match next {
