@@ -43,6 +43,7 @@ pub struct Plane {
     engine: engine::Engine,
     stop: CancellationToken,
     alive: Arc<AtomicBool>,
+    broken: Arc<AtomicBool>,
     control: control::Control,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -51,6 +52,9 @@ pub struct Plane {
 const LAST_NEWS: Duration = Duration::from_secs(15);
 /// How often a server forgets sessions that have expired.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
+
+/// How often a server finds out whether its node can work.
+const FITNESS_EVERY: Duration = Duration::from_secs(5);
 
 /// How often a server removes the backups whose retention is over.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
@@ -73,11 +77,12 @@ impl Plane {
         let plans = plans::registry(settings.clone());
         store.on_node(plans.node());
         let alive = Arc::new(AtomicBool::new(false));
-        let asked = alive.clone();
+        let broken = Arc::new(AtomicBool::new(false));
+        let (asked, whole) = (alive.clone(), broken.clone());
         let options = control::Options {
             local_roots: setup.local_roots,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            worker_alive: Arc::new(move || asked.load(Ordering::Relaxed)),
+            worker_alive: Arc::new(move || asked.load(Ordering::Relaxed) && !whole.load(Ordering::Relaxed)),
             courier: setup.telling.courier()?,
             registration: setup.registration,
             request_rate: setup.request_rate,
@@ -88,21 +93,39 @@ impl Plane {
         };
         let engine = engine::Engine::new(store.clone(), plans);
         let control = control::Control::new(engine.clone(), store, settings, options);
-        Ok(Self { router: api::router(control.clone()), engine, stop: CancellationToken::new(), alive, control, tasks: Vec::new() })
+        Ok(Self { router: api::router(control.clone()), engine, stop: CancellationToken::new(), alive, broken, control, tasks: Vec::new() })
     }
 
     /// Starts a worker that drives up to `concurrency` migrations side by side.
     pub fn work(&mut self, concurrency: usize) {
         let options = engine::WorkerOptions { concurrency, ..engine::WorkerOptions::default() };
         let worker = engine::Worker::new(self.engine.journal().clone(), self.engine.plans().clone(), options).admitting(Arc::new(self.control.clone()));
+        let control = self.control.clone();
+        let worker = worker.while_allowed(Arc::new(move || control.may_work()));
         let (stop, alive) = (self.stop.clone(), self.alive.clone());
         alive.store(true, Ordering::Relaxed);
-        self.tasks.push(tokio::spawn(async move {
+        self.keep(async move {
             if let Err(error) = worker.run(stop).await {
                 tracing::error!(%error, "the worker ended");
             }
             alive.store(false, Ordering::Relaxed);
+        });
+    }
+
+    /// Does `work` in the background. When it ends in a panic, this server is not ready any more.
+    fn keep(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let guard = Guard(self.broken.clone());
+        self.tasks.push(tokio::spawn(async move {
+            let _guard = guard;
+            work.await;
         }));
+    }
+
+    /// Finds out every few seconds whether this node can work, as long as the control plane is open.
+    pub fn look_at_fitness(&mut self) {
+        self.every(FITNESS_EVERY, |control| async move {
+            let _known = control.look_at_fitness().await;
+        });
     }
 
     /// Does `work` at once and then again after each `period`, as long as the control plane is open.
@@ -111,7 +134,7 @@ impl Plane {
         F: Future<Output = ()> + Send,
     {
         let (control, stop) = (self.control.clone(), self.stop.clone());
-        self.tasks.push(tokio::spawn(async move {
+        self.keep(async move {
             let mut tick = tokio::time::interval(period);
             loop {
                 tokio::select! {
@@ -120,7 +143,7 @@ impl Plane {
                 }
                 work(control.clone()).await;
             }
-        }));
+        });
     }
 
     /// Thins old progress at once and then once an hour, as long as the control plane is open.
@@ -139,7 +162,7 @@ impl Plane {
     /// Tells webhooks and receivers of notifications what happens, as long as the control plane is open.
     pub fn tell_others(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
-        self.tasks.push(tokio::spawn(async move { control.tell_others(stop).await }));
+        self.keep(async move { control.tell_others(stop).await });
     }
 
     /// Gives what has just happened a first try, before a short-lived process ends. What does not arrive waits for the next one.
@@ -158,19 +181,19 @@ impl Plane {
     /// Carries batches on, as long as the control plane is open.
     pub fn drive_batches(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
-        self.tasks.push(tokio::spawn(async move { control.drive_batches(stop).await }));
+        self.keep(async move { control.drive_batches(stop).await });
     }
 
     /// Keeps this node's virtual machines, as long as the control plane is open; they go on running afterwards.
     pub fn keep_vms(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
-        self.tasks.push(tokio::spawn(async move { control.keep_vms(stop).await }));
+        self.keep(async move { control.keep_vms(stop).await });
     }
 
     /// Keeps schedules, as long as the control plane is open.
     pub fn keep_schedules(&mut self) {
         let (control, stop) = (self.control.clone(), self.stop.clone());
-        self.tasks.push(tokio::spawn(async move { control.keep_schedules(stop).await }));
+        self.keep(async move { control.keep_schedules(stop).await });
     }
 
     /// Removes expired backups, and those of finalised migrations, at once and then once an hour, as long as the control plane is open.
@@ -213,6 +236,17 @@ impl Plane {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task did not end well");
             }
+        }
+    }
+}
+
+/// Notes that a task ended in a panic.
+struct Guard(Arc<AtomicBool>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub options: WorkerOptions,
     /// Judges starts that were asked for before their time; without it none of them begins.
     pub admission: Option<Arc<dyn Admission>>,
+    /// Nothing is claimed while it says no.
+    pub may_work: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Cancelled when the worker is to stop.
     pub shutdown: CancellationToken,
     /// Runs whose pinned steps this worker does not know.
@@ -85,7 +87,7 @@ impl Worker {
     pub fn new(journal: Arc<dyn Journal>, plans: PlanRegistry, options: WorkerOptions) -> Self {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let owner = format!("{}-{}", options.name, &id[id.len() - 12..]);
-        let shared = Shared { journal, plans, options, admission: None, shutdown: CancellationToken::new(), foreign: Mutex::default() };
+        let shared = Shared { journal, plans, options, admission: None, may_work: Arc::new(|| true), shutdown: CancellationToken::new(), foreign: Mutex::default() };
         Self { shared: Arc::new(shared), owner }
     }
 
@@ -94,6 +96,15 @@ impl Worker {
     pub fn admitting(mut self, admission: Arc<dyn Admission>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.admission = Some(admission);
+        }
+        self
+    }
+
+    /// Claims nothing while `may_work` says no; what it has in its hands goes on. Call it before [`Worker::run`].
+    #[must_use]
+    pub fn while_allowed(mut self, may_work: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.may_work = may_work;
         }
         self
     }
@@ -131,7 +142,7 @@ impl Worker {
 
     /// Claims as many runs as there are hands free.
     async fn fill(&self, drives: &mut JoinSet<()>) {
-        while drives.len() < self.shared.options.concurrency {
+        while drives.len() < self.shared.options.concurrency && (self.shared.may_work)() {
             let request = ClaimRequest {
                 owner: self.owner.clone(),
                 kinds: self.shared.plans.kinds(),

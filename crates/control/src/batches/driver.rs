@@ -24,7 +24,9 @@ impl Control {
         let mut changes = self.engine().journal().changes();
         while !stop.is_cancelled() {
             changes.mark_unchanged();
-            if let Err(error) = self.turn_batches(None).await {
+            if self.may_work()
+                && let Err(error) = self.turn_batches(None).await
+            {
                 tracing::warn!(%error, "batches could not be looked at; tried again soon");
             }
             tokio::select! {

@@ -40,7 +40,9 @@ impl Control {
         let mut changes = self.engine().journal().changes();
         while !stop.is_cancelled() {
             changes.mark_unchanged();
-            if let Err(error) = self.round(&mut rounds, None).await {
+            if self.may_work()
+                && let Err(error) = self.round(&mut rounds, None).await
+            {
                 tracing::warn!(%error, private = error.private, "deliveries wait; tried again in a moment");
             }
             tokio::select! {

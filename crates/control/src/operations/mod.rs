@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 pub(crate) struct Operations {
     pub traffic: Arc<Traffic>,
     pub standing_down: AtomicBool,
+    pub fitness: readiness::Fitness,
     /// The last census, and when it was taken.
     pub census: Mutex<Option<(Instant, Census)>>,
 }

@@ -41,14 +41,20 @@ pub struct ScheduleDeleted {
 }
 
 impl Control {
+    async fn look_at_schedules(&self) {
+        if let Err(error) = self.turn_schedules(None).await {
+            tracing::warn!(%error, "schedules could not be looked at; tried again in a moment");
+        }
+        if let Err(error) = self.turn_firings(None).await {
+            tracing::warn!(%error, "scheduled migrations could not be looked at; tried again in a moment");
+        }
+    }
+
     /// Keeps the schedules of all tenants until `stop`. Any number of servers may do so on one database.
     pub async fn keep_schedules(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(error) = self.turn_schedules(None).await {
-                tracing::warn!(%error, "schedules could not be looked at; tried again in a moment");
-            }
-            if let Err(error) = self.turn_firings(None).await {
-                tracing::warn!(%error, "scheduled migrations could not be looked at; tried again in a moment");
+            if self.may_work() {
+                self.look_at_schedules().await;
             }
             tokio::select! {
                 () = stop.cancelled() => {}

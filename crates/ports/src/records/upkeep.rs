@@ -48,6 +48,11 @@ pub trait Upkeep: Send + Sync {
         Ok(Timestamp::now())
     }
 
+    /// Whether the keys of this process open what is sealed: false when there are sealed things, and none of the newest can be opened.
+    async fn opens_secrets(&self) -> Result<bool, RecordsError> {
+        Ok(true)
+    }
+
     /// Has this node pass over something that it cannot read, until it tries again in some minutes; a record becomes due at once for other nodes.
     /// Repeatable: the newest reason stays.
     async fn set_aside(&self, _kind: &str, _tenant: &str, _id: &str, _reason: &str) -> Result<(), RecordsError> {
