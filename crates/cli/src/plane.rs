@@ -54,7 +54,7 @@ const LAST_NEWS: Duration = Duration::from_secs(15);
 const TIDY_EVERY: Duration = Duration::from_mins(10);
 
 /// How often a server finds out whether its node can work.
-const FITNESS_EVERY: Duration = Duration::from_secs(5);
+const FITNESS_EVERY: Duration = Duration::from_secs(10);
 
 /// How often a server removes the backups whose retention is over.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);

@@ -44,7 +44,6 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
     let shown = setup.data_dir.clone();
     let mut plane = Plane::open(setup).await?;
     let setup_token = serve.auth.begin(plane.control(), address, output).await?;
-    plane.control().look_at_fitness().await;
     plane.work(usize::from(serve.workers));
     plane.look_at_fitness();
     plane.enforce_retention();

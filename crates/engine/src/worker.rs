@@ -87,7 +87,8 @@ impl Worker {
     pub fn new(journal: Arc<dyn Journal>, plans: PlanRegistry, options: WorkerOptions) -> Self {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let owner = format!("{}-{}", options.name, &id[id.len() - 12..]);
-        let shared = Shared { journal, plans, options, admission: None, may_work: Arc::new(|| true), shutdown: CancellationToken::new(), foreign: Mutex::default() };
+        let shared =
+            Shared { journal, plans, options, admission: None, may_work: Arc::new(|| true), shutdown: CancellationToken::new(), foreign: Mutex::default() };
         Self { shared: Arc::new(shared), owner }
     }
 

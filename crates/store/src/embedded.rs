@@ -159,5 +159,10 @@ pub fn failed(error: rusqlite::Error) -> EngineError {
     if matches!(code, Some(5 | 6 | 10 | 13 | 14)) {
         return EngineError::Unavailable(error.to_string());
     }
+    if matches!(code, Some(11 | 26)) {
+        return EngineError::Internal(format!(
+            "the database is damaged ({error}): stop the server, look with 'db check', and put a copy back with 'db restore'"
+        ));
+    }
     EngineError::Internal(format!("the database refused a statement of ours: {error}"))
 }

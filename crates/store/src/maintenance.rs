@@ -83,28 +83,36 @@ impl Upkeep for Store {
 
 async fn census(conn: &mut Conn) -> Result<Census, EngineError> {
     let pair = |row: &Row| Ok((row.text(0)?, row.count(1)?));
-    let runs = conn.rows("SELECT state, count(*) FROM run GROUP BY state ORDER BY state", params![]).await?;
-    let waiting = "SELECT kind, count(*), CAST(SUM(CASE WHEN due_at <= {now} THEN 1 ELSE 0 END) AS BIGINT) FROM record WHERE due_at IS NOT NULL GROUP BY kind ORDER BY kind";
+    let counted = "SELECT state, count(*), CAST(SUM(bytes_moved) AS BIGINT) FROM run GROUP BY state ORDER BY state";
+    let runs = conn.rows(counted, params![]).await?;
+    // Deliveries that are over wait for nothing but being forgotten; those that are not wait in their lanes.
+    let waiting = "SELECT kind, count(*), CAST(SUM(CASE WHEN due_at <= {now} THEN 1 ELSE 0 END) AS BIGINT) FROM record \
+                   WHERE due_at IS NOT NULL AND kind <> 'delivery' GROUP BY kind ORDER BY kind";
     let waiting = conn.rows(waiting, params![]).await?;
     let untold = conn.row("SELECT count(*) FROM outbox", params![]).await?;
-    let bytes = conn.row("SELECT CAST(COALESCE(SUM(bytes_done), 0) AS BIGINT) FROM ledger", params![]).await?;
+    let moving =
+        "SELECT CAST(COALESCE(SUM(l.bytes_done), 0) AS BIGINT) FROM run r JOIN ledger l ON l.run = r.id WHERE r.state IN ('running', 'rolling_back', 'paused')";
+    let moving = conn.row(moving, params![]).await?.map_or(Ok(0), |r| r.count(0))?;
+    let moved = runs.iter().map(|r| r.count(2)).sum::<Result<u64, EngineError>>()?;
     Ok(Census {
         runs: runs.iter().map(pair).collect::<Result<_, EngineError>>()?,
         waiting: waiting.iter().map(|r| Ok((r.text(0)?, r.count(1)?, r.count(2)?))).collect::<Result<_, EngineError>>()?,
         untold: untold.map_or(Ok(0), |r| r.count(0))?,
         steps: steps(conn).await?,
-        bytes_moved: bytes.map_or(Ok(0), |r| r.count(0))?,
+        bytes_moved: moved + moving,
         set_aside: crate::set_aside::count(conn).await?,
         renewals: 0,
     })
 }
 
+/// The columns of [`STEP_BOUNDS`].
+fn classes() -> impl Iterator<Item = String> {
+    STEP_BOUNDS.iter().map(|bound| format!("within_{bound}"))
+}
+
 async fn steps(conn: &mut Conn) -> Result<Vec<StepTimes>, EngineError> {
-    let within = |bound: &u32| format!(", CAST(SUM(CASE WHEN ended_at - started_at <= {} THEN 1 ELSE 0 END) AS BIGINT)", u64::from(*bound) * 1_000_000);
-    let classes: String = STEP_BOUNDS.iter().map(within).collect();
-    let sql = format!(
-        "SELECT name, count(*), CAST(SUM(ended_at - started_at) AS BIGINT){classes} FROM step WHERE state = 'done' AND ended_at IS NOT NULL AND started_at IS NOT NULL GROUP BY name ORDER BY name"
-    );
+    let sums: String = classes().map(|class| format!(", CAST(SUM({class}) AS BIGINT)")).collect();
+    let sql = format!("SELECT name, CAST(SUM(count) AS BIGINT), CAST(SUM(microseconds) AS BIGINT){sums} FROM step_time GROUP BY name ORDER BY name");
     let times = |row: &Row| {
         let mut within = [0; STEP_BOUNDS.len()];
         for (i, class) in within.iter_mut().enumerate() {
@@ -113,4 +121,24 @@ async fn steps(conn: &mut Conn) -> Result<Vec<StepTimes>, EngineError> {
         Ok(StepTimes { name: row.text(0)?, count: row.count(1)?, microseconds: row.count(2)?, within })
     };
     conn.rows(&sql, params![]).await?.iter().map(times).collect()
+}
+
+/// Adds up how long a step took that is done now.
+pub(crate) async fn add_step_time(conn: &mut Conn, run: &str, index: u32) -> Result<(), EngineError> {
+    /// So many rows of one name: writers of several runs seldom meet in one.
+    const PARTS: u8 = 16;
+    let part = u64::from(blake3::hash(run.as_bytes()).as_bytes()[1] % PARTS);
+    let columns: Vec<String> = classes().collect();
+    let within: Vec<String> =
+        STEP_BOUNDS.iter().map(|b| format!("CASE WHEN ended_at - started_at <= {} THEN 1 ELSE 0 END", u64::from(*b) * 1_000_000)).collect();
+    let added: Vec<String> = columns.iter().map(|c| format!("{c} = step_time.{c} + excluded.{c}")).collect();
+    let sql = format!(
+        "INSERT INTO step_time (name, part, count, microseconds, {}) SELECT name, CAST($3 AS BIGINT), 1, ended_at - started_at, {} \
+         FROM step WHERE run = $1 AND idx = $2 AND started_at IS NOT NULL AND ended_at IS NOT NULL \
+         ON CONFLICT (name, part) DO UPDATE SET count = step_time.count + 1, microseconds = step_time.microseconds + excluded.microseconds, {}",
+        columns.join(", "),
+        within.join(", "),
+        added.join(", ")
+    );
+    conn.run(&sql, params![run, index, part]).await.map(drop)
 }

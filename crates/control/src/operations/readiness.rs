@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 /// A store that does not answer within this time does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long what was found out about this node counts.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH: Duration = Duration::from_secs(15);
 /// What must find room on each disk.
-const TRIAL: usize = 256 * 1024;
+const TRIAL: usize = 64 * 1024;
 
 /// Answer of `GET /livez` and `GET /readyz`.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -84,9 +84,10 @@ fn clean(text: &str) -> String {
 /// Puts a run into a state: times, lease and wishes follow from it.
 async fn enter(conn: &mut Conn, run: &str, state: RunState) -> Result<(), EngineError> {
     let rest = if state.is_active() {
-        "started_at = COALESCE(started_at, {now}), ended_at = NULL, lease_until = CASE WHEN owner IS NULL THEN {now} ELSE lease_until END"
+        "started_at = COALESCE(started_at, {now}), ended_at = NULL, bytes_moved = 0, lease_until = CASE WHEN owner IS NULL THEN {now} ELSE lease_until END"
     } else if state.is_end() {
-        "owner = NULL, lease_until = NULL, ended_at = {now}"
+        "owner = NULL, lease_until = NULL, ended_at = {now}, \
+         bytes_moved = (SELECT CAST(COALESCE(SUM(bytes_done), 0) AS BIGINT) FROM ledger WHERE ledger.run = run.id)"
     } else {
         "owner = NULL, lease_until = NULL, ended_at = NULL"
     };

@@ -77,7 +77,9 @@ async fn apply(conn: &mut Conn, keys: &Keyring, token: &Token, change: Change) -
         }
         Change::Done { index, output } => {
             let sql = "UPDATE step SET state = 'done', output = $3, error = NULL, ended_at = {now} WHERE run = $1 AND idx = $2";
-            conn.run(sql, params![run, index, output.to_string()]).await?
+            let touched = conn.run(sql, params![run, index, output.to_string()]).await?;
+            crate::maintenance::add_step_time(conn, run, index).await?;
+            touched
         }
         Change::Failed { index, error } => {
             let sql = "UPDATE step SET state = 'failed', error = $3, ended_at = {now} WHERE run = $1 AND idx = $2";

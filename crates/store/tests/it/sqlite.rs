@@ -176,3 +176,59 @@ async fn futures_of<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::Output>
     .await;
     answers
 }
+
+/// What somebody, or a failing disk, has done to a row.
+fn spoil(dir: &std::path::Path, sql: &str) {
+    let database = rusqlite::Connection::open(dir.join("migration-assistant.db")).unwrap();
+    assert_eq!(database.execute(sql, []).unwrap(), 1, "{sql}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
+    use ports::records::{Fields, Records, Upkeep, Write};
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open("sqlite:", dir.path()).await.unwrap();
+    let due = || Fields::body(json!({})).due(Some(jiff::Timestamp::UNIX_EPOCH));
+    store.apply(["bad", "good"].map(|id| Write::insert("t", "thing", id, due())).to_vec()).await.unwrap();
+    store.close().await;
+    spoil(dir.path(), "UPDATE record SET body = '{' WHERE id = 'bad'");
+    let store = Store::open("sqlite:", dir.path()).await.unwrap();
+    let ids = |taken: Vec<ports::records::Record>| taken.into_iter().map(|r| r.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.take_due("thing", 10, Duration::ZERO, None).await.unwrap()), ["good"]);
+    assert_eq!(ids(store.take_due("thing", 1, Duration::ZERO, None).await.unwrap()), ["good"], "the bad one takes nobody's place");
+    let aside = store.everything_set_aside().await.unwrap();
+    assert_eq!(aside.iter().map(|a| (a.kind.as_str(), a.id.as_str())).collect::<Vec<_>>(), [("thing", "bad")]);
+    assert_eq!(store.census().await.unwrap().set_aside, [("thing".to_owned(), 1)]);
+    store.close().await;
+    let checked = store::check("sqlite:", dir.path()).await.unwrap();
+    assert!(checked.set_aside.len() == 1 && checked.set_aside[0].contains("bad") && !checked.is_good(), "{checked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_whose_row_cannot_be_read_is_set_aside_and_the_next_is_claimed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open("sqlite:", dir.path()).await.unwrap();
+    for id in ["a", "b"] {
+        let run = NewRun { id: id.to_owned(), tenant: "t".to_owned(), kind: "k".to_owned(), input: json!({}), labels: json!({}), holds: None };
+        engine::journal::Runs::create(&store, &run, &[]).await.unwrap();
+        engine::journal::Runs::request(&store, "t", id, &Request::Start { options: json!({}) }).await.unwrap();
+    }
+    store.close().await;
+    spoil(dir.path(), "UPDATE run SET labels = '{' WHERE id = 'a'");
+    let store: Arc<dyn Journal> = Arc::new(Store::open("sqlite:", dir.path()).await.unwrap());
+    assert_eq!(claim(store.as_ref(), Duration::from_mins(1)).await.map(|t| t.run).as_deref(), Some("b"));
+    assert_eq!(claim(store.as_ref(), Duration::from_mins(1)).await, None, "nothing spins on the other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_of_a_process_that_died_is_interrupted_until_it_is_claimed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open("sqlite:", dir.path()).await.unwrap();
+    claimed(&store, Duration::from_mins(10)).await;
+    store.close().await;
+    let store = journal(dir.path()).await;
+    let is = async || store.view("t", "r").await.unwrap().is_interrupted && store.lines("t", &engine::RunFilter::default()).await.unwrap()[0].is_interrupted;
+    assert!(is().await);
+    claim(store.as_ref(), Duration::from_mins(10)).await.unwrap();
+    assert!(!is().await);
+}

@@ -142,3 +142,13 @@ pub async fn wishes(b: Bench) {
     assert_eq!(b.claim("w").await.unwrap().wanted, None, "a new state has no old wishes");
     assert!(b.journal.request(&b.tenant, "no such run", &Request::Start { options: null() }).await.is_err());
 }
+
+pub async fn a_run_that_nobody_has_is_interrupted(b: Bench) {
+    let is = async |id: &str| b.journal.view(&b.tenant, id).await.unwrap().is_interrupted;
+    let waiting = b.started("waiting").await;
+    assert!(!is(&waiting).await, "it waits for its first worker");
+    let claim = b.claim("w").await.expect("a run");
+    assert!(!is(&claim.token.run).await, "a worker has it");
+    b.journal.release(&claim.token).await.unwrap();
+    assert!(!is(&claim.token.run).await, "another one may come in a moment");
+}

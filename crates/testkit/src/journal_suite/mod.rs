@@ -30,6 +30,7 @@ pub async fn run(journal: Arc<dyn Journal>) {
     leases::one_claim_among_many_workers(bench("claims")).await;
     leases::claims_only_what_fits(bench("fits")).await;
     leases::a_pinned_run_is_claimed_by_its_node_only(bench("pinned")).await;
+    leases::a_run_that_nobody_has_is_interrupted(bench("interrupted")).await;
     leases::schedules(bench("schedules")).await;
     leases::expiry_fences_the_late_writer(bench("fencing")).await;
     leases::release_lets_another_go_on(bench("release")).await;

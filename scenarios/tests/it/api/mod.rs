@@ -29,6 +29,7 @@ mod requests;
 mod resources;
 mod schedules;
 mod socket;
+mod strict;
 mod templates;
 mod webhooks;
 mod workloads;
