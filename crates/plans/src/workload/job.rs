@@ -168,12 +168,13 @@ impl Job {
         self.settings.connectors.files(&at, self.spec.transfer.parallel_transfers).await.map_err(step_error)
     }
 
-    /// The backup that a rollback restores from: the one named in its options, else the run's own. `None` when there is none.
+    /// The backup that a rollback restores from: the one named in its options, else the run's own. `None` when none was made, or none that was completed; one
+    /// that was made and is not here is an error.
     pub async fn restorable(&self, cx: &StepContext) -> StepResult<Option<backups::Backup>> {
         let asked = cx.options().get("backup_id").and_then(Value::as_str).map(str::to_owned);
         let Some(id) = asked.or(recall(cx, notes::BACKUP).await?) else { return Ok(None) };
-        let found = backups::read(&self.settings, &id).await.map_err(step_error)?;
-        Ok(found.filter(|b| b.tenant == cx.tenant() && b.run == cx.run_id() && b.state == backups::BackupState::Verified))
+        let found = backups::read(&self.settings, &id).await.map_err(step_error)?.ok_or_else(|| step_error(backups::lost(&id)))?;
+        Ok(Some(found).filter(|b| b.tenant == cx.tenant() && b.run == cx.run_id() && b.state == backups::BackupState::Verified))
     }
 }
 
