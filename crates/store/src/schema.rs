@@ -6,7 +6,7 @@ use crate::writer::Doing;
 use engine::EngineError;
 
 /// In order; never changed once released, only added to.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { both: include_str!("schema/0001.sql"), sqlite: "", postgres: "" },
     Step {
         both: include_str!("schema/0002.sql"),
@@ -23,6 +23,7 @@ const STEPS: [Step; 12] = [
     Step { both: include_str!("schema/0010.sql"), sqlite: "", postgres: "" },
     Step { both: include_str!("schema/0011.sql"), sqlite: "", postgres: include_str!("schema/0011_postgres.sql") },
     Step { both: include_str!("schema/0012.sql"), sqlite: "", postgres: "" },
+    Step { both: include_str!("schema/0013.sql"), sqlite: "", postgres: "" },
 ];
 
 /// The version that this program makes and needs.

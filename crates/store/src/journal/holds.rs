@@ -1,6 +1,6 @@
 //! Runs that hold others still, and runs that gave up their way back.
 
-use super::{fence, state_of};
+use super::{dropped, fence, state_of};
 use crate::records::time;
 use crate::sql::{Conn, params};
 use engine::hold::{self, Hold, Stance};
@@ -64,6 +64,6 @@ pub(super) async fn refuse_read(conn: &mut Conn, tenant: &str, id: &str, state: 
 /// Gives up the way back, and what only that needs.
 pub(super) async fn finalize(conn: &mut Conn, id: &str, by: Option<&String>) -> Result<(), EngineError> {
     conn.run("UPDATE run SET final_at = {now}, final_by = $2 WHERE id = $1", params![id, by.cloned()]).await?;
-    conn.run("DELETE FROM chunk WHERE ledger IN (SELECT id FROM ledger WHERE run = $1)", params![id]).await?;
+    dropped::drop_chunks(conn, id).await?;
     conn.run("DELETE FROM memo WHERE run = $1", params![id]).await.map(drop)
 }

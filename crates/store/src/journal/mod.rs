@@ -1,6 +1,7 @@
 //! The engine's journal in SQL. Here: what all parts share — the fence, events, and a run's view.
 
 mod chunks;
+mod dropped;
 mod events;
 mod holds;
 mod leases;

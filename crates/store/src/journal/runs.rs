@@ -1,7 +1,7 @@
 //! Runs as users see them.
 
 use super::record::keep_memo;
-use super::{ROWS, RUN, append, complete, enter, holds, lines, room, run_of, state_of, tell, view};
+use super::{ROWS, RUN, append, complete, dropped, enter, holds, lines, room, run_of, state_of, tell, view};
 use crate::Store;
 use crate::keys::Keyring;
 use crate::reach::Reach;
@@ -76,12 +76,19 @@ impl Runs for Store {
     async fn request(&self, tenant: &str, id: &str, request: &Request) -> Result<RunView, EngineError> {
         let (reach, tenant, run, request) = (Reach::of(tenant), tenant.to_owned(), id.to_owned(), request.clone());
         let keys = self.keys.clone();
-        self.commit(id, reach, move |conn| Box::pin(async move { apply(conn, &keys, &tenant, &run, &request).await })).await
+        let gives_up = matches!(request, Request::Finalize { .. });
+        let view = self.commit(id, reach, move |conn| Box::pin(async move { apply(conn, &keys, &tenant, &run, &request).await })).await?;
+        if gives_up {
+            self.remove_dropped().await;
+        }
+        Ok(view)
     }
 
     async fn delete(&self, tenant: &str, id: &str) -> Result<(), EngineError> {
         let (reach, tenant, run) = (Reach::of(tenant), tenant.to_owned(), id.to_owned());
-        self.commit(id, reach, move |conn| Box::pin(async move { delete(conn, &tenant, &run).await })).await
+        self.commit(id, reach, move |conn| Box::pin(async move { delete(conn, &tenant, &run).await })).await?;
+        self.remove_dropped().await;
+        Ok(())
     }
 }
 
@@ -156,7 +163,7 @@ async fn delete(conn: &mut Conn, tenant: &str, id: &str) -> Result<(), EngineErr
         return Err(words::undeletable(id, state));
     }
     holds::refuse_read(conn, tenant, id, state).await?;
-    conn.run("DELETE FROM chunk WHERE ledger IN (SELECT id FROM ledger WHERE run = $1)", params![id]).await?;
+    dropped::drop_chunks(conn, id).await?;
     conn.run("DELETE FROM event WHERE run = $1", params![id]).await?;
     conn.run("DELETE FROM run WHERE id = $1", params![id]).await?;
     conn.told = true;
