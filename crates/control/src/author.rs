@@ -26,9 +26,10 @@ pub(crate) struct Author {
 }
 
 impl Author {
-    /// Whoever's request is being answered.
-    pub fn current() -> Option<Self> {
-        Caller::current().map(|caller| Self { user: caller.user, name: caller.name, scopes: caller.scopes })
+    /// Whoever's request is being answered. Where nobody is known it is one that may do nothing.
+    pub fn current() -> Self {
+        let nobody = || Self { user: None, name: "nobody".to_owned(), scopes: Scopes::new() };
+        Caller::current().map_or_else(nobody, |caller| Self { user: caller.user, name: caller.name, scopes: caller.scopes })
     }
 }
 

@@ -126,7 +126,7 @@ impl Control {
                 return Err(refused(&record, &batch, doing, "It has ended."));
             }
             batch.wanted = change(batch.wanted).map_err(|why| refused(&record, &batch, doing, why))?;
-            batch.asked_by = Author::current();
+            batch.asked_by = Some(Author::current());
             match self.write_batch(&record, &batch, Some(self.records().now().await?)).await {
                 Ok(record) => return self.shown_batch(&record, &batch).await,
                 Err(RecordsError::Changed { .. }) => {}

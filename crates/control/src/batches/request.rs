@@ -99,7 +99,7 @@ impl Asked {
         order::check(&numbers, &depends_on, &names, p);
         let wanted = if options.auto_start { Wanted::Go } else { Wanted::Hold };
         let members = names.into_iter().zip(numbers).zip(depends_on).map(|((name, wave), on)| member(name, wave, on)).collect();
-        let (author, asked_by) = (Author::current(), Author::current());
+        let (author, asked_by) = (Some(Author::current()), Some(Author::current()));
         let stored = Stored { name, options, wanted, members, started_at: None, ended_at: None, author, asked_by };
         Some(Self { stored, documents: entries.into_iter().map(|e| e.document).collect() })
     }

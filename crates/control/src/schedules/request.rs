@@ -81,7 +81,7 @@ fn read(mut fields: Fields<'_>, now: Timestamp, problems: &mut Problems) -> Opti
         next: None,
         told: None,
         last: None,
-        author: Author::current(),
+        author: Some(Author::current()),
     };
     stored.next = stored.after(now).ok().flatten();
     if stored.next.is_none() && is_cron {
