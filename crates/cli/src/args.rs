@@ -103,6 +103,9 @@ pub struct Serve {
     /// what another one did
     #[arg(long, value_name = "DIR", env = "MIGRATION_ASSISTANT_BACKUP_STORE")]
     pub backup_store: Option<PathBuf>,
+    /// Forget migrations so many days after they were completed or rolled back, once they have no backup any more (kept by default)
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub keep_migrations: Option<u32>,
     /// Requests that one caller may send in a second; twice as many may come at once
     #[arg(long, default_value = "10000/s", value_name = "N/s", value_parser = rate)]
     pub rate_limit: control::limits::Rate,

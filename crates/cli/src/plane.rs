@@ -146,6 +146,17 @@ impl Plane {
         });
     }
 
+    /// Forgets migrations that ended more than so many days ago, at once and then once an hour, as long as the control plane is open.
+    pub fn forget_finished(&mut self, days: u32) {
+        self.every(RETENTION_EVERY, move |control| async move {
+            match control.forget_finished(jiff::SignedDuration::from_hours(i64::from(days) * 24)).await {
+                Ok(0) => {}
+                Ok(gone) => tracing::info!(gone, days, "forgot migrations that ended long ago"),
+                Err(error) => tracing::warn!(%error, "old migrations could not be forgotten; tried again in an hour"),
+            }
+        });
+    }
+
     /// Thins old progress at once and then once an hour, as long as the control plane is open.
     pub fn thin_progress(&mut self) {
         let done = Arc::new(tokio::sync::Mutex::new(control::operations::Thinned::default()));

@@ -47,6 +47,9 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
     plane.work(usize::from(serve.workers));
     plane.look_at_fitness();
     plane.enforce_retention();
+    if let Some(days) = serve.keep_migrations {
+        plane.forget_finished(days);
+    }
     plane.drive_batches();
     plane.keep_schedules();
     plane.keep_vms();

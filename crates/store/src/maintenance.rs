@@ -7,7 +7,7 @@ use crate::sql::{Conn, Row, params};
 use crate::writer::Pool;
 use engine::EngineError;
 use jiff::Timestamp;
-use ports::records::upkeep::{Census, STEP_BOUNDS, StepTimes};
+use ports::records::upkeep::{Census, FinishedRun, STEP_BOUNDS, StepTimes};
 use ports::records::{RecordsError, SetAside, Upkeep};
 
 #[async_trait::async_trait]
@@ -35,6 +35,16 @@ impl Upkeep for Store {
                 crate::records::time(row.map_or(Ok(0), |row| row.int(0))?)
             })
         });
+        read.await.map_err(failed)
+    }
+
+    async fn finished_before(&self, at: Timestamp, after: Option<(Timestamp, String)>, limit: u32) -> Result<Vec<FinishedRun>, RecordsError> {
+        let sql = "SELECT tenant, id, ended_at FROM run WHERE state IN ('completed', 'rolled_back') AND ended_at < $1 AND (ended_at, id) > ($2, $3) \
+                   ORDER BY ended_at, id LIMIT $4";
+        let (from, id) = after.map_or((i64::MIN, String::new()), |(at, id)| (at.as_microsecond(), id));
+        let values = params![at.as_microsecond(), from, id, limit];
+        let finished = |row: &Row| Ok(FinishedRun { tenant: row.text(0)?, id: row.text(1)?, ended_at: crate::records::time(row.int(2)?)? });
+        let read = self.read_much(Reach::All, move |conn| Box::pin(async move { conn.rows(sql, values).await?.iter().map(finished).collect() }));
         read.await.map_err(failed)
     }
 

@@ -1,7 +1,9 @@
 //! Letting old things go: of progress that is older than an hour one event a minute stays.
 
 use crate::{Control, Error};
-use jiff::{Timestamp, ToSpan};
+use engine::EngineError;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use std::collections::BTreeSet;
 
 /// Progress stays as it is for so many minutes.
 const WHOLE_MINUTES: i64 = 60;
@@ -9,6 +11,8 @@ const WHOLE_MINUTES: i64 = 60;
 const SLICE_MINUTES: i64 = 6 * 60;
 /// and so many events are deleted by it at most, so that no other write waits for long.
 const AT_ONCE: u32 = 2000;
+/// So many finished migrations are looked at together.
+const FORGET_AT_ONCE: u32 = 200;
 
 /// How far old progress has been thinned. Every process begins anew, which costs a look at what it kept.
 #[derive(Debug, Default)]
@@ -37,6 +41,40 @@ impl Control {
             done.until = Some(until);
         }
         Ok(gone)
+    }
+}
+
+impl Control {
+    /// Forgets migrations that were completed or rolled back more than so long ago, with their logs; how many went. One that can still be rolled back stays:
+    /// its backup must have expired, or it must have been finalised. Repeatable; a server calls it now and then.
+    pub async fn forget_finished(&self, keep: SignedDuration) -> Result<u64, Error> {
+        let before = self.records().now().await?.checked_sub(keep).unwrap_or(Timestamp::UNIX_EPOCH);
+        let stored = plans::backups::all(self.settings()).await.map_err(|e| Error::internal(e.to_string()))?;
+        let with_backup: BTreeSet<String> = stored.into_iter().map(|b| b.run).collect();
+        let (mut gone, mut after) = (0, None);
+        loop {
+            let page = self.records().finished_before(before, after, FORGET_AT_ONCE).await?;
+            let Some(last) = page.last() else { return Ok(gone) };
+            after = Some((last.ended_at, last.id.clone()));
+            for run in page.iter().filter(|run| !with_backup.contains(&run.id)) {
+                gone += u64::from(self.forget_run(&run.tenant, &run.id).await?);
+            }
+        }
+    }
+
+    /// False: it may still be needed.
+    async fn forget_run(&self, tenant: &str, id: &str) -> Result<bool, Error> {
+        let Some(view) = self.view_if_there(tenant, id).await? else { return Ok(false) };
+        // Its backup lies elsewhere, and may be there.
+        if view.finalized.is_none() && view.pinned_to.as_deref().is_some_and(|node| self.engine().plans().node() != Some(node)) {
+            return Ok(false);
+        }
+        match self.engine().delete(tenant, id).await {
+            Ok(()) => self.forget_schedule(tenant, id).await.map(|()| true),
+            // Somebody has it rolled back, reads it, or was faster.
+            Err(EngineError::Conflict { .. } | EngineError::NotFound(_)) => Ok(false),
+            Err(error) => Err(Error::of_engine(error, id, "forget")),
+        }
     }
 }
 

@@ -35,6 +35,14 @@ pub struct StepTimes {
     pub within: [u64; STEP_BOUNDS.len()],
 }
 
+/// A run that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedRun {
+    pub tenant: String,
+    pub id: String,
+    pub ended_at: Timestamp,
+}
+
 /// The door.
 #[async_trait::async_trait]
 pub trait Upkeep: Send + Sync {
@@ -46,6 +54,11 @@ pub trait Upkeep: Send + Sync {
     /// The store's clock: what is due is due by it, whatever the servers' own clocks say.
     async fn now(&self) -> Result<Timestamp, RecordsError> {
         Ok(Timestamp::now())
+    }
+
+    /// Runs of every tenant that were completed or rolled back before that moment, as tenant and id; at most `limit`, the oldest first, behind `after`.
+    async fn finished_before(&self, _at: Timestamp, _after: Option<(Timestamp, String)>, _limit: u32) -> Result<Vec<FinishedRun>, RecordsError> {
+        Ok(Vec::new())
     }
 
     /// Whether the keys of this process open what is sealed: false when there are sealed things, and none of the newest can be opened.
