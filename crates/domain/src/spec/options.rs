@@ -116,11 +116,19 @@ impl Transfer {
             out.verify_checksums = o.flag("verify_checksums", true, p);
             out.symlinks = o.choice("symlinks", &[("keep", Symlinks::Keep), ("follow", Symlinks::Follow), ("skip", Symlinks::Skip)], p);
             out.exclude = o.texts("exclude", p);
+            note_empty_patterns(&o.path("exclude"), &out.exclude, p);
             out.delete_extraneous = o.flag("delete_extraneous", false, p);
             o.done(p);
         }
         f.done(p);
         out
+    }
+}
+
+/// A pattern that names nothing below the root would leave out everything, or nothing: neither was meant.
+fn note_empty_patterns(field: &str, patterns: &[String], p: &mut Problems) {
+    for (i, pattern) in patterns.iter().enumerate().filter(|(_, pattern)| pattern.trim_matches('/').trim().is_empty()) {
+        p.note(format!("{field}[{i}]"), format!("'{pattern}' names nothing below the root; remove it, or write for example \"wp-content/cache/**\""));
     }
 }
 
