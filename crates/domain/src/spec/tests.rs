@@ -39,6 +39,19 @@ fn secrets_never_survive_redaction_or_debug() {
 }
 
 #[test]
+fn an_exclude_pattern_that_names_nothing_is_an_error() {
+    let with = |exclude: Value| {
+        let mut body = document();
+        body["transfer"]["options"]["exclude"] = exclude;
+        MigrationSpec::decode(&body)
+    };
+    assert_eq!(with(json!(["*.log", "/private", "a b/"])).expect("valid patterns").transfer.exclude.len(), 3);
+    let problems = with(json!(["*.log", "", "/", "//", " "])).expect_err("four of them name nothing");
+    let fields: Vec<&str> = problems.0.iter().map(|p| p.field.as_str()).collect();
+    assert_eq!(fields, [1, 2, 3, 4].map(|i| format!("transfer.options.exclude[{i}]")));
+}
+
+#[test]
 fn whom_to_tell() {
     let with = |notifications: Value| {
         let mut body = document();
