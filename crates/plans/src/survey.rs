@@ -99,7 +99,7 @@ pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &Cancellati
     };
     let quiet = Quiet::default();
     let files = match site.files_mover(spec, "survey") {
-        Some(mover) => Some(mover.survey(&quiet, stop).await?),
+        Some(mover) => Some(mover.with_owners().await?.survey(&quiet, stop).await?),
         None => None,
     };
     let database = match site.database_mover(spec) {
@@ -124,7 +124,7 @@ pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &Cancellati
         size: units::size(bytes),
         estimate,
         left_out: left_out(spec, site.wordpress.is_some()),
-        notes: site.notes.clone(),
+        notes: site.notes.iter().chain(files.iter().flat_map(|plan| &plan.notes)).cloned().collect(),
         files,
     })
 }

@@ -5,7 +5,7 @@
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use ports::files::{Digest, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, WebsiteTarget};
+use ports::files::{Digest, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, Prune, WebsiteTarget};
 use ports::{Check, ConnectorError, Examine, Result, Role};
 use std::ops::Range;
 use std::pin::Pin;
@@ -43,16 +43,26 @@ impl WithUploads {
     }
 
     fn root(&self) -> Entry {
-        Entry { path: self.at.clone(), kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None }
+        Entry::new(self.at.clone(), EntryKind::Directory)
     }
 
     /// The uploads come in one piece, before the first entry that sorts behind them.
-    fn listing(&self) -> Listing<'_> {
-        let base = self.base.list().filter(|e| std::future::ready(e.as_ref().map_or(true, |e| self.inside(&e.path).is_none())));
-        let block = stream::once(async { Ok(self.root()) }).chain(self.uploads.list().map(|e| e.map(|e| self.outside(e))));
+    fn listing(&self, prune: Option<Prune>) -> Listing<'_> {
+        let (base, uploads) = match prune {
+            Some(prune) => (self.base.list_pruned(prune.clone()), self.uploads.list_pruned(below(&self.at, prune))),
+            None => (self.base.list(), self.uploads.list()),
+        };
+        let base = base.filter(|e| std::future::ready(e.as_ref().map_or(true, |e| self.inside(&e.path).is_none())));
+        let block = stream::once(async { Ok(self.root()) }).chain(uploads.map(|e| e.map(|e| self.outside(e))));
         let merge = Merge { base: base.boxed().peekable(), block: Some(block.boxed()), at: &self.at };
         stream::unfold(merge, Merge::step).boxed()
     }
+}
+
+/// `prune` for paths that are relative to `at`.
+fn below(at: &FilePath, prune: Prune) -> Prune {
+    let at = at.clone();
+    Arc::new(move |path| prune(&FilePath::new([at.as_bytes(), b"/", path.as_bytes()].concat())))
 }
 
 type Listing<'a> = BoxStream<'a, Result<Entry>>;
@@ -105,7 +115,11 @@ impl FileSource for WithUploads {
     }
 
     fn list(&self) -> BoxStream<'_, Result<Entry>> {
-        self.listing()
+        self.listing(None)
+    }
+
+    fn list_pruned(&self, prune: Prune) -> BoxStream<'_, Result<Entry>> {
+        self.listing(Some(prune))
     }
 
     async fn stat(&self, path: &FilePath) -> Result<Option<Entry>> {

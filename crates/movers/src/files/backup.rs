@@ -58,6 +58,7 @@ fn keeping_lane(mover: &FilesMover, backup: Arc<dyn FileTarget>) -> (Lane, tokio
     lane.kind = DigestKind::Blake3;
     lane.look_again = true;
     lane.read_back = true;
+    lane.saves_metadata = true;
     (lane, told)
 }
 
@@ -134,6 +135,7 @@ pub(super) async fn save_one(mover: &FilesMover, backup: &Arc<dyn FileTarget>, p
     let Some(item) = to_save(mover, backup.as_ref(), path.clone(), stat.clone()) else { return Ok(()) };
     let (lane, _told) = keeping_lane(mover, backup.clone());
     let outcome = lane.carry(&item).await?;
+    backup.settle().await?;
     if matches!(outcome.what, What::Copied | What::Vanished) {
         return Ok(());
     }

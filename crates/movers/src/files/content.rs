@@ -145,7 +145,8 @@ impl Round<'_> {
 
     /// Finishes the directories of a chunk, the deepest first. Gives what was left alone and why, by its place in the chunk.
     async fn one_by_one(&mut self, all: &[Folder]) -> Result<Vec<(u32, String)>> {
-        let list: Vec<Folder> = all.iter().filter(|f| f.stat.is_some()).cloned().collect();
+        let modes = self.mover.destination.traits().modes;
+        let list: Vec<Folder> = all.iter().filter(|f| finished(f, modes).is_some()).cloned().collect();
         let left = self.in_groups(&list, deepest_first(&list, |f| &f.path, |_| true), finish).await?;
         let place = |path: &FilePath| all.iter().position(|f| f.path == *path).unwrap_or_default() as u32;
         Ok(left.into_iter().map(|(at, reason)| (place(&list[at as usize].path), reason)).collect())
@@ -153,7 +154,7 @@ impl Round<'_> {
 
     /// Gives the directories of a whole tree all their facts in one call; false when they must go one by one.
     async fn all_at_once(&self, list: impl Iterator<Item = &Folder>) -> Result<bool> {
-        let entries: Vec<Entry> = list.filter_map(|f| f.stat.as_ref().map(|s| s.entry(&f.path))).collect();
+        let entries: Vec<Entry> = list.filter_map(|f| finished(f, true)).collect();
         let (Some(whole), Some(first)) = (&self.mover.whole, entries.first()) else { return Ok(false) };
         let made = self.lane.retry(&first.path, 0, async || whole.target.make_directories(&entries).await.map_err(Fault::target)).await;
         match made {
@@ -180,7 +181,11 @@ impl Round<'_> {
     }
 
     async fn record(&self, done: Vec<ChunkDone>) -> Result<()> {
-        if done.is_empty() { Ok(()) } else { self.ledger.done(done).await }
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.lane.target.settle().await?;
+        self.ledger.done(done).await
     }
 
     /// Markers have nothing to do; they are done with their round.
@@ -224,13 +229,29 @@ async fn remove(lane: Arc<Lane>, gone: Gone) -> Result<(), Fault> {
 
 /// Makes a directory, without the mode that might forbid filling it.
 async fn bare(lane: Arc<Lane>, folder: Folder) -> Result<(), Fault> {
-    make(lane, Entry { path: folder.path, kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None }).await
+    make(lane, Entry::new(folder.path, EntryKind::Directory)).await
+}
+
+/// The usual mode of a directory.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// What a directory is to be in the end; `None` when it stays as it is. Where the source tells no mode, one that we made gets the usual
+/// one: while it is filled it is open to nobody else. `modes`: whether the destination has any.
+fn finished(folder: &Folder, modes: bool) -> Option<Entry> {
+    let usual = (modes && folder.before.is_none()).then_some(DIRECTORY_MODE);
+    match &folder.stat {
+        Some(stat) => {
+            let entry = stat.entry(&folder.path);
+            Some(Entry { mode: entry.mode.or(usual), ..entry })
+        }
+        None => usual.map(|mode| Entry { mode: Some(mode), ..Entry::new(folder.path.clone(), EntryKind::Directory) }),
+    }
 }
 
 /// Gives a directory its mode and time.
 async fn finish(lane: Arc<Lane>, folder: Folder) -> Result<(), Fault> {
-    match &folder.stat {
-        Some(stat) => make(lane, stat.entry(&folder.path)).await,
+    match finished(&folder, lane.target.traits().modes) {
+        Some(entry) => make(lane, entry).await,
         None => Ok(()),
     }
 }

@@ -3,11 +3,12 @@
 
 use super::report::Excluded;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use ports::files::FilePath;
+use ports::files::{FilePath, Prune};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 pub(super) struct Exclude {
     set: GlobSet,
@@ -23,6 +24,9 @@ impl Exclude {
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
             let plain = pattern.trim_end_matches('/');
+            if plain.trim().is_empty() {
+                return Err(names_nothing(pattern));
+            }
             let anchored = match plain.strip_prefix('/') {
                 Some(rest) => rest.to_owned(),
                 None if plain.contains('/') => plain.to_owned(),
@@ -34,6 +38,12 @@ impl Exclude {
         let set = set.build().map_err(|e| invalid("all patterns together", &e))?;
         let counts = patterns.iter().map(|p| Excluded { pattern: p.clone(), ..Excluded::default() }).collect();
         Ok(Self { set, counts, inside: Vec::new(), outside: None })
+    }
+
+    /// Keeps listings out of directories that are left out.
+    pub(super) fn prune(&self) -> Prune {
+        let set = self.set.clone();
+        Arc::new(move |path| set.is_match(Path::new(OsStr::from_bytes(trim(path.as_bytes())))))
     }
 
     fn matching(&self, path: &[u8]) -> Option<usize> {
@@ -83,6 +93,13 @@ fn trim(path: &[u8]) -> &[u8] {
     path.strip_suffix(b"/").unwrap_or(path)
 }
 
+/// An empty pattern, or one that means the root itself, would leave out everything or nothing: neither was meant.
+fn names_nothing(pattern: &str) -> ConnectorError {
+    let reason = "it names nothing below the root";
+    ConnectorError::new(ErrorKind::Invalid, "read exclude pattern", format!("'{pattern}'"), reason)
+        .advice("Remove it, or name a file or directory, as in `wp-content/cache/**`, `*.log`, `/private`.")
+}
+
 fn invalid(pattern: &str, error: &globset::Error) -> ConnectorError {
     ConnectorError::new(ErrorKind::Invalid, "read exclude pattern", format!("'{pattern}'"), error.kind().to_string())
         .advice("Patterns look like `wp-content/cache/**`, `*.log`, `/private`.")
@@ -105,6 +122,10 @@ mod tests {
             assert!(!exclude.leaves_out(&path.into(), 3), "{path} should stay");
         }
         assert_eq!(exclude.counts[0], Excluded { pattern: "*.log".into(), entries: 2, bytes: 6 });
-        assert!(Exclude::new(&["a[".to_owned()]).is_err());
+        for bad in ["a[", "", "/", "//", " "] {
+            assert_eq!(Exclude::new(&[bad.to_owned()]).err().map(|e| e.kind), Some(ErrorKind::Invalid), "'{bad}'");
+        }
+        let prune = exclude.prune();
+        assert!(prune(&"wp-content/cache".into()) && prune(&"a/z".into()) && !prune(&"wp-content".into()));
     }
 }

@@ -85,7 +85,7 @@ fn lag_of(plan: &FilesPlan) -> Lag {
 
 /// Problems that only a final pass can find; the others are in the plan already.
 fn occupied(mut notes: Problems) -> Problems {
-    notes.listed.retain(|p| p.kind == ProblemKind::Occupied);
+    notes.listed.retain(|p| matches!(p.kind, ProblemKind::Occupied | ProblemKind::Unreadable));
     notes.count = notes.listed.len() as u64;
     notes.lasting = notes.count;
     notes
@@ -122,7 +122,7 @@ async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dy
     let builder = into.map(|(last, round)| Builder::new(last, round, [0; PHASES], limit, mover.options.chunk_size).packed(mover.whole.is_some()));
     let mut planner = Planner::new(mover, Window::new(mover, builder, FilesPlan::default(), None))?;
     planner.known = known;
-    let mut source = Sorted::new(mover.source.list(), mover.source.location());
+    let mut source = Sorted::new(mover.source.list_pruned(planner.exclude.prune()), mover.source.location());
     let mut records = Records::of(known).await?;
     let mut record = records.next().await?;
     let mut through = Vec::new();
@@ -221,6 +221,7 @@ impl Planner<'_> {
     }
 
     async fn directory_again(&mut self, key: &[u8], entry: &Entry, word: Option<Record>) -> Result<()> {
+        self.note_unlisted(entry);
         self.clear_way(key);
         let path = tidy(&entry.path, true);
         self.new_parents(path.as_bytes()).await?;
@@ -267,6 +268,13 @@ impl Planner<'_> {
 
     /// The source has it no more: what we had put there goes too.
     async fn vanished(&mut self, key: &[u8], record: Record) -> Result<()> {
+        if self.is_closed(key) {
+            self.chain.keep_above(record.path.as_bytes());
+            if matches!(record.word, Word::Folder { .. }) {
+                self.chain.enter(Dir::new(&record.path, record.original));
+            }
+            return Ok(());
+        }
         let (before, removable) = match record.word {
             Word::Removed => return Ok(()),
             Word::Content { .. } if record.is_spared() => return Ok(()),
@@ -282,7 +290,8 @@ impl Planner<'_> {
                 (item.stat, ours)
             }
             Word::Folder { folder } => {
-                let directory = Stat { kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None };
+                let directory =
+                    Stat { kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None, object: None };
                 (folder.stat.unwrap_or(directory), record.original.is_none())
             }
         };

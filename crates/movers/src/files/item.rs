@@ -3,7 +3,7 @@
 //! A sequence number is round (0 for the bulk pass, then one per final pass), phase, and place within the phase, so that the
 //! ascending order of the ledger is the order of doing.
 
-use ports::files::{Digest, Entry, EntryKind, FilePath, Part, Posix};
+use ports::files::{Digest, Entry, EntryKind, FilePath, ObjectMetadata, Part, Posix};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,9 @@ pub(super) struct Stat {
     /// Of a whole tree: owner, names, attributes.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub(super) posix: Option<Box<Posix>>,
+    /// Of an object store, where the object itself was asked: headers, user metadata, tags.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub(super) object: Option<Box<ObjectMetadata>>,
 }
 
 impl Stat {
@@ -68,13 +71,13 @@ impl Stat {
     }
 
     pub(super) fn of(entry: &Entry) -> Self {
-        let Entry { kind, modified_ns, mode, version, content_type, posix, .. } = entry.clone();
-        Self { kind, modified_ns, mode, version, content_type, posix }
+        let Entry { kind, modified_ns, mode, version, content_type, posix, object, .. } = entry.clone();
+        Self { kind, modified_ns, mode, version, content_type, posix, object }
     }
 
     pub(super) fn entry(&self, path: &FilePath) -> Entry {
-        let Self { kind, modified_ns, mode, version, content_type, posix } = self.clone();
-        Entry { path: path.clone(), kind, modified_ns, mode, version, content_type, posix }
+        let Self { kind, modified_ns, mode, version, content_type, posix, object } = self.clone();
+        Entry { modified_ns, mode, version, content_type, posix, object, ..Entry::new(path.clone(), kind) }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -339,7 +342,8 @@ mod tests {
 
     #[test]
     fn manifests_survive_the_ledger() {
-        let stat = Stat { kind: EntryKind::File { size: 7 }, modified_ns: Some(-1), mode: Some(0o644), version: None, content_type: None, posix: None };
+        let stat =
+            Stat { kind: EntryKind::File { size: 7 }, modified_ns: Some(-1), mode: Some(0o644), version: None, content_type: None, posix: None, object: None };
         let item = |n: u32| Item {
             path: FilePath::new(vec![b'a', 0xff, n as u8]),
             stat: stat.clone(),

@@ -5,6 +5,7 @@ use super::FilesMover;
 use super::digest::{self, raw};
 use super::intents::Intents;
 use super::item::{Item, Large, Outcome, Sent, Stat, What};
+use super::object_facts;
 use super::sides::{Fault, Side, Watch, changed};
 use super::told::{Flow, Told};
 use super::whole::Whole;
@@ -33,6 +34,8 @@ pub(super) struct Lane {
     pub(super) look_again: bool,
     /// Read what was written and compare it (backups).
     pub(super) read_back: bool,
+    /// Save the metadata of objects beside their content (backups).
+    pub(super) saves_metadata: bool,
     /// Leave alone what stands where the plan saw nothing.
     pub(super) sparing: bool,
     /// Where what no plan knows is written down before it is put in place; `None` where nothing new is made.
@@ -154,6 +157,9 @@ impl Lane {
             return Err(Fault::source(changed(&item.path.to_string(), "it is no file any more")));
         };
         let read = Stat::of(&opened.entry);
+        if self.saves_metadata {
+            object_facts::save(self.target.as_ref(), item.target(), &opened.entry, &self.staging).await.map_err(Fault::target)?;
+        }
         let entry = match &item.to {
             None => opened.entry,
             // Backups: what the file was there, not what it is in its keeping.
@@ -190,7 +196,27 @@ impl Lane {
             self.compare(item, size, &digest, part_size).await?;
         }
         self.tell_done(item, size, began, &digest);
-        Ok(Outcome { digest: Some(digest), part_size, read: (read != item.stat).then_some(read), ..Outcome::of(What::Copied) })
+        let note = self.not_kept(item, &entry);
+        Ok(Outcome { digest: Some(digest), part_size, read: (read != item.stat).then_some(read), note, ..Outcome::of(What::Copied) })
+    }
+
+    /// What the target could not keep of an entry, for the report. A backup keeps it in its own way.
+    fn not_kept(&self, item: &Item, written: &Entry) -> Option<String> {
+        let lost = if item.to.is_none() { self.target.unkept(written) } else { Vec::new() };
+        (!lost.is_empty()).then(|| format!("the destination does not keep: {}", lost.join("; ")))
+    }
+
+    /// A large file as the source describes it when it is asked: a listing knows nothing of an object's metadata.
+    pub(super) async fn described(&self, item: &Item) -> Result<Entry, Fault> {
+        let planned = item.stat.entry(item.target());
+        if item.to.is_some() && !self.saves_metadata {
+            return Ok(planned);
+        }
+        let now = if item.follow { self.source.resolve(&item.path).await } else { self.source.stat(&item.path).await };
+        Ok(match now.map_err(Fault::source)? {
+            Some(now) if Stat::of(&now).same_content(&item.stat) => Entry { path: planned.path, ..now },
+            _ => planned,
+        })
     }
 
     async fn put(&self, entry: &Entry, body: Body, yielding: &AtomicBool) -> Result<Option<Digest>> {
@@ -308,7 +334,10 @@ impl Lane {
     pub(super) async fn place(&self, large: &Large, upload: Option<&str>, sent: Option<Vec<Sent>>) -> Result<Outcome> {
         let item = &large.item;
         let began = Instant::now();
-        let entry = item.stat.entry(item.target());
+        let entry = match self.retry(&item.path, 0, || self.described(item)).await {
+            Ok(entry) => entry,
+            Err(fault) => return fault.settle(),
+        };
         if let (Some(upload), Some(sent)) = (upload, &sent) {
             let placed = self.retry(&item.path, item.stat.size(), || self.placed(large, &entry, upload, sent)).await;
             match placed {
@@ -318,7 +347,8 @@ impl Lane {
                 }
                 Ok(Some(digest)) => {
                     self.tell_done(item, item.stat.size(), began, &digest);
-                    return Ok(Outcome { digest: Some(digest), part_size: Some(large.part_size), ..Outcome::of(What::Copied) });
+                    let note = self.not_kept(item, &entry);
+                    return Ok(Outcome { digest: Some(digest), part_size: Some(large.part_size), note, ..Outcome::of(What::Copied) });
                 }
                 Err(Fault { side: Side::Source, .. }) => {}
                 Err(Fault { error, .. }) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Corrupt) => {}
@@ -340,6 +370,9 @@ impl Lane {
     async fn placed(&self, large: &Large, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Option<Digest>, Fault> {
         if self.spares(&large.item) && self.is_foreign(&large.item, &large.item.stat, Some((&self.over(sent)?, large.part_size))).await? {
             return Ok(None);
+        }
+        if self.saves_metadata {
+            object_facts::save(self.target.as_ref(), large.item.target(), entry, &self.staging).await.map_err(Fault::target)?;
         }
         let digest = self.put_in_place(entry, upload, sent).await?;
         self.unchanged_since(&large.item, &large.item.stat).await?;
@@ -391,6 +424,7 @@ impl FilesMover {
             kind: self.digest_kind(),
             look_again: false,
             read_back: false,
+            saves_metadata: false,
             sparing: false,
             intents: None,
             whole: self.whole.clone(),

@@ -18,6 +18,7 @@ mod final_pass;
 mod intents;
 mod item;
 mod lane;
+mod object_facts;
 mod order;
 mod packs;
 mod plan;

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::chain::{Blocker, Chain, Dir, Removal};
 use super::exclude::Exclude;
 use super::item::{Folder, Gone, Item, PHASES, Stat};
-use super::order::Sorted;
+use super::order::{Sorted, is_below};
 use super::report::{FilesPlan, ProblemKind};
 use super::told::Teller;
 use super::whole::Names;
@@ -38,6 +38,7 @@ pub(super) async fn run(mover: &FilesMover, ledger: Option<&dyn Ledger>, observe
     planner.merge(observer).await?;
     let mut plan = planner.window.plan;
     plan.excluded = planner.exclude.counts;
+    plan.notes.clone_from(&mover.notes);
     if let Some(ledger) = ledger {
         let value =
             serde_json::to_value(&plan).map_err(|e| ConnectorError::new(ErrorKind::Internal, "store the plan in", "the files ledger", e.to_string()))?;
@@ -111,19 +112,32 @@ pub(super) struct Planner<'a> {
     pub(super) names: Names,
     /// What was planned and done before; empty in a first plan.
     pub(super) known: &'a [&'a dyn Ledger],
+    /// The last directory below which nothing may be removed: the source could not list its own, or the destination has something of
+    /// another kind there.
+    closed: Option<Vec<u8>>,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(mover: &'a FilesMover, window: Window<'a>) -> Result<Self> {
         let tree = is_tree(mover.destination.as_ref());
         let exclude = Exclude::new(&mover.options.exclude)?;
-        Ok(Self { mover, window, chain: Chain::new(tree), exclude, traits: mover.destination.traits(), tree, names: Names::default(), known: &[] })
+        Ok(Self {
+            mover,
+            window,
+            chain: Chain::new(tree),
+            exclude,
+            traits: mover.destination.traits(),
+            tree,
+            names: Names::default(),
+            known: &[],
+            closed: None,
+        })
     }
 
     async fn merge(&mut self, observer: &dyn Observer) -> Result<()> {
         let mover = self.mover;
-        let mut source = Sorted::new(mover.source.list(), mover.source.location());
-        let mut destination = Sorted::new(mover.destination.list(), mover.destination.location());
+        let mut source = Sorted::new(mover.source.list_pruned(self.exclude.prune()), mover.source.location());
+        let mut destination = Sorted::new(mover.destination.list_pruned(self.exclude.prune()), mover.destination.location());
         let mut teller = Teller::new(observer, "planning", mover.source.location(), mover.destination.location());
         let mut last = Vec::new();
         loop {
@@ -253,7 +267,28 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// A directory of the source that could not be listed: it is named, and what the destination has below it stays.
+    pub(super) fn note_unlisted(&mut self, entry: &Entry) {
+        if let Some(reason) = &entry.unlisted {
+            self.window.problem(&entry.path, ProblemKind::Unreadable, format!("nothing below it could be listed: {reason}"));
+            self.close_below(&entry.path);
+        }
+    }
+
+    fn close_below(&mut self, path: &FilePath) {
+        let directory = tidy(path, true);
+        if !self.is_closed(directory.as_bytes()) {
+            self.closed = Some(directory.as_bytes().to_vec());
+        }
+    }
+
+    /// Whether `key` lies below a directory of which not everything is known.
+    pub(super) fn is_closed(&self, key: &[u8]) -> bool {
+        self.closed.as_ref().is_some_and(|dir| is_below(key, dir))
+    }
+
     fn directory(&mut self, entry: &Entry, theirs: Option<Entry>) {
+        self.note_unlisted(entry);
         let path = tidy(&entry.path, self.tree);
         self.above(path.as_bytes());
         self.chain.fill(path.as_bytes(), &mut self.window);
@@ -274,7 +309,15 @@ impl<'a> Planner<'a> {
 
     /// Something that only the destination has, or that must be left alone there.
     fn extra(&mut self, key: &[u8], entry: Entry, removable: bool) {
-        let removable = removable && self.mover.options.delete_extraneous && !self.exclude.covers(&entry.path);
+        let wanted = removable && self.mover.options.delete_extraneous && !self.exclude.covers(&entry.path) && !self.is_closed(key);
+        let untouchable = untouchable(&entry);
+        if let Some(reason) = untouchable.filter(|_| wanted) {
+            self.window.problem(&entry.path, ProblemKind::Mounted, reason);
+        }
+        if untouchable.is_some() {
+            self.close_below(&entry.path);
+        }
+        let removable = wanted && untouchable.is_none();
         self.surplus(key, Gone { path: entry.path.clone(), before: Stat::of(&entry), ours: false }, removable);
     }
 
@@ -317,6 +360,16 @@ impl<'a> Planner<'a> {
             self.window.problem(&path, ProblemKind::Collision, reason);
         }
         found
+    }
+}
+
+/// Why something that only the destination has is not removed, whatever was asked for.
+fn untouchable(entry: &Entry) -> Option<&'static str> {
+    match &entry.kind {
+        _ if entry.mounted => Some("another file system is mounted here at the destination, and is left alone"),
+        EntryKind::Other(kind) if kind == MOUNT_POINT => Some("another file system is mounted here at the destination, and is left alone"),
+        EntryKind::Directory if entry.unlisted.is_some() => Some("the destination does not let us list it, so it is left alone"),
+        _ => None,
     }
 }
 

@@ -90,6 +90,7 @@ impl<'a> Pump<'a> {
         stop: &'a CancellationToken,
         component: &'static str,
     ) -> Self {
+        let clerk = Clerk::new(ledger, lane.target.clone());
         let teller = Teller::new(observer, component, lane.source.location(), lane.target.location());
         Self {
             lane,
@@ -99,7 +100,7 @@ impl<'a> Pump<'a> {
             stop,
             component,
             teller,
-            clerk: Clerk::new(ledger),
+            clerk,
             jobs: VecDeque::new(),
             open: HashMap::new(),
             uploads: BTreeMap::new(),

@@ -233,6 +233,9 @@ fn count(sum: &mut FilesCopied, item: &Item, outcome: Outcome) {
         What::Copied => {
             sum.files += 1;
             sum.bytes += outcome.read.as_ref().unwrap_or(&item.stat).size();
+            if let Some(note) = outcome.note {
+                sum.problems.note(&item.path, ProblemKind::NotKept, note);
+            }
             return;
         }
         What::Same => {

@@ -33,6 +33,8 @@ pub enum ProblemKind {
     Spared,
     /// The source does not let us read it.
     Unreadable,
+    /// It was moved, but the destination has no place for something that belongs to it: headers, tags, a time.
+    NotKept,
     /// The destination refused it.
     Refused,
     /// It appeared at the source during the migration, or something else at the destination, and what the destination holds was not backed up.
@@ -123,6 +125,8 @@ pub struct FilesPlan {
     pub delete_examples: Vec<FilePath>,
     pub problems: Problems,
     pub excluded: Vec<Excluded>,
+    /// What is not kept of any file, and why.
+    pub notes: Vec<String>,
 }
 
 impl FilesPlan {

@@ -7,6 +7,7 @@ use super::digest;
 use super::intents;
 use super::item::{Item, Outcome, Phase, Spec, Stat, What, decode, span};
 use super::lane::Lane;
+use super::object_facts;
 use super::order::key;
 use super::records::{Records, Word, just_before, rounds};
 use super::report::{FilesUndone, ProblemKind};
@@ -170,7 +171,9 @@ impl Undo<'_> {
         let unconfirmed = ours.outcome.is_some() && !ours.was_there;
         let untouched = unconfirmed && now.as_ref().is_some_and(|n| n.same_content(original));
         let as_before = |n: &Stat| n.version.is_some() && n.kind == original.kind && n.version == original.version && !n.other_mode(original);
-        if untouched || now.as_ref().is_some_and(as_before) {
+        if let Some(now) = now.as_ref().filter(|n| untouched || as_before(n))
+            && !self.other_metadata(path, original, now).await?
+        {
             return Ok(Fate::AsBefore);
         }
         if ours.outcome.as_ref().is_some_and(|o| o.what == What::Same) && now.as_ref().is_some_and(|n| n.kind == original.kind) {
@@ -210,13 +213,30 @@ impl Undo<'_> {
             return Ok(Fate::Lost(ProblemKind::NoBackup, "it was overwritten or removed, and no backup was made".to_owned()));
         };
         let name = name_in(backup.as_ref(), self.mover.destination.as_ref(), path);
-        let item = Item { path: name, stat: original.clone(), before: None, same: None, follow: false, hard: None, to: Some(path.clone()), new: false };
+        let stat = self.described(&name, original).await?;
+        let item = Item { path: name, stat, before: None, same: None, follow: false, hard: None, to: Some(path.clone()), new: false };
         let outcome = self.lane.carry(&item).await?;
         Ok(match outcome.what {
             What::Copied => Fate::Restored,
             What::Vanished => Fate::Lost(ProblemKind::NoBackup, "the backup does not hold it".to_owned()),
             _ => Fate::Lost(ProblemKind::Refused, outcome.note.unwrap_or_default()),
         })
+    }
+
+    /// A file that stood here, with the metadata that the backup holds of it.
+    async fn described(&self, name: &FilePath, original: &Stat) -> Result<Stat> {
+        match &self.backup {
+            Some(backup) if self.mover.destination.keeps_object_metadata() => object_facts::with_saved(backup.as_ref(), name, original).await,
+            _ => Ok(original.clone()),
+        }
+    }
+
+    /// Whether an object with the content of `original` has other headers, user metadata or tags.
+    async fn other_metadata(&self, path: &FilePath, original: &Stat, now: &Stat) -> Result<bool> {
+        let Some(backup) = self.backup.as_ref().filter(|_| self.mover.destination.keeps_object_metadata()) else { return Ok(false) };
+        let saved = self.described(&name_in(backup.as_ref(), self.mover.destination.as_ref(), path), original).await?;
+        let known = saved.object.is_some() || saved.content_type.is_some();
+        Ok(known && !object_facts::same_metadata(&saved, now))
     }
 
     /// Whether what stands there is what we wrote (or were about to write when we were interrupted).

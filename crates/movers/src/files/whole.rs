@@ -41,6 +41,28 @@ impl FilesMover {
         Ok(self)
     }
 
+    /// The same for a move of files that is no move of a file system, where both sides are trees in which owners may be set: mount points are
+    /// entered. Elsewhere it stays at content, modes and times; [`Self::notes`] then says why.
+    pub async fn with_owners(mut self) -> Result<Self> {
+        if !self.source.traits().modes || !self.destination.traits().modes {
+            return Ok(self);
+        }
+        let (source, target) = futures::try_join!(self.source.posix_across_mounts(), self.destination.posix_across_mounts())?;
+        match (source, target) {
+            (Ok(source), Ok(target)) => {
+                self.source = source.clone();
+                self.destination = target.clone();
+                self.whole = Some(Whole { source, target });
+            }
+            (source, target) => {
+                let sides = [("source", source.err()), ("destination", target.err())];
+                let reasons: Vec<String> = sides.into_iter().filter_map(|(side, why)| why.map(|why| format!("{side}: {why}"))).collect();
+                self.notes = vec![format!("owners, groups, access lists, extended attributes, hard links and holes are not kept ({})", reasons.join("; "))];
+            }
+        }
+        Ok(self)
+    }
+
     /// What cannot be kept and why, for the report. Empty: everything is kept, or [`Self::whole`] was not asked for.
     pub fn notes(&self) -> &[String] {
         &self.notes

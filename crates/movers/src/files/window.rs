@@ -4,6 +4,7 @@ use super::FilesMover;
 use super::builder::Builder;
 use super::item::{Folder, Gone, Item, Proof, Stat};
 use super::lane::{self, Lane};
+use super::object_facts::same_metadata;
 use super::report::{FilesPlan, ProblemKind};
 use super::sides::Fault;
 use super::whole::Whole;
@@ -267,6 +268,12 @@ async fn proof(lane: &Lane, item: &Item) -> Result<Option<Proof>> {
         let opened = lane.source.open(&item.path, None).await.map_err(Fault::source)?;
         if !Stat::of(&opened.entry).same_content(&item.stat) {
             return Ok(None);
+        }
+        if lane.target.keeps_object_metadata() && (opened.entry.object.is_some() || opened.entry.content_type.is_some()) {
+            let there = lane.target.stat(&item.path).await.map_err(Fault::target)?;
+            if !there.is_some_and(|there| same_metadata(&Stat::of(&opened.entry), &Stat::of(&there))) {
+                return Ok(None);
+            }
         }
         let (read, bytes) = digest::of_body(opened.body, lane.kind, part_size).await.map_err(Fault::source)?;
         Ok((read == stored && bytes == size).then_some(Proof { digest: read, part_size }))

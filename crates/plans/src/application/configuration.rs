@@ -130,13 +130,8 @@ impl UpdateConfiguration {
         };
         cx.remember(WRITING, Some(value(&Writing { existed, blake3: hash.clone() }))).await?;
         let entry = Entry {
-            path,
-            kind: EntryKind::File { size: new.text.len() as u64 },
-            modified_ns: None,
             mode: Some(mode(wordpress.config_entry.mode, there.filter(|_| existed).and_then(|e| e.mode))),
-            version: None,
-            content_type: None,
-            posix: None,
+            ..Entry::new(path, EntryKind::File { size: new.text.len() as u64 })
         };
         put(files.as_ref(), &entry, cx.run_id(), new.text.clone()).await.map_err(step_error)?;
         prove(files.as_ref(), &new.text).await?;

@@ -124,7 +124,7 @@ async fn answers_closed(connectors: &dyn Connectors, page: &str) -> Result<(), S
 pub async fn write(cx: &StepContext, files: &dyn FileTarget, file: &FilePath) -> ports::Result<()> {
     let text = maintenance::content(cx.run_id());
     let kind = EntryKind::File { size: text.len() as u64 };
-    let entry = Entry { path: file.clone(), kind, modified_ns: None, mode: Some(0o644), version: None, content_type: None, posix: None };
+    let entry = Entry { mode: Some(0o644), ..Entry::new(file.clone(), kind) };
     put(files, &entry, cx.run_id(), text.into_bytes()).await
 }
 

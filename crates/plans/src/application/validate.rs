@@ -230,7 +230,7 @@ fn output(job: &Job, site: &Site, checks: &Validation, files: Option<&FilesPlan>
         "checks_performed": checks.checks_performed,
         "checks_passed": checks.checks_passed,
         "warnings": checks.warnings,
-        "notes": site.notes,
+        "notes": site.notes.iter().chain(files.into_iter().flat_map(|plan| &plan.notes)).collect::<Vec<_>>(),
         "wordpress": site.wordpress.as_ref().map(|w| json!({"version": w.version, "table_prefix": w.prefix})),
         "uploads": site.uploads.as_ref().map(|u| json!({"from": u.from, "to": u.to})),
         "left_out": left_out(&job.spec, site.wordpress.is_some()),

@@ -4,10 +4,12 @@
 //! or end with `/`, POSIX names may be no UTF-8. A system that cannot hold a name says so through [`FileTarget::accepts`].
 
 mod digest;
+mod object;
 mod path;
 pub mod posix;
 
 pub use digest::part_digest;
+pub use object::{CARRIED_AS_METADATA, ObjectMetadata};
 pub use path::FilePath;
 pub use posix::{Posix, PosixTree};
 
@@ -52,11 +54,35 @@ pub struct Entry {
     /// Owner, links, attributes: only in the entries of a [`PosixTree`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub posix: Option<Box<Posix>>,
+    /// Headers, user metadata and tags: only where an object store tells them ([`FileSource::stat`] and [`FileSource::open`]; a listing has none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Box<ObjectMetadata>>,
+    /// Why nothing below this directory could be listed, in an entry of [`FileSource::list`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlisted: Option<Box<str>>,
+    /// Another file system than that of the directory above is mounted here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mounted: bool,
 }
 
 impl Entry {
+    /// An entry of which nothing else is known.
+    pub fn new(path: FilePath, kind: EntryKind) -> Self {
+        Self { path, kind, modified_ns: None, mode: None, version: None, content_type: None, posix: None, object: None, unlisted: None, mounted: false }
+    }
+
     pub fn size(&self) -> u64 {
         if let EntryKind::File { size } = self.kind { size } else { 0 }
+    }
+
+    /// Whether nothing says that this is no longer what was seen as `expected`: kind and size, then the version where both have one,
+    /// else the time where both have one.
+    pub fn is_still(&self, expected: &Self) -> bool {
+        self.kind == expected.kind
+            && match (&self.version, &expected.version) {
+                (Some(a), Some(b)) => a == b,
+                _ => self.modified_ns.is_none() || expected.modified_ns.is_none() || self.modified_ns == expected.modified_ns,
+            }
     }
 }
 
@@ -94,6 +120,9 @@ pub struct Opened {
     pub body: Body,
 }
 
+/// Whether a listing stays out of a directory.
+pub type Prune = Arc<dyn Fn(&FilePath) -> bool + Send + Sync>;
+
 /// Reading. All calls may run side by side.
 #[async_trait::async_trait]
 pub trait FileSource: Examine {
@@ -105,8 +134,15 @@ pub trait FileSource: Examine {
     /// Every entry below the root, the root itself excluded, ascending by path bytes with a directory compared as `name/`
     /// (so an object store's order and a tree's order agree). Memory does not grow with the number of entries beyond one
     /// directory per level. Symbolic links are reported, not followed. A missing root is `NotFound`; an empty one an empty
-    /// stream. An entry that vanishes in between is left out.
+    /// stream. An entry that vanishes in between is left out. A directory whose content may not be listed is an
+    /// entry with [`Entry::unlisted`], and the listing goes on behind it.
     fn list(&self) -> BoxStream<'_, Result<Entry>>;
+
+    /// [`Self::list`] that does not enter directories of which `prune` is true; they themselves are listed. A system without real
+    /// directories may list what lies below them all the same.
+    fn list_pruned(&self, _prune: Prune) -> BoxStream<'_, Result<Entry>> {
+        self.list()
+    }
 
     /// `None` when it does not exist. Does not follow a link at the end of the path.
     async fn stat(&self, path: &FilePath) -> Result<Option<Entry>>;
@@ -146,6 +182,26 @@ pub trait FileTarget: FileSource {
         self.put(entry, staging, body).await
     }
 
+    /// [`Self::put`] for a path where `expected` was seen, and nothing else may be replaced: what differs from it ([`Entry::is_still`]) is
+    /// left alone, and the answer is `AlreadyExists`. A path where nothing stands any more is filled. A system that can compares in the
+    /// step that replaces (RFC 9110, section 13.1.1, `If-Match`); the default compares before the body is read.
+    async fn put_replacing(&self, entry: &Entry, staging: &str, body: Body, expected: &Entry) -> Result<Option<Digest>> {
+        match self.stat(&entry.path).await? {
+            Some(now) if !now.is_still(expected) => Err(not_as_expected("write", &entry.path, &self.location())),
+            Some(_) => self.put(entry, staging, body).await,
+            None => self.put_new(entry, staging, body).await,
+        }
+    }
+
+    /// [`Self::remove`] of what was seen as `expected`, and of nothing else: what differs from it is left alone, and the answer is
+    /// `AlreadyExists`. Absent is fine. The default compares right before it removes.
+    async fn remove_if(&self, path: &FilePath, expected: &Entry) -> Result<()> {
+        match self.stat(path).await? {
+            Some(now) if !now.is_still(expected) => Err(not_as_expected("remove", path, &self.location())),
+            _ => self.remove(path).await,
+        }
+    }
+
     /// Makes a directory (with parents) or a symlink, or sets mode and time of a file or directory that exists, so that it equals `entry`. Repeatable.
     async fn make(&self, entry: &Entry) -> Result<()>;
 
@@ -155,6 +211,12 @@ pub trait FileTarget: FileSource {
     /// Removes all that `put` and [`PartTarget`] left unfinished under `staging` (also unfinished uploads). Repeatable.
     async fn sweep(&self, staging: &str) -> Result<()>;
 
+    /// Everything that was written before this call survives a loss of power when it returns: content, names, modes. Called before a ledger
+    /// says that something is done. Repeatable; may take as long as the disk needs.
+    async fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// What the system itself says about the stored content (an S3 ETag, a hash computed beside the data). `None`: read it back instead.
     /// `part_size`: the part size the file was written with, if in parts; the digest is then over the parts, as [`part_digest`] computes it.
     async fn stored_digest(&self, path: &FilePath, part_size: Option<u64>) -> Result<Option<Digest>>;
@@ -163,6 +225,18 @@ pub trait FileTarget: FileSource {
     /// equality proves anything; where it differs, ask [`Self::stored_digest`] or read back.
     fn listed_digest(&self, _entry: &Entry) -> Option<Digest> {
         None
+    }
+
+    /// Whether [`Entry::object`] and [`Entry::content_type`] are stored with a file.
+    fn keeps_object_metadata(&self) -> bool {
+        false
+    }
+
+    /// What this system could not keep of an entry that was written, in words for the report; empty when it keeps all of it. What it
+    /// refuses is learned by writing, so this is asked behind [`Self::put`] or [`PartTarget::complete`].
+    fn unkept(&self, entry: &Entry) -> Vec<String> {
+        let metadata = entry.object.as_deref().filter(|_| !self.keeps_object_metadata());
+        metadata.map(ObjectMetadata::describe).unwrap_or_default()
     }
 
     /// Bytes that can still be written; `None` where the system has no such limit or does not tell.
@@ -181,8 +255,20 @@ pub trait FileTarget: FileSource {
         None
     }
 
+    /// [`Self::posix`] for a move of files that is no move of a file system: what is mounted below the root is entered as any directory.
+    /// Given only where owners may be set.
+    async fn posix_across_mounts(&self) -> Result<std::result::Result<Arc<dyn PosixTree>, String>> {
+        self.posix().await
+    }
+
     /// Serving a site from the store itself; `None` for anything but an object store.
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>>;
+}
+
+/// The answer of [`FileTarget::put_replacing`] and [`FileTarget::remove_if`] where something else stands.
+pub fn not_as_expected(operation: &str, path: &FilePath, location: &str) -> ConnectorError {
+    let place = format!("{path} in {location}");
+    ConnectorError::new(ErrorKind::AlreadyExists, operation, place, "it was changed since it was last looked at")
 }
 
 /// A part that the destination has confirmed.

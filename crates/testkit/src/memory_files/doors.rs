@@ -5,7 +5,7 @@ use super::{Item, MemoryFiles, Node, Op, file};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use ports::files::{Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, WebsiteTarget};
+use ports::files::{Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, Prune, WebsiteTarget};
 use ports::{Check, ConnectorError, ErrorKind, Examine, Result, Role};
 use std::ops::Range;
 use std::sync::Arc;
@@ -122,13 +122,17 @@ impl FileSource for MemoryFiles {
     }
 
     fn list(&self) -> BoxStream<'_, Result<Entry>> {
-        let begin = async {
+        self.list_pruned(Arc::new(|_: &FilePath| false))
+    }
+
+    fn list_pruned(&self, prune: Prune) -> BoxStream<'_, Result<Entry>> {
+        let begin = async move {
             self.call(Op::List, &FilePath::default()).await?;
             let state = self.lock();
             if !state.exists {
                 return Err(self.error(ErrorKind::NotFound, "list", &FilePath::default(), "there is no such root"));
             }
-            Ok(state.items.iter().map(|(key, item)| Ok(self.entry(key, item))).collect::<Vec<Result<Entry>>>())
+            Ok(self.listed(&state, prune.as_ref()).into_iter().map(Ok).collect::<Vec<Result<Entry>>>())
         };
         futures::stream::once(begin).flat_map(|listed| futures::stream::iter(listed.unwrap_or_else(|error| vec![Err(error)]))).boxed()
     }
@@ -181,6 +185,7 @@ impl FileTarget for MemoryFiles {
             .then(|| Digest { kind: DigestKind::Md5, hex: hex::encode(<md5::Md5 as md5::Digest>::digest(&data)) });
         let node = file(data, entry.content_type.clone());
         state.store(self.tree, entry.path.as_bytes(), node, entry.mode.unwrap_or(0o600), entry.modified_ns);
+        state.keep_metadata(entry.path.as_bytes(), entry.object.clone().filter(|_| !self.tree));
         Ok(taken)
     }
 
@@ -240,6 +245,10 @@ impl FileTarget for MemoryFiles {
     fn listed_digest(&self, entry: &Entry) -> Option<Digest> {
         let hex = entry.version.clone().filter(|_| self.traits.stored_digest.is_some())?;
         Some(Digest { kind: DigestKind::Md5, hex })
+    }
+
+    fn keeps_object_metadata(&self) -> bool {
+        !self.tree
     }
 
     async fn free_space(&self) -> Result<Option<u64>> {

@@ -9,7 +9,7 @@ pub use faults::{Op, Rule};
 
 use bytes::Bytes;
 use md5::Digest as _;
-use ports::files::{DigestKind, Entry, EntryKind, FilePath, FileTraits};
+use ports::files::{DigestKind, Entry, EntryKind, FilePath, FileTraits, ObjectMetadata};
 use ports::{ConnectorError, ErrorKind};
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +29,8 @@ pub struct Item {
     pub mode: u32,
     pub modified_ns: i64,
     version: u64,
+    /// Objects alone.
+    object: Option<Box<ObjectMetadata>>,
 }
 
 #[derive(Default)]
@@ -43,6 +45,8 @@ struct State {
     /// How often bytes were taken in under a path, by `put` or as a part (`path#number`).
     writes: BTreeMap<String, u64>,
     refused: BTreeSet<Vec<u8>>,
+    /// Directories that may not be listed.
+    locked: BTreeSet<Vec<u8>>,
 }
 
 /// Cheap to clone; all clones are one file system.
@@ -142,6 +146,16 @@ impl MemoryFiles {
         self.lock().store(self.tree, path, Node::Directory, mode, None);
     }
 
+    /// Gives an object headers, user metadata and tags.
+    pub fn set_metadata(&self, path: &str, metadata: ObjectMetadata) -> &Self {
+        self.lock().keep_metadata(path.as_bytes(), Some(Box::new(metadata)));
+        self
+    }
+
+    pub fn metadata(&self, path: &str) -> Option<ObjectMetadata> {
+        self.lock().items.get(path.as_bytes())?.object.as_deref().cloned()
+    }
+
     pub fn set_mode(&self, path: &str, mode: u32) -> &Self {
         let mut state = self.lock();
         let now = state.tick();
@@ -174,6 +188,32 @@ impl MemoryFiles {
     pub fn refuse(&self, path: &str) -> &Self {
         self.lock().refused.insert(path.as_bytes().to_vec());
         self
+    }
+
+    /// Nothing below this directory can be listed any more.
+    pub fn lock_directory(&self, path: &str) -> &Self {
+        self.lock().locked.insert(format!("{path}/").into_bytes());
+        self
+    }
+
+    /// The entries of a listing. Those of object stores tell no metadata.
+    fn listed(&self, state: &State, prune: &dyn Fn(&FilePath) -> bool) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut closed: Option<Vec<u8>> = None;
+        for (key, item) in &state.items {
+            if closed.as_ref().is_some_and(|above| key.starts_with(above)) {
+                continue;
+            }
+            let mut entry = Entry { object: None, ..self.entry(key, item) };
+            let locked = state.locked.contains(key);
+            let pruned = entry.kind == EntryKind::Directory && prune(&entry.path);
+            if locked || pruned {
+                closed = Some(key.clone());
+                entry.unlisted = locked.then(|| "permission denied".into());
+            }
+            entries.push(entry);
+        }
+        entries
     }
 
     /// Adds a fault.
@@ -210,7 +250,8 @@ impl MemoryFiles {
                 Node::Device => "device".to_owned(),
             };
             let meta = if self.tree { format!(" {:o} {}", item.mode, item.modified_ns) } else { String::new() };
-            format!("{} {node}{meta}", key.escape_ascii())
+            let object = item.object.as_ref().map(|o| format!(" {o:?}")).unwrap_or_default();
+            format!("{} {node}{meta}{object}", key.escape_ascii())
         };
         state.items.iter().map(describe).collect()
     }
@@ -236,7 +277,7 @@ impl MemoryFiles {
         };
         let version = if self.tree { Some(item.version.to_string()) } else { etag.cloned() };
         let (modified_ns, mode) = if self.tree { (Some(item.modified_ns), Some(item.mode)) } else { (None, None) };
-        Entry { path, kind, modified_ns, mode, version, content_type, posix: None }
+        Entry { modified_ns, mode, version, content_type, object: item.object.clone(), ..Entry::new(path, kind) }
     }
 
     fn error(&self, kind: ErrorKind, operation: &str, path: &FilePath, reason: &str) -> ConnectorError {
@@ -254,6 +295,12 @@ impl State {
     fn tick(&mut self) -> i64 {
         self.now += 1_000_000_007;
         self.now
+    }
+
+    fn keep_metadata(&mut self, path: &[u8], metadata: Option<Box<ObjectMetadata>>) {
+        if let Some(item) = self.items.get_mut(path) {
+            item.object = metadata;
+        }
     }
 
     fn find_mut(&mut self, path: &[u8]) -> Option<&mut Item> {
@@ -282,14 +329,14 @@ impl State {
             for cut in path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at) {
                 let folder = path[..=cut].to_vec();
                 if let btree_map::Entry::Vacant(place) = self.items.entry(folder) {
-                    place.insert(Item { node: Node::Directory, mode: 0o755, modified_ns: now, version: now as u64 });
+                    place.insert(Item { node: Node::Directory, mode: 0o755, modified_ns: now, version: now as u64, object: None });
                     self.touch_parent(&path[..cut], now);
                 }
             }
         }
         let key = if node == Node::Directory { [path, b"/"].concat() } else { path.to_vec() };
         let replaced_directory = node == Node::Directory && self.items.contains_key(&key);
-        self.items.insert(key, Item { node, mode, modified_ns: modified_ns.unwrap_or(now), version: now as u64 });
+        self.items.insert(key, Item { node, mode, modified_ns: modified_ns.unwrap_or(now), version: now as u64, object: None });
         if !replaced_directory {
             self.touch_parent(path, now);
         }

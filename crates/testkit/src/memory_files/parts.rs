@@ -3,7 +3,7 @@
 use super::{MemoryFiles, Node, Op};
 use bytes::{Bytes, BytesMut};
 use md5::Digest as _;
-use ports::files::{Body, DigestKind, Entry, Part, PartTarget};
+use ports::files::{Body, DigestKind, Entry, ObjectMetadata, Part, PartTarget};
 use ports::{ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,6 +11,7 @@ use std::ops::Range;
 pub(super) struct Upload {
     pub(super) staging: String,
     parts: BTreeMap<u32, Bytes>,
+    object: Option<Box<ObjectMetadata>>,
 }
 
 impl MemoryFiles {
@@ -27,7 +28,7 @@ impl PartTarget for MemoryFiles {
         self.call(Op::Begin, &entry.path).await?;
         let mut state = self.lock();
         let id = format!("upload-{}", state.tick());
-        state.uploads.insert(id.clone(), Upload { staging: staging.to_owned(), parts: BTreeMap::new() });
+        state.uploads.insert(id.clone(), Upload { staging: staging.to_owned(), parts: BTreeMap::new(), object: entry.object.clone() });
         Ok(id)
     }
 
@@ -62,8 +63,9 @@ impl PartTarget for MemoryFiles {
         }
         let etag = format!("{}-{}", hex::encode(hashes.finalize()), parts.len());
         let node = Node::File { data: data.freeze(), content_type: entry.content_type.clone(), etag };
-        state.uploads.remove(upload);
+        let object = state.uploads.remove(upload).and_then(|upload| upload.object);
         state.store(self.tree, entry.path.as_bytes(), node, entry.mode.unwrap_or(0o600), entry.modified_ns);
+        state.keep_metadata(entry.path.as_bytes(), object.filter(|_| !self.tree));
         Ok(())
     }
 

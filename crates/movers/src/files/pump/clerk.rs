@@ -4,14 +4,18 @@
 use super::memo;
 use crate::files::records::just_before;
 use futures::future::BoxFuture;
+use ports::files::FileTarget;
 use ports::ledger::{Chunk, ChunkDone};
 use ports::{Ledger, Result};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Results are recorded together, at the first of these two.
+/// How often progress is told.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_millis(100);
+/// Results are recorded together, at the first of these two: before each record the target's disk is waited for.
+const RECORD_EVERY: Duration = Duration::from_millis(500);
 const FLUSH_CHUNKS: usize = 64;
 /// Chunks read from the ledger at a time.
 const PAGE: usize = 32;
@@ -30,6 +34,8 @@ pub(super) enum Turn {
 
 pub(super) struct Clerk<'a> {
     pub(super) ledger: &'a dyn Ledger,
+    /// What is recorded as done is on its disk first.
+    target: Arc<dyn FileTarget>,
     range: Range<u64>,
     after: Option<u64>,
     exhausted: bool,
@@ -44,9 +50,10 @@ pub(super) struct Clerk<'a> {
 }
 
 impl<'a> Clerk<'a> {
-    pub(super) fn new(ledger: &'a dyn Ledger) -> Self {
+    pub(super) fn new(ledger: &'a dyn Ledger, target: Arc<dyn FileTarget>) -> Self {
         Self {
             ledger,
+            target,
             range: 0..0,
             after: None,
             exhausted: true,
@@ -98,18 +105,20 @@ impl<'a> Clerk<'a> {
 
     /// Begins to write what is ready, when it is time or somebody waits for it. One write at a time.
     pub(super) fn write_when_due(&mut self, awaited: bool) {
-        let due = awaited || self.ready.len() >= FLUSH_CHUNKS || self.written.elapsed() >= FLUSH_EVERY;
+        let due = awaited || self.ready.len() >= FLUSH_CHUNKS || self.written.elapsed() >= RECORD_EVERY;
         if due && self.writing.is_none() && !self.ready.is_empty() {
             self.write();
         }
     }
 
     fn write(&mut self) {
+        let target = self.target.clone();
         let (ledger, ready, finished) = (self.ledger, std::mem::take(&mut self.ready), std::mem::take(&mut self.finished_uploads));
         let (items, bytes) = ready.iter().fold((0, 0), |(i, b), c| (i + c.items, b + c.bytes));
         let written = Written { chunks: ready.len(), items, bytes };
         self.writes_begun += 1;
         self.writing = Some(Box::pin(async move {
+            target.settle().await?;
             ledger.done(ready).await?;
             for first in finished {
                 ledger.remember(&memo(first), None).await?;

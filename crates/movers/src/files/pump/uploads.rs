@@ -4,7 +4,7 @@ use super::{Answer, Job, Pump, memo};
 use crate::files::item::{Large, Results, Sent, decode};
 use crate::files::lane::Lane;
 use crate::files::records::just_before;
-use crate::files::sides::Fault;
+use crate::files::sides::{Fault, Side};
 use ports::{ErrorKind, Ledger, Result};
 use serde_json::json;
 use std::sync::Arc;
@@ -120,15 +120,19 @@ async fn begin(lane: Arc<Lane>, ledger: &dyn Ledger, large: Box<Large>) -> Resul
     if let Some(id) = remembered(ledger, large.first).await? {
         return Ok((large.first, Some(id)));
     }
-    let entry = large.item.stat.entry(large.item.target());
-    let start = || async { lane.target.parts().begin(&entry, &lane.staging, large.part_size).await.map_err(Fault::target) };
+    let start = || async {
+        let entry = lane.described(&large.item).await?;
+        lane.target.parts().begin(&entry, &lane.staging, large.part_size).await.map_err(Fault::target)
+    };
     match lane.retry(&large.item.path, large.item.stat.size(), start).await {
         Ok(new) => {
             ledger.remember(&memo(large.first), Some(json!(new))).await?;
             Ok((large.first, Some(new)))
         }
-        // A name or a thing in its way that the destination refuses: putting the file in place will meet it again and say so.
+        // A name or a thing in its way that the destination refuses, a source that may not be looked at: putting the file in place will meet
+        // it again and say so.
         Err(fault) if matches!(fault.error.kind, ErrorKind::Name | ErrorKind::AlreadyExists) => Ok((large.first, None)),
+        Err(Fault { side: Side::Source, error }) if error.kind == ErrorKind::Permission => Ok((large.first, None)),
         Err(fault) => Err(fault.error),
     }
 }

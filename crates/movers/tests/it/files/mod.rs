@@ -5,6 +5,8 @@ mod changing;
 mod crashing;
 mod failing;
 mod large;
+mod metadata;
+mod partial;
 mod planning;
 mod random;
 mod scale;

@@ -38,15 +38,7 @@ impl FileSource for Endless {
     fn list(&self) -> BoxStream<'_, Result<Entry>> {
         let entry = |n: u64| {
             let path = FilePath::from(format!("wp-content/uploads/folder-{:04}/image-{n:07}.jpg", n / 1000).as_str());
-            Ok(Entry {
-                path,
-                kind: EntryKind::File { size: 4096 },
-                modified_ns: Some(n as i64),
-                mode: Some(0o644),
-                version: Some(n.to_string()),
-                content_type: None,
-                posix: None,
-            })
+            Ok(Entry { modified_ns: Some(n as i64), mode: Some(0o644), version: Some(n.to_string()), ..Entry::new(path, EntryKind::File { size: 4096 }) })
         };
         futures::stream::iter((0..FILES).map(entry)).boxed()
     }
