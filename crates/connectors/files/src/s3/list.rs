@@ -132,7 +132,7 @@ pub(super) fn entry(store: &Store, key: &str, object: &Object) -> Option<Entry> 
         return None; // SeaweedFS shows a directory that only objects, now gone, have made.
     }
     let modified_ns = object.last_modified().and_then(|t| i64::try_from(t.as_nanos()).ok());
-    Some(Entry { path, kind, modified_ns, mode: None, version: object.e_tag().map(bare_etag), content_type: None, posix: None })
+    Some(Entry { modified_ns, version: object.e_tag().map(bare_etag), ..Entry::new(path, kind) })
 }
 
 /// An empty object whose key ends with `/` is a directory; `/` alone, or one more `/`, has no name to be a directory with.

@@ -2,7 +2,7 @@
 //!
 //! Objects appear whole or not at all by themselves, so `put` needs no staging name. Modification time and mode travel as
 //! user metadata (`mtime` in seconds with decimals, as rclone writes it, `mode` in octal); listings do not show metadata, so the
-//! traits claim neither. Symbolic links cannot be kept: the mover skips or follows them.
+//! traits claim neither. From object to object all headers, user metadata and tags travel as well ([`metadata`]). Symbolic links cannot be kept: the mover skips or follows them.
 //!
 //! Every uploaded byte is checked: MD5 sent along (`Content-MD5`) for whole objects, compared with the receipt for parts.
 //! The payload is not hashed a second time for the signature.
@@ -15,6 +15,7 @@ mod keys;
 mod levels;
 mod list;
 mod manners;
+mod metadata;
 mod order;
 mod parts;
 mod place;
@@ -53,6 +54,7 @@ struct Store {
     plain_etags: AtomicBool,
     /// False once the store has said that it knows no conditional writes.
     conditions: AtomicBool,
+    learned: metadata::Learned,
 }
 
 impl S3Files {
@@ -70,6 +72,7 @@ impl S3Files {
             location,
             plain_etags: AtomicBool::new(true),
             conditions: AtomicBool::new(true),
+            learned: metadata::Learned::default(),
         };
         Ok(Self { store: Arc::new(store) })
     }
@@ -178,6 +181,16 @@ impl FileTarget for S3Files {
         Ok(Some(Digest { kind: DigestKind::Md5, hex }))
     }
 
+    async fn put_replacing(&self, entry: &Entry, _staging: &str, body: Body, expected: &Entry) -> Result<Option<Digest>> {
+        self.accepts(&entry.path)?;
+        let hex = write::put(&self.store, entry, body, write::Over::Only(expected)).await?;
+        Ok(Some(Digest { kind: DigestKind::Md5, hex }))
+    }
+
+    async fn remove_if(&self, path: &FilePath, expected: &Entry) -> Result<()> {
+        write::remove_if(&self.store, path, expected).await
+    }
+
     /// A directory becomes an empty object `name/`. An object has neither mode nor time that listings show, so for a file there
     /// is nothing to set.
     async fn make(&self, entry: &Entry) -> Result<()> {
@@ -200,6 +213,14 @@ impl FileTarget for S3Files {
 
     fn listed_digest(&self, entry: &Entry) -> Option<Digest> {
         entry.version.clone().map(|hex| Digest { kind: DigestKind::Md5, hex })
+    }
+
+    fn keeps_object_metadata(&self) -> bool {
+        true
+    }
+
+    fn unkept(&self, entry: &Entry) -> Vec<String> {
+        metadata::unkept(&self.store, entry)
     }
 
     async fn free_space(&self) -> Result<Option<u64>> {

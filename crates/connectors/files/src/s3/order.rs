@@ -1,7 +1,7 @@
 //! From the order of the keys to that of the paths.
 //!
 //! Only escaped keys (see `keys`) stand elsewhere. Up to some `%` key and path are alike; from there on the key may sort before its
-//! path (`%E9` before the byte `E9`), even far before it, or after it (`%25` after `%` and a blank), but then among keys that begin
+//! path (`%~E9` before the byte `E9`), even far before it, or after it (`%~25~01` after `%~01`), but then among keys that begin
 //! alike up to their first `%`. So an entry with a `%` in its key is held back until a key comes that no such path can precede.
 
 use super::keys::encode;
@@ -100,20 +100,26 @@ mod tests {
 
     #[tokio::test]
     async fn escaped_names_come_where_their_bytes_belong() {
-        let names: [&[u8]; 12] =
-            [b"a%\x01\xff", b"a%\x10", b"a%25%FF", b"a%25E9", b"a%E9", b"a%\xff", b"#%E9", b"caf\xe9", b"caf\xe9/below", b"cafz", b"z", "\u{e9}".as_bytes()];
+        let names: [&[u8]; 14] = [
+            b"a%\x01\xff",
+            b"a%\x10",
+            b"a%25%FF",
+            b"a%~1z",
+            b"a%~01",
+            b"a%~E9",
+            b"a%E9",
+            b"a%\xff",
+            b"#%E9",
+            b"caf\xe9",
+            b"caf\xe9/below",
+            b"cafz",
+            b"z",
+            "\u{e9}".as_bytes(),
+        ];
         let mut paths: Vec<FilePath> = names.iter().map(|n| FilePath::new(*n)).collect();
         let kind = EntryKind::File { size: 0 };
         paths.sort_by_key(encode);
-        let entries = paths.iter().map(|path| Entry {
-            path: path.clone(),
-            kind: kind.clone(),
-            modified_ns: None,
-            mode: None,
-            version: None,
-            content_type: None,
-            posix: None,
-        });
+        let entries = paths.iter().map(|path| Entry::new(path.clone(), kind.clone()));
         let listing = stream::iter(entries.map(Ok).collect::<Vec<_>>()).boxed();
         let listed: Vec<Vec<u8>> = by_path(listing).map(|e| e.unwrap().path.as_bytes().to_vec()).collect().await;
         let mut expected: Vec<Vec<u8>> = names.iter().map(|n| n.to_vec()).collect();

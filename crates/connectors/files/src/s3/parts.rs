@@ -4,8 +4,9 @@
 use super::Store;
 use super::error::{call, code, tell};
 use super::list::{bare_etag, keys_below, plain, unreadable};
+use super::metadata::{Headers, forget_refusals, gives_way, set_tags};
 use super::read::stat;
-use super::write::{check_receipt, content_type, metadata, remove_object};
+use super::write::{check_receipt, remove_object};
 use crate::body::wrong_length;
 use crate::staging;
 use crate::uploads::{check_complete, foreign_id, upload_is_gone};
@@ -52,13 +53,8 @@ impl PartTarget for S3Parts {
         sweep_one(store, &marker_key).await?;
         let remember = store.client.put_object().bucket(&store.bucket).key(marker_key).body(ByteStream::from(key.clone().into_bytes()));
         call("begin the upload of", &subject, 0, remember.send()).await?;
-        let create =
-            store.client.create_multipart_upload().bucket(&store.bucket).key(&key).content_type(content_type(entry)).set_metadata(Some(metadata(entry)));
-        let begun = call("begin the upload of", &subject, 0, create.send()).await?;
-        match begun.upload_id() {
-            Some(id) => Ok(format!("{marker}:{id}")),
-            None => Err(ConnectorError::new(ErrorKind::Protocol, "begin the upload of", subject, "the store gave no upload id")),
-        }
+        let id = create_upload(store, entry, &key, &subject).await?;
+        Ok(format!("{marker}:{id}"))
     }
 
     async fn put_part(&self, entry: &Entry, upload: &str, number: u32, range: Range<u64>, body: Body) -> Result<Part> {
@@ -110,6 +106,7 @@ impl PartTarget for S3Parts {
             }
             Err(e) => return Err(tell("complete the upload of", &subject, e)),
         }
+        set_tags(store, entry, &store.key(&entry.path), &subject).await?;
         remove_object(store, &format!("{}{marker}", store.prefix), &subject).await
     }
 
@@ -119,6 +116,30 @@ impl PartTarget for S3Parts {
         let (marker, id) = split(upload, &subject)?;
         abort_upload(store, &store.key(&entry.path), id, &subject).await?;
         remove_object(store, &format!("{}{marker}", store.prefix), &subject).await
+    }
+}
+
+/// Begins an upload with all metadata; where the store refuses tags or the storage class, without them. Gives its id.
+async fn create_upload(store: &Store, entry: &Entry, key: &str, subject: &str) -> Result<String> {
+    let mut gave_way = false;
+    loop {
+        let headers = Headers::of(store, entry);
+        let optional = headers.optional;
+        let request = store.client.create_multipart_upload().bucket(&store.bucket).key(key);
+        let request = request.customize().mutate_request(move |request| headers.add_to(request));
+        match call("begin the upload of", subject, 0, request.send()).await {
+            Ok(begun) => {
+                let missing = || ConnectorError::new(ErrorKind::Protocol, "begin the upload of", subject, "the store gave no upload id");
+                return begun.upload_id().map(str::to_owned).ok_or_else(missing);
+            }
+            Err(error) if gives_way(store, optional, &error) => gave_way = true,
+            Err(error) => {
+                if gave_way {
+                    forget_refusals(store);
+                }
+                return Err(error);
+            }
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::error::{call, code, tell};
 use super::list::{bare_etag, keys_below};
-use super::read::{format_seconds, has_form, stat};
+use super::metadata::{Headers, forget_refusals, gives_way};
+use super::read::{has_form, stat};
 use super::{SINGLE_PUT_LIMIT, Store};
 use crate::body::{collect, join};
 use aws_sdk_s3::primitives::ByteStream;
@@ -11,17 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use ports::files::{Body, Entry, EntryKind, FilePath};
+use ports::files::{Body, Entry, EntryKind, FilePath, not_as_expected};
 use ports::{ConnectorError, ErrorKind, Result};
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-
-/// Our metadata of a file.
-pub(super) fn metadata(entry: &Entry) -> HashMap<String, String> {
-    let mtime = entry.modified_ns.map(|ns| ("mtime".to_owned(), format_seconds(ns)));
-    let mode = entry.mode.map(|m| ("mode".to_owned(), format!("{:04o}", m & 0o7777)));
-    mtime.into_iter().chain(mode).collect()
-}
 
 /// What the source says, else what the name says.
 pub(super) fn content_type(entry: &Entry) -> String {
@@ -31,46 +24,118 @@ pub(super) fn content_type(entry: &Entry) -> String {
 
 /// What may stand where an object is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum Over<'a> {
     Anything,
     /// Asked of the store itself. One that does not know the question overwrites, or says so and is asked no more.
     Nothing,
+    /// This, as it was seen; or nothing any more.
+    Only(&'a Entry),
+}
+
+/// The condition under which an object is written (RFC 9110, section 13.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Condition {
+    None,
+    Absent,
+    Unchanged(String),
 }
 
 /// Gives the MD5 of what was sent, in hex.
-pub(super) async fn put(store: &Store, entry: &Entry, body: Body, over: Over) -> Result<String> {
+pub(super) async fn put(store: &Store, entry: &Entry, body: Body, over: Over<'_>) -> Result<String> {
     let subject = store.subject(&entry.path);
     if entry.size() > SINGLE_PUT_LIMIT {
         return Err(ConnectorError::new(ErrorKind::Invalid, "write", subject, format!("files above {SINGLE_PUT_LIMIT} bytes go in parts")));
     }
     let data = join(collect(body, entry.size(), &subject).await?);
     let key = store.key(&entry.path);
-    if over == Over::Anything || !store.conditions.load(Ordering::Relaxed) {
-        return put_object(store, &key, &subject, entry, data, None).await;
+    let condition = condition(store, &entry.path, over).await?;
+    if condition == Condition::None || !store.conditions.load(Ordering::Relaxed) {
+        return put_object(store, &key, &subject, entry, data, Condition::None).await;
     }
-    match put_object(store, &key, &subject, entry, data.clone(), Some("*".to_owned())).await {
+    let unchanged = matches!(condition, Condition::Unchanged(_));
+    match put_object(store, &key, &subject, entry, data.clone(), condition).await {
         Err(error) if error.kind == ErrorKind::Unsupported => {
             store.conditions.store(false, Ordering::Relaxed);
-            put_object(store, &key, &subject, entry, data, None).await
+            put_object(store, &key, &subject, entry, data, Condition::None).await
         }
+        // It was removed at this moment.
+        Err(error) if error.kind == ErrorKind::NotFound && unchanged => put_object(store, &key, &subject, entry, data, Condition::Absent).await,
         other => other,
     }
 }
 
-async fn put_object(store: &Store, key: &str, subject: &str, entry: &Entry, data: Bytes, unless: Option<String>) -> Result<String> {
+/// Looks first also where the store can compare by itself: not every store that takes a condition heeds it.
+async fn condition(store: &Store, path: &FilePath, over: Over<'_>) -> Result<Condition> {
+    let Over::Only(expected) = over else {
+        return Ok(if over == Over::Nothing { Condition::Absent } else { Condition::None });
+    };
+    match stat(store, path).await? {
+        None => Ok(Condition::Absent),
+        Some(now) if !now.is_still(expected) => Err(not_as_expected("write", path, &store.location)),
+        Some(now) => Ok(now.version.map_or(Condition::None, |etag| Condition::Unchanged(format!("\"{etag}\"")))),
+    }
+}
+
+/// Removes an object that is still as it was seen.
+pub(super) async fn remove_if(store: &Store, path: &FilePath, expected: &Entry) -> Result<()> {
+    let changed = || not_as_expected("remove", path, &store.location);
+    let now = match stat(store, path).await? {
+        None => return Ok(()),
+        Some(now) if !now.is_still(expected) => return Err(changed()),
+        Some(now) => now,
+    };
+    let (Some(etag), EntryKind::File { .. }) = (now.version, now.kind) else { return remove(store, path).await };
+    if !store.conditions.load(Ordering::Relaxed) {
+        return remove(store, path).await;
+    }
+    let (key, subject) = (store.key(path), store.subject(path));
+    let request = store.client.delete_object().bucket(&store.bucket).key(&key).if_match(format!("\"{etag}\""));
+    match call("remove", &subject, 0, request.send()).await {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind == ErrorKind::AlreadyExists => Err(changed()),
+        // A store that cannot compare when it removes.
+        Err(e) if matches!(e.kind, ErrorKind::Unsupported | ErrorKind::Invalid) => remove_object(store, &key, &subject).await,
+        Err(e) => Err(e),
+    }
+}
+
+/// Writes with all metadata; where the store refuses tags or the storage class, without them.
+async fn put_object(store: &Store, key: &str, subject: &str, entry: &Entry, data: Bytes, condition: Condition) -> Result<String> {
+    let mut gave_way = false;
+    loop {
+        let headers = Headers::of(store, entry);
+        let optional = headers.optional;
+        match send_object(store, key, subject, headers, data.clone(), &condition).await {
+            Err(error) if gives_way(store, optional, &error) => gave_way = true,
+            Err(error) if gave_way => {
+                forget_refusals(store);
+                return Err(error);
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn send_object(store: &Store, key: &str, subject: &str, headers: Headers, data: Bytes, condition: &Condition) -> Result<String> {
+    let (absent, unchanged) = match condition {
+        Condition::None => (None, None),
+        Condition::Absent => (Some("*".to_owned()), None),
+        Condition::Unchanged(etag) => (None, Some(etag.clone())),
+    };
     let (size, md5) = (data.len() as u64, Md5::digest(&data));
     let request = store
         .client
         .put_object()
         .bucket(&store.bucket)
         .key(key)
-        .content_type(content_type(entry))
         .content_md5(STANDARD.encode(md5))
         .content_length(size as i64)
-        .set_metadata(Some(metadata(entry)))
-        .set_if_none_match(unless)
+        .set_if_none_match(absent)
+        .set_if_match(unchanged)
         .body(ByteStream::from(data))
         .customize()
+        .mutate_request(move |request| headers.add_to(request))
         .disable_payload_signing();
     let stored = call("write", subject, size, request.send()).await?;
     let encrypted = matches!(stored.server_side_encryption(), Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse));
@@ -100,7 +165,7 @@ pub(super) async fn make(store: &Store, entry: &Entry) -> Result<()> {
         EntryKind::Directory => {
             let mut marker = entry.clone();
             marker.content_type = Some("application/x-directory".to_owned());
-            put_object(store, &format!("{}/", store.key(&entry.path)), &subject, &marker, Bytes::new(), None).await.map(|_| ())
+            put_object(store, &format!("{}/", store.key(&entry.path)), &subject, &marker, Bytes::new(), Condition::None).await.map(|_| ())
         }
         EntryKind::File { .. } => match stat(store, &entry.path).await? {
             Some(_) => Ok(()),
