@@ -55,7 +55,7 @@ async fn connect_and_start(at: &SshAt, subject: &str) -> Result<Session> {
     channel.request_subsystem(true, "sftp").await.map_err(told)?;
     Session::start(Connection { handles }, channel).await.map_err(|fault| match fault {
         Fault::Lost => fault.tell("start SFTP on", subject),
-        Fault::Odd | Fault::Status { .. } => {
+        Fault::Odd | Fault::Status { .. } | Fault::Refused(_) => {
             ConnectorError::new(ErrorKind::Unsupported, "start SFTP on", subject, "the server lets the user in but offers no SFTP")
                 .advice("Switch on the SFTP subsystem in its sshd_config")
         }

@@ -9,12 +9,14 @@
 mod attrs;
 mod checks;
 mod connect;
+mod durability;
 mod hostkey;
 mod login;
 mod parts;
 mod place;
 mod pool;
 mod read;
+mod refusals;
 mod root;
 mod server;
 mod session;
@@ -27,7 +29,7 @@ mod write;
 use crate::tree;
 use domain::spec::SshAt;
 use futures::stream::BoxStream;
-use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, PosixTree, WebsiteTarget};
+use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, ObjectMetadata, Opened, PartTarget, PosixTree, Prune, WebsiteTarget};
 use ports::{Check, ConnectorError, Examine, Result, Role};
 use root::Host;
 use std::ops::Range;
@@ -65,7 +67,11 @@ impl FileSource for SftpFiles {
     }
 
     fn list(&self) -> BoxStream<'_, Result<Entry>> {
-        walk::stream(self.host.clone())
+        walk::stream(self.host.clone(), None)
+    }
+
+    fn list_pruned(&self, prune: Prune) -> BoxStream<'_, Result<Entry>> {
+        walk::stream(self.host.clone(), Some(prune))
     }
 
     async fn stat(&self, path: &FilePath) -> Result<Option<Entry>> {
@@ -101,6 +107,11 @@ impl FileTarget for SftpFiles {
         write::put(&self.host, entry, staging, body, write::Over::Nothing).await.map(|()| None)
     }
 
+    async fn put_replacing(&self, entry: &Entry, staging: &str, body: Body, expected: &Entry) -> Result<Option<Digest>> {
+        self.accepts(&entry.path)?;
+        write::put(&self.host, entry, staging, body, write::Over::Only(expected)).await.map(|()| None)
+    }
+
     async fn make(&self, entry: &Entry) -> Result<()> {
         self.accepts(&entry.path)?;
         write::make(&self.host, entry).await
@@ -114,8 +125,18 @@ impl FileTarget for SftpFiles {
         walk::sweep(&self.host, &crate::staging::prefix(staging)).await
     }
 
+    async fn settle(&self) -> Result<()> {
+        durability::settle(&self.host).await
+    }
+
     async fn stored_digest(&self, _path: &FilePath, _part_size: Option<u64>) -> Result<Option<Digest>> {
         Ok(None)
+    }
+
+    fn unkept(&self, entry: &Entry) -> Vec<String> {
+        let metadata = entry.object.as_deref().map(ObjectMetadata::describe).unwrap_or_default();
+        let lost = self.host.refusals.lost(entry).or_else(|| attrs::lost_time(entry));
+        metadata.into_iter().chain(lost).collect()
     }
 
     async fn free_space(&self) -> Result<Option<u64>> {
@@ -133,6 +154,20 @@ impl FileTarget for SftpFiles {
 
     fn place(&self) -> Option<Arc<dyn ports::place::FilePlace>> {
         Some(Arc::new(self.clone()))
+    }
+
+    async fn posix_across_mounts(&self) -> Result<std::result::Result<Arc<dyn PosixTree>, String>> {
+        if !self.host.is_root_login() {
+            return Ok(Err("the SSH user is not root".to_owned()));
+        }
+        match whole::SshTree::open(self).await {
+            Ok(Ok(tree)) if tree.keeps().owners => Ok(Ok(Arc::new(tree.across_mounts()))),
+            Ok(Ok(_)) => Ok(Err("the SSH user is not root".to_owned())),
+            Ok(Err(reason)) => Ok(Err(reason)),
+            Err(e) if e.temporary => Err(e),
+            // A server that serves nothing but SFTP.
+            Err(e) => Ok(Err(e.reason)),
+        }
     }
 
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>> {

@@ -26,7 +26,8 @@ impl PartTarget for SftpParts {
         let name = beside(host, &entry.path, &upload);
         let flags = wire::OPEN_WRITE | wire::OPEN_CREATE | wire::OPEN_EXCLUSIVE;
         let told = |e: Fault| e.tell("make the staging file of", &subject);
-        let opening = session.send_open(&name, flags, Some(0o600)).await;
+        let mode = if host.refusals.expects(&entry.path) { entry.mode.unwrap_or(tree::FILE_MODE) & 0o777 } else { 0o600 };
+        let opening = session.send_open(&name, flags, Some(mode)).await;
         let handle = Session::opened(opening).await.map_err(told)?;
         if tree::has_holes(entry) {
             let length = Attrs { size: Some(entry.size()), ..Attrs::default() };
@@ -72,8 +73,14 @@ impl PartTarget for SftpParts {
             }
             Err(e) => return Err(e.tell("look at the staging file of", &subject)),
         }
-        session.setstat(&name, Attrs::of(entry, Some(tree::FILE_MODE))).await.map_err(|e| e.tell("set mode and time of", &subject))?;
-        place(host, &session, &name, &entry.path, Over::Anything).await.map_err(|e| e.tell("put in place", &subject))
+        match session.setstat(&name, Attrs::of(entry, Some(tree::FILE_MODE))).await {
+            Ok(()) => host.refusals.agreed(),
+            Err(e) if e.is_refusal() => host.refusals.refused(&entry.path),
+            Err(e) => return Err(e.tell("set mode and time of", &subject)),
+        }
+        place(host, &session, &name, &entry.path, Over::Anything).await.map_err(|e| e.tell("put in place", &subject))?;
+        host.unsettled.placed(&entry.path);
+        Ok(())
     }
 
     async fn abort(&self, entry: &Entry, upload: &str) -> Result<()> {

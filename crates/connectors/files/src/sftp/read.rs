@@ -107,12 +107,17 @@ pub(super) async fn open(host: &Host, path: &FilePath, range: Option<Range<u64>>
     let opening = session.send_open(&name, wire::OPEN_READ, None).await;
     let looked = looking.wait().await.and_then(super::verbs::attrs);
     let opened = Session::opened(opening).await;
-    let handle = opened.map_err(|e| e.tell("open", &subject))?;
+    let no_file = || ConnectorError::new(ErrorKind::Changed, "read", subject.clone(), "it is not a file").permanent();
+    let handle = match opened {
+        Ok(handle) => handle,
+        Err(_) if looked.as_ref().is_ok_and(|found| found.is_directory()) => return Err(no_file()),
+        Err(e) => return Err(e.tell("open", &subject)),
+    };
     let file = OpenFile::new(session, handle);
     let facts = settle(host, &file.session, path, looked.map_err(|e| e.tell("look at", &subject))?, &subject).await?;
     let entry = facts.entry(path.clone(), None);
     let EntryKind::File { size } = entry.kind else {
-        return Err(ConnectorError::new(ErrorKind::Invalid, "read", subject, "it is not a file"));
+        return Err(no_file());
     };
     let range = range.unwrap_or(0..size);
     let start = range.start.min(size);

@@ -1,8 +1,11 @@
 //! The root on the server: absolute names, and the promise that nothing leads out of it.
 
 use super::connect;
+use super::durability::Unsettled;
 use super::pool::{Lent, Pool};
+use super::refusals::Refusals;
 use super::session::{Fault, Session};
+use crate::tree;
 use domain::spec::{FilesAt, SshAt};
 use ports::files::FilePath;
 use ports::{ConnectorError, ErrorKind, Result};
@@ -18,9 +21,12 @@ pub(super) struct Host {
     root: Vec<u8>,
     location: String,
     server: String,
+    root_login: bool,
     real_root: Mutex<Option<Vec<u8>>>,
     /// Directories below the root that were resolved and lie in it.
     checked: Mutex<HashSet<FilePath>>,
+    pub(super) refusals: Refusals,
+    pub(super) unsettled: Unsettled,
 }
 
 impl Host {
@@ -30,8 +36,11 @@ impl Host {
             root: root.trim_end_matches('/').as_bytes().to_vec(),
             location: FilesAt::Sftp { ssh: ssh.clone(), root: root.trim_end_matches('/').to_owned() }.describe(),
             server: connect::subject(ssh),
+            root_login: ssh.login.username == "root",
             real_root: Mutex::default(),
             checked: Mutex::default(),
+            refusals: Refusals::default(),
+            unsettled: Unsettled::default(),
         }
     }
 
@@ -42,6 +51,11 @@ impl Host {
     /// For people: the server without the directory.
     pub(super) fn server(&self) -> &str {
         &self.server
+    }
+
+    /// Whether the user is called root; what the user may do is asked of the server.
+    pub(super) fn is_root_login(&self) -> bool {
+        self.root_login
     }
 
     pub(super) fn subject(&self, path: &FilePath) -> String {
@@ -149,7 +163,7 @@ impl Host {
             .advice("Links out of the root are never followed; copy what it points to, or skip links")
     }
 
-    /// Makes the directory of `path` where it is missing, and makes sure that it lies in the root.
+    /// Makes the directory of `path` where it is missing, for us alone until it gets its mode, and makes sure that it lies in the root.
     pub(super) async fn ready(&self, session: &Session, path: &FilePath) -> Result<()> {
         let Some(parent) = path.parent() else { return Ok(()) };
         if self.checked().contains(&parent) {
@@ -171,7 +185,7 @@ impl Host {
             Err(e) => return Err(told(e)),
         }
         Box::pin(self.ready(session, &parent)).await?;
-        match session.mkdir(&name).await {
+        match session.mkdir(&name, tree::PRIVATE_MODE).await {
             Ok(()) => {
                 self.remember(&parent);
                 Ok(())
@@ -200,7 +214,7 @@ impl Host {
         let ends = (1..=root.len()).filter(|i| *i == root.len() || root[*i] == b'/');
         for end in ends {
             let directory = &root[..end];
-            match session.mkdir(directory).await {
+            match session.mkdir(directory, tree::DIRECTORY_MODE).await {
                 Ok(()) => {}
                 Err(Fault::Status { .. }) if session.stat(directory).await.is_ok_and(|found| found.is_directory()) => {}
                 Err(e) => return Err(told(e)),

@@ -23,8 +23,13 @@ const LARGEST_ANSWER: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) enum Fault {
     Lost,
-    Status { code: u32, message: String },
+    Status {
+        code: u32,
+        message: String,
+    },
     Odd,
+    /// The server refuses to set this.
+    Refused(&'static str),
 }
 
 type Waiting = HashMap<u32, oneshot::Sender<Reply>>;
@@ -59,6 +64,7 @@ pub(super) struct Features {
     pub(super) posix_rename: bool,
     pub(super) statvfs: bool,
     pub(super) limits: bool,
+    pub(super) fsync: bool,
     /// Largest read and write in bytes.
     pub(super) read: u32,
     pub(super) write: u32,
@@ -90,6 +96,7 @@ impl Session {
             posix_rename: has("posix-rename@openssh.com"),
             statvfs: has("statvfs@openssh.com"),
             limits: has("limits@openssh.com"),
+            fsync: has("fsync@openssh.com"),
             read: 32 << 10,
             write: 32 << 10,
         };
@@ -228,6 +235,12 @@ impl Fault {
         if let Self::Status { code, .. } = self { Some(*code) } else { None }
     }
 
+    /// Whether the server says that it will not or cannot, rather than that something else went wrong.
+    pub(super) fn is_refusal(&self) -> bool {
+        use super::wire::{FAILURE, OP_UNSUPPORTED, PERMISSION_DENIED};
+        matches!(self.code(), Some(FAILURE | OP_UNSUPPORTED | PERMISSION_DENIED))
+    }
+
     pub(super) fn is_absent(&self) -> bool {
         self.code() == Some(super::wire::NO_SUCH_FILE)
     }
@@ -237,6 +250,7 @@ impl Fault {
         use super::wire::{BAD_MESSAGE, FILE_ALREADY_EXISTS, NO_SUCH_FILE, OP_UNSUPPORTED, PERMISSION_DENIED};
         let (kind, reason, advice) = match &self {
             Self::Lost => (ErrorKind::Interrupted, "the connection broke in the middle".to_owned(), "It is connected again by the next try"),
+            Self::Refused(what) => (ErrorKind::Unsupported, format!("the server refuses to set {what} here"), "Check the server's settings and file system"),
             Self::Odd => (ErrorKind::Protocol, "the server's answer does not fit the question".to_owned(), "Check that the SFTP subsystem of the server works"),
             Self::Status { code, message } => match *code {
                 NO_SUCH_FILE => (ErrorKind::NotFound, "it does not exist".to_owned(), "Check the path"),

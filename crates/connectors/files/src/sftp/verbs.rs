@@ -80,9 +80,9 @@ impl Session {
         one_name(self.on_path(wire::READLINK, path).await?)
     }
 
-    pub(super) async fn mkdir(&self, path: &[u8]) -> Result<(), Fault> {
-        let mode = Attrs { mode: Some(0o755), ..Attrs::default() };
-        done(self.send(wire::MKDIR, path.len(), |p| p.bytes(path).attrs(mode)).await.wait().await?)
+    pub(super) async fn mkdir(&self, path: &[u8], mode: u32) -> Result<(), Fault> {
+        let attrs = Attrs { mode: Some(mode), ..Attrs::default() };
+        done(self.send(wire::MKDIR, path.len(), |p| p.bytes(path).attrs(attrs)).await.wait().await?)
     }
 
     pub(super) async fn rmdir(&self, path: &[u8]) -> Result<(), Fault> {
@@ -184,6 +184,11 @@ impl Session {
 
     pub(super) async fn send_fsetstat(&self, handle: &[u8], attrs: Attrs) -> Answer {
         self.send(wire::FSETSTAT, 64, |p| p.bytes(handle).attrs(attrs)).await
+    }
+
+    /// Sends the request to write an open file to the disk (PROTOCOL of OpenSSH, section 4.5).
+    pub(super) async fn send_fsync(&self, handle: &[u8]) -> Answer {
+        self.send(wire::EXTENDED, 64, |p| p.bytes(b"fsync@openssh.com").bytes(handle)).await
     }
 
     /// `None` where the server does not tell.

@@ -11,7 +11,7 @@ use crate::staging;
 use crate::tree::Names;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use ports::files::{Entry, FilePath};
+use ports::files::{Entry, FilePath, Prune};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,12 +21,25 @@ use tokio::task::JoinHandle;
 const AHEAD: usize = 8;
 const BATCH: usize = 256;
 
+/// What a server tells of a name, and whether a directory is to be left out.
+#[derive(Clone, Copy)]
+struct Named {
+    attrs: Attrs,
+    pruned: bool,
+}
+
+impl Named {
+    fn is_entered(self) -> bool {
+        self.attrs.is_directory() && !self.pruned
+    }
+}
+
 /// `None`: the directory vanished.
-type Reading = JoinHandle<Result<Option<Names<Attrs>>>>;
+type Reading = JoinHandle<Result<Option<Names<Named>>>>;
 
 struct Level {
     path: FilePath,
-    names: Names<Attrs>,
+    names: Names<Named>,
     /// Subdirectories in order that are being read already.
     ahead: VecDeque<(Vec<u8>, Reading)>,
     /// How far in `names` we have looked for subdirectories.
@@ -43,12 +56,13 @@ impl Drop for Level {
 
 struct Walk {
     host: Arc<Host>,
+    prune: Option<Prune>,
     levels: Vec<Level>,
     started: bool,
 }
 
-pub(super) fn stream(host: Arc<Host>) -> BoxStream<'static, Result<Entry>> {
-    let walk = Walk { host, levels: Vec::new(), started: false };
+pub(super) fn stream(host: Arc<Host>, prune: Option<Prune>) -> BoxStream<'static, Result<Entry>> {
+    let walk = Walk { host, prune, levels: Vec::new(), started: false };
     stream::unfold(Some(walk), |walk| async move {
         let mut walk = walk?;
         let mut batch = Vec::new();
@@ -71,37 +85,39 @@ impl Walk {
     async fn step(&mut self, batch: &mut Vec<Result<Entry>>) -> Result<bool> {
         if !self.started {
             self.started = true;
-            let names = read_directory(&self.host, &FilePath::default()).await?;
+            let names = read_directory(&self.host, &FilePath::default(), self.prune.as_ref()).await?;
             let names =
                 names.ok_or_else(|| ConnectorError::new(ErrorKind::NotFound, "list", self.host.location(), "it does not exist").advice("Check the path"))?;
             self.levels.push(Level { path: FilePath::default(), names, ahead: VecDeque::new(), looked: 0 });
         }
         while batch.len() < BATCH {
             let Some(level) = self.levels.last_mut() else { return Ok(false) };
-            level.read_ahead(&self.host);
-            let Some((name, attrs)) = level.names.take() else {
+            level.read_ahead(&self.host, self.prune.as_ref());
+            let Some((name, named)) = level.names.take() else {
                 self.levels.pop();
                 continue;
             };
             let path = level.path.join(&name);
             let below = match level.ahead.front() {
-                Some((first, _)) if attrs.is_directory() && *first == name => level.ahead.pop_front().map(|(_, reading)| reading),
+                Some((first, _)) if named.is_entered() && *first == name => level.ahead.pop_front().map(|(_, reading)| reading),
                 _ => None,
             };
-            let Some(entry) = self.look(path.clone(), attrs).await? else { continue };
-            batch.push(Ok(entry));
-            if attrs.is_directory()
-                && let Some(names) = self.enter(&path, below).await?
-            {
-                self.levels.push(Level { path, names, ahead: VecDeque::new(), looked: 0 });
+            let Some(mut entry) = self.look(path.clone(), named.attrs).await? else { continue };
+            let names = if named.is_entered() { self.enter(&path, below).await } else { Ok(None) };
+            match names {
+                Err(e) if matches!(e.kind, ErrorKind::Permission | ErrorKind::Invalid) => entry.unlisted = Some(e.reason.into()),
+                Err(e) => return Err(e),
+                Ok(None) => {}
+                Ok(Some(names)) => self.levels.push(Level { path, names, ahead: VecDeque::new(), looked: 0 }),
             }
+            batch.push(Ok(entry));
         }
         Ok(true)
     }
 
-    async fn enter(&self, path: &FilePath, reading: Option<Reading>) -> Result<Option<Names<Attrs>>> {
+    async fn enter(&self, path: &FilePath, reading: Option<Reading>) -> Result<Option<Names<Named>>> {
         match reading {
-            None => read_directory(&self.host, path).await,
+            None => read_directory(&self.host, path, self.prune.as_ref()).await,
             Some(reading) => match reading.await {
                 Ok(names) => names,
                 Err(e) => Err(ConnectorError::new(ErrorKind::Internal, "list the directory", self.host.subject(path), "the listing task ended").because(e)),
@@ -125,29 +141,44 @@ impl Walk {
 
 impl Level {
     /// Starts to read the next subdirectories.
-    fn read_ahead(&mut self, host: &Arc<Host>) {
+    fn read_ahead(&mut self, host: &Arc<Host>, prune: Option<&Prune>) {
         while self.ahead.len() < AHEAD {
-            let Some((at, name)) = self.names.next_where(self.looked, |attrs| attrs.is_directory()) else { return };
+            let Some((at, name)) = self.names.next_where(self.looked, Named::is_entered) else { return };
             self.looked = at + 1;
-            let (host, path) = (host.clone(), self.path.join(&name));
-            self.ahead.push_back((name, tokio::spawn(async move { read_directory(&host, &path).await })));
+            let (host, path, prune) = (host.clone(), self.path.join(&name), prune.cloned());
+            self.ahead.push_back((name, tokio::spawn(async move { read_directory(&host, &path, prune.as_ref()).await })));
         }
     }
 }
 
 /// All names of a directory in order, unfinished files left out; `None` when it is not there (any more).
-async fn read_directory(host: &Host, path: &FilePath) -> Result<Option<Names<Attrs>>> {
+async fn read_directory(host: &Host, path: &FilePath, prune: Option<&Prune>) -> Result<Option<Names<Named>>> {
     let mut names = Names::new();
+    let mut empty = true;
     let found = each_name(host, path, |name, attrs| {
+        empty = false;
         if !staging::is_staging(name) {
-            names.push(name, attrs.is_directory(), attrs);
+            let pruned = attrs.is_directory() && prune.is_some_and(|prune| prune(&path.join(name)));
+            names.push(name, attrs.is_directory(), Named { attrs, pruned });
         }
     });
     if !found.await? {
         return Ok(None);
     }
+    if empty {
+        may_be_looked_at(host, path).await?;
+    }
     names.sort();
     Ok(Some(names))
+}
+
+/// A server leaves out of a listing what it may not look at, so a directory that may be read but not entered seems to be empty.
+async fn may_be_looked_at(host: &Host, path: &FilePath) -> Result<()> {
+    let session = host.session().await?;
+    match session.lstat(&host.absolute(&path.join(b"."))).await {
+        Err(e) if e.code() == Some(wire::PERMISSION_DENIED) => Err(e.tell("list the directory", &host.subject(path))),
+        _ => Ok(()),
+    }
 }
 
 /// Calls `each` for every name in a directory, two requests under way; false when it is not there.
@@ -220,7 +251,7 @@ async fn sweep_one(host: &Host, directory: FilePath, prefix: &str) -> Result<Vec
     let listed = each_name(host, &directory, |name, attrs| {
         if attrs.is_directory() {
             below.push(directory.join(name));
-        } else if name.starts_with(prefix.as_bytes()) {
+        } else if staging::is_leftover(name, prefix) {
             leftovers.push(directory.join(name));
         }
     });

@@ -9,15 +9,17 @@ use crate::body::wrong_length;
 use crate::{staging, tree};
 use bytes::Bytes;
 use futures::StreamExt;
-use ports::files::{Body, Entry, EntryKind, FilePath};
+use ports::files::{Body, Entry, EntryKind, FilePath, not_as_expected};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::VecDeque;
 
 /// What may stand where a file is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum Over<'a> {
     Anything,
     Nothing,
+    /// This, as it was seen; or nothing any more. SFTP cannot compare and replace in one step: it is looked at right before.
+    Only(&'a Entry),
 }
 
 /// Bytes written without waiting for the server's word.
@@ -29,7 +31,7 @@ pub(super) fn beside(host: &Host, path: &FilePath, name: &str) -> Vec<u8> {
     host.absolute(&parent.join(name.as_bytes()))
 }
 
-pub(super) async fn put(host: &Host, entry: &Entry, staging: &str, body: Body, over: Over) -> Result<()> {
+pub(super) async fn put(host: &Host, entry: &Entry, staging: &str, body: Body, over: Over<'_>) -> Result<()> {
     let subject = host.subject(&entry.path);
     let name = beside(host, &entry.path, &staging::name(staging, &entry.path));
     let mut writer = match create(host, entry, &name).await {
@@ -41,18 +43,34 @@ pub(super) async fn put(host: &Host, entry: &Entry, staging: &str, body: Body, o
         other => other?,
     };
     let written = writer.write(body, entry.size()).await;
+    let attrs = (!host.refusals.expects(&entry.path)).then(|| Attrs::of(entry, Some(tree::FILE_MODE)));
     let finished = match written {
-        Ok(()) => writer.finish(Some(Attrs::of(entry, Some(tree::FILE_MODE)))).await,
+        Ok(()) => writer.finish(attrs.map(|attrs| (attrs, &entry.path))).await,
         Err(e) => Err(e),
     };
-    let placed = match finished {
-        Ok(()) => place(host, &writer.file.session, &name, &entry.path, over).await.map_err(|e| e.tell("put in place", &subject)),
+    let over = match finished {
+        Ok(()) => look_before(host, &entry.path, over).await,
+        Err(e) => Err(e),
+    };
+    let placed = match over {
+        Ok(over) => place(host, &writer.file.session, &name, &entry.path, over).await.map_err(|e| e.tell("put in place", &subject)),
         Err(e) => Err(e),
     };
     if placed.is_ok() {
         writer.discard = None;
+        host.unsettled.placed(&entry.path);
     }
     placed
+}
+
+/// What may stand there, decided by what stands there now.
+async fn look_before<'a>(host: &Host, path: &FilePath, over: Over<'a>) -> Result<Over<'a>> {
+    let Over::Only(expected) = over else { return Ok(over) };
+    match stat(host, path).await? {
+        None => Ok(Over::Nothing),
+        Some(now) if now.is_still(expected) => Ok(Over::Anything),
+        Some(_) => Err(not_as_expected("write", path, host.location())),
+    }
 }
 
 async fn create<'a>(host: &'a Host, entry: &Entry, name: &[u8]) -> Result<Writer<'a>> {
@@ -60,7 +78,9 @@ async fn create<'a>(host: &'a Host, entry: &Entry, name: &[u8]) -> Result<Writer
     host.ready(&session, &entry.path).await?;
     let subject = host.subject(&entry.path);
     let flags = wire::OPEN_WRITE | wire::OPEN_CREATE | wire::OPEN_EXCLUSIVE;
-    let answer = session.send_open(name, flags, Some(0o600)).await;
+    // Where the mode cannot be set later, the file is made with it.
+    let mode = if host.refusals.expects(&entry.path) { entry.mode.unwrap_or(tree::FILE_MODE) & 0o777 } else { 0o600 };
+    let answer = session.send_open(name, flags, Some(mode)).await;
     let handle = Session::opened(answer).await.map_err(|e| e.tell("make the staging file of", &subject))?;
     let mut writer = Writer::new(host, OpenFile::new(session, handle), subject, 0);
     writer.discard = Some(name.to_vec());
@@ -130,18 +150,21 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Sets mode and time, closes, and waits for every answer.
-    pub(super) async fn finish(&mut self, attrs: Option<Attrs>) -> Result<()> {
+    /// Sets mode and time of the file that will be at that path, closes, and waits for every answer.
+    pub(super) async fn finish(&mut self, attrs: Option<(Attrs, &FilePath)>) -> Result<()> {
         let dressed = match attrs {
-            Some(attrs) => Some(self.file.session.send_fsetstat(&self.file.handle, attrs).await),
+            Some((attrs, path)) => Some((self.file.session.send_fsetstat(&self.file.handle, attrs).await, path)),
             None => None,
         };
         let closed = self.file.close().await;
         while !self.sent.is_empty() {
             self.confirm().await?;
         }
-        if let Some(dressed) = dressed {
-            dressed.wait().await.and_then(done).map_err(|e| e.tell("set mode and time of", &self.subject))?;
+        if let Some((dressed, path)) = dressed {
+            match dressed.wait().await.and_then(done) {
+                Ok(()) => self.host.refusals.agreed(),
+                Err(e) => return Err(refused_attributes(self.host, e, path, &self.subject)),
+            }
         }
         match closed.wait().await.and_then(done) {
             Ok(()) => Ok(()),
@@ -164,6 +187,17 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// The server set neither mode nor time. The file is written once more, with its mode from the beginning.
+fn refused_attributes(host: &Host, fault: Fault, path: &FilePath, subject: &str) -> ConnectorError {
+    let refused = fault.is_refusal();
+    let mut error = fault.tell("set mode and time of", subject);
+    if refused {
+        host.refusals.refused(path);
+        error.temporary = true;
+    }
+    error
+}
+
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         if let Some(name) = self.discard.take() {
@@ -174,11 +208,11 @@ impl Drop for Writer<'_> {
 }
 
 /// Renames over what may be there; an empty directory in the way is removed.
-pub(super) async fn place(host: &Host, session: &Session, staged: &[u8], path: &FilePath, over: Over) -> Result<(), Fault> {
+pub(super) async fn place(host: &Host, session: &Session, staged: &[u8], path: &FilePath, over: Over<'_>) -> Result<(), Fault> {
     let target = host.absolute(path);
     let rename = || async {
         match over {
-            Over::Anything => session.replace(staged, &target).await,
+            Over::Anything | Over::Only(_) => session.replace(staged, &target).await,
             Over::Nothing => session.rename(staged, &target).await,
         }
     };
@@ -213,25 +247,33 @@ pub(super) async fn make(host: &Host, entry: &Entry) -> Result<()> {
 }
 
 async fn make_directory(session: &Session, name: &[u8], entry: &Entry) -> Result<(), Fault> {
-    match session.mkdir(name).await {
+    match session.mkdir(name, tree::PRIVATE_MODE).await {
         Ok(()) => {}
         Err(fault @ Fault::Status { .. }) => match session.lstat(name).await {
             Ok(found) if found.is_directory() => {}
             Ok(_) => {
                 session.remove(name).await?;
-                session.mkdir(name).await?;
+                session.mkdir(name, tree::PRIVATE_MODE).await?;
             }
             Err(_) => return Err(fault),
         },
         Err(e) => return Err(e),
     }
+    set_attributes(session, name, entry).await
+}
+
+/// A server that refuses is told as one that cannot do it, so that the path is named and the rest goes on.
+async fn set_attributes(session: &Session, name: &[u8], entry: &Entry) -> Result<(), Fault> {
     let attrs = Attrs::of(entry, None);
-    if attrs.is_empty() { Ok(()) } else { session.setstat(name, attrs).await }
+    if attrs.is_empty() {
+        return Ok(());
+    }
+    session.setstat(name, attrs).await.map_err(|e| if e.is_refusal() { Fault::Refused("mode and time") } else { e })
 }
 
 async fn make_link(host: &Host, session: &Session, target: &[u8], path: &FilePath) -> Result<(), Fault> {
     let staged = beside(host, path, &staging::name("link", path));
-    session.symlink(target, &staged).await?;
+    session.symlink(target, &staged).await.map_err(|e| if e.is_refusal() { Fault::Refused("a symbolic link") } else { e })?;
     let placed = place(host, session, &staged, path, Over::Anything).await;
     if placed.is_err() {
         // The first error is the one to tell.
@@ -246,8 +288,7 @@ async fn dress(session: &Session, name: &[u8], entry: &Entry) -> Result<(), Faul
     if found.is_link() {
         return Err(Fault::Status { code: wire::FAILURE, message: "it is a symbolic link".to_owned() });
     }
-    let attrs = Attrs::of(entry, None);
-    if attrs.is_empty() { Ok(()) } else { session.setstat(name, attrs).await }
+    set_attributes(session, name, entry).await
 }
 
 pub(super) async fn remove(host: &Host, path: &FilePath) -> Result<()> {

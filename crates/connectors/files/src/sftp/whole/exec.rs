@@ -11,7 +11,7 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
 use tokio_util::task::AbortOnDropHandle;
 
 /// What a script says when the root is not there: no program's own word.
-pub(super) const NO_ROOT: u32 = 71;
+pub(in crate::sftp) const NO_ROOT: u32 = 71;
 /// Bytes of complaints that are kept.
 const COMPLAINTS: usize = 16 << 10;
 /// How programs say that something is not there (any more).
@@ -94,7 +94,7 @@ fn complain(complaints: &mut Vec<u8>, more: &[u8]) {
 }
 
 /// Starts `script` in the root of `host`.
-pub(super) async fn start(host: &Host, script: &str) -> Result<Running> {
+pub(in crate::sftp) async fn start(host: &Host, script: &str) -> Result<Running> {
     start_bytes(host, script.as_bytes()).await
 }
 

@@ -122,7 +122,7 @@ impl Facts {
         let mode = u32::from_str_radix(std::str::from_utf8(&f[7]).ok()?, 8).ok()?;
         let version = matches!(kind, EntryKind::File { .. }).then(|| nanoseconds(&f[11]).map(|changed| format!("{inode:x}-{changed:x}")));
         let modified_ns = Some(nanoseconds(&f[10])?);
-        Some(Some(Entry { path, kind, modified_ns, mode: Some(mode), version: version.flatten(), content_type: None, posix: Some(Box::new(posix)) }))
+        Some(Some(Entry { modified_ns, mode: Some(mode), version: version.flatten(), posix: Some(Box::new(posix)), ..Entry::new(path, kind) }))
     }
 
     /// The numbers of a device node of this stretch.

@@ -10,16 +10,17 @@ use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Names of the whole tree on this device in our order, then the facts of a stretch of names at a time.
-fn script(getfattr: bool) -> String {
-    let facts = String::from_utf8_lossy(&exec::quoted(facts::script(getfattr).as_bytes())).into_owned();
-    let names = r"find . -xdev -mindepth 1 \( -type d -printf '%p/\0' -o -printf '%p\0' \) | sort -z";
-    format!("{}; {names} | xargs -0 -r sh -c {facts} sh", facts::DEVICE)
+/// Names of the whole tree (on this device, unless mount points are to be entered) in our order, then the facts of a stretch of names at a time.
+fn script(tree: &SshTree) -> String {
+    let facts = String::from_utf8_lossy(&exec::quoted(facts::script(tree.tools.getfattr).as_bytes())).into_owned();
+    let (device, only) = if tree.across_mounts { (":", "") } else { (facts::DEVICE, "-xdev ") };
+    let names = format!(r"find . {only}-mindepth 1 \( -type d -printf '%p/\0' -o -printf '%p\0' \) | sort -z");
+    format!("{device}; {names} | xargs -0 -r sh -c {facts} sh")
 }
 
 pub(super) fn stream(tree: Arc<SshTree>) -> BoxStream<'static, Result<Entry>> {
     let opening = async move {
-        let listing = match exec::start_alone(&tree.host, &script(tree.tools.getfattr)).await {
+        let listing = match exec::start_alone(&tree.host, &script(&tree)).await {
             Ok(running) => Ok(Listing { tree, fed: running.fed(Vec::new()), facts: Facts::new() }),
             Err(e) => Err(e),
         };
@@ -72,7 +73,7 @@ pub(super) fn odd(operation: &str, subject: &str) -> ConnectorError {
 
 /// Why the root cannot be entered, in the words of plain SFTP.
 pub(super) async fn no_root(tree: &SshTree) -> ConnectorError {
-    let mut plain = walk::stream(tree.host.clone());
+    let mut plain = walk::stream(tree.host.clone(), None);
     match plain.next().await {
         Some(Err(e)) => e,
         _ => ConnectorError::new(ErrorKind::Permission, "enter", tree.host.location(), "this user may not enter the directory")
@@ -87,7 +88,8 @@ pub(super) async fn stats(tree: &SshTree, paths: &[FilePath]) -> Result<Vec<Opti
         return Ok(vec![None; paths.len()]);
     }
     let facts = String::from_utf8_lossy(&exec::quoted(facts::script(tree.tools.getfattr).as_bytes())).into_owned();
-    let script = format!("{}; xargs -0 -r sh -c {facts} sh", facts::DEVICE);
+    let device = if tree.across_mounts { ":" } else { facts::DEVICE };
+    let script = format!("{device}; xargs -0 -r sh -c {facts} sh");
     let (said, ended) = exec::start(&tree.host, &script).await?.answer(input).await?;
     if ended.status == NO_ROOT {
         return Ok(vec![None; paths.len()]);

@@ -31,13 +31,19 @@ pub(super) struct SshTree {
     plain: SftpFiles,
     host: Arc<Host>,
     tools: Arc<Tools>,
+    /// Listings enter what is mounted below the root.
+    across_mounts: bool,
 }
 
 impl SshTree {
     /// Looks what the server has; the inner error says why there is no whole tree.
     pub(super) async fn open(plain: &SftpFiles) -> Result<std::result::Result<Self, String>> {
         let tools = tools::probe(&plain.host).await?;
-        Ok(tools.map(|tools| Self { plain: plain.clone(), host: plain.host.clone(), tools: Arc::new(tools) }))
+        Ok(tools.map(|tools| Self { plain: plain.clone(), host: plain.host.clone(), tools: Arc::new(tools), across_mounts: false }))
+    }
+
+    pub(super) fn across_mounts(self) -> Self {
+        Self { across_mounts: true, ..self }
     }
 
     /// One thing through an archive of its own.
@@ -129,7 +135,9 @@ impl FileTarget for SshTree {
         // The prefix holds no letter that a shell or a pattern would read otherwise.
         let prefix = crate::staging::prefix(staging);
         // A program of ours that lost its connection may write a little longer, and then the first try finds a directory not empty.
-        let remove = format!("find . -xdev -name '{prefix}*' -prune -exec rm -rf -- '{{}}' +");
+        let steps = crate::staging::STEP_TAGS.map(|tag| format!(" -o -name '{}*'", crate::staging::prefix(tag))).concat();
+        let only = if self.across_mounts { "" } else { "-xdev " };
+        let remove = format!("find . {only}\\( -name '{prefix}*'{steps} \\) -prune -exec rm -rf -- '{{}}' +");
         let script = format!("{remove} 2>/dev/null || {remove}");
         let (_, ended) = exec::start(&self.host, &script).await?.answer(Vec::new()).await?;
         match ended.status {
@@ -137,6 +145,10 @@ impl FileTarget for SshTree {
             0 | 1 if ended.complaint().is_none_or(|line| line.contains("Permission denied")) => Ok(()),
             _ => Err(ended.letter("remove what is unfinished at", self.host.location())),
         }
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.plain.settle().await
     }
 
     async fn stored_digest(&self, path: &FilePath, part_size: Option<u64>) -> Result<Option<Digest>> {

@@ -94,7 +94,7 @@ pub(super) async fn list(tree: &SshTree, staged: &mut [Staged], archive: &mut By
     }
     let size = places.len() as u64;
     let kind = EntryKind::File { size };
-    let entry = Entry { path: FilePath::from(LIST), kind, modified_ns: None, mode: Some(0o600), version: None, content_type: None, posix: None };
+    let entry = Entry { mode: Some(0o600), ..Entry::new(FilePath::from(LIST), kind) };
     tar::begin(archive, LIST.as_bytes(), &entry, std::slice::from_ref(&(0..size)));
     archive.extend_from_slice(&places);
     archive.extend_from_slice(tar::padding(size));
