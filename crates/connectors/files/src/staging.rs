@@ -28,6 +28,14 @@ pub(crate) fn prefix(staging: &str) -> String {
     format!("{PREFIX}{plain}-{}~", &blake3::hash(staging.as_bytes()).to_hex()[..16])
 }
 
+/// What the temporary names of links and device nodes begin with: they are made in one step, which knows no run.
+pub(crate) const STEP_TAGS: [&str; 2] = ["link", "node"];
+
+/// Whether a name is left over from `prefix`'s run, or from a step of any run that was interrupted.
+pub(crate) fn is_leftover(name: &[u8], prefix: &str) -> bool {
+    name.starts_with(prefix.as_bytes()) || STEP_TAGS.iter().any(|tag| name.starts_with(self::prefix(tag).as_bytes()))
+}
+
 /// Whether a path segment is a staging name of any run.
 pub(crate) fn is_staging(segment: &[u8]) -> bool {
     segment.starts_with(PREFIX.as_bytes())
@@ -55,6 +63,8 @@ mod tests {
         assert_ne!(prefix("a/b"), prefix("a:b"));
         assert_ne!(name("run-1", &path), name("run-1", &path));
         assert_eq!(fixed_name("run-1", &path), fixed_name("run-1", &path));
+        let left = |tag: &str| is_leftover(name(tag, &path).as_bytes(), &prefix("run-1"));
+        assert!(left("run-1") && left("link") && left("node") && !left("run-2") && !left("check"));
         assert!(is_staging(name("x y/ü", &path).as_bytes()) && !name("x y/ü", &path).contains('/'));
     }
 }

@@ -8,6 +8,8 @@ use ports::{ConnectorError, ErrorKind, Result};
 /// Modes of what a system without modes gives us.
 pub(crate) const FILE_MODE: u32 = 0o644;
 pub(crate) const DIRECTORY_MODE: u32 = 0o755;
+/// Of a directory that is being filled: nobody else sees what will be private in the end.
+pub(crate) const PRIVATE_MODE: u32 = 0o700;
 
 /// Whether a tree can hold this name. `room`: bytes left for the path below the root.
 pub(crate) fn accepts(path: &FilePath, location: &str, room: usize) -> Result<()> {

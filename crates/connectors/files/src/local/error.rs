@@ -24,6 +24,7 @@ fn explain(error: &io::Error) -> (ErrorKind, String, &'static str) {
         K::AlreadyExists => (ErrorKind::AlreadyExists, said("something with that name is already there"), ""),
         K::DirectoryNotEmpty => (ErrorKind::AlreadyExists, said("the directory is not empty"), "Move its content away first"),
         K::IsADirectory => (ErrorKind::AlreadyExists, said("a directory is in the way"), "Move the directory away first"),
+        K::ResourceBusy => (ErrorKind::AlreadyExists, said("a file system is mounted there, or a program holds it"), "Unmount it first, or leave it out"),
         K::NotADirectory => (ErrorKind::Invalid, said("a part of the path is not a directory"), "Check the path"),
         K::StorageFull => (ErrorKind::NoSpace, said("the disk is full"), "Free some space; the migration then goes on where it stopped"),
         K::QuotaExceeded => (ErrorKind::NoSpace, said("the user's disk quota is used up"), "Raise the quota; the migration then goes on where it stopped"),

@@ -51,6 +51,11 @@ impl Facts {
         self.file_type() == FileType::Directory
     }
 
+    /// Whether this is the same thing with the same content. (A rename may change the time of the last change.)
+    pub(super) fn is_same_content(self, other: Self) -> bool {
+        (self.inode, self.size, self.modified_ns) == (other.inode, other.size, other.modified_ns)
+    }
+
     /// `target` gives the text of a symbolic link.
     pub(super) fn entry(self, path: FilePath, target: Option<Vec<u8>>) -> Entry {
         let kind = match self.file_type() {
@@ -64,6 +69,6 @@ impl Facts {
             FileType::Unknown => EntryKind::Other("unknown".to_owned()),
         };
         let version = matches!(kind, EntryKind::File { .. }).then(|| format!("{:x}-{:x}", self.inode, self.changed_ns));
-        Entry { path, kind, modified_ns: Some(self.modified_ns), mode: Some(self.raw_mode & 0o7777), version, content_type: None, posix: None }
+        Entry { modified_ns: Some(self.modified_ns), mode: Some(self.raw_mode & 0o7777), version, ..Entry::new(path, kind) }
     }
 }

@@ -4,8 +4,8 @@
 //! of it. A file is written to a staging name in its own directory and renamed.
 //!
 //! Durability: when `put` or `complete` returns, a crash of the process loses nothing, because the kernel has the data. A loss of
-//! power is covered by [`ports::files::FileTarget::sweep`], which ends every run and writes the whole file system back (one
-//! `syncfs` instead of one `fsync` per file); verification comes after it.
+//! power is covered by [`ports::files::FileTarget::settle`], which writes the whole file system back (one `syncfs` for many files
+//! instead of one `fsync` each) and is called before a ledger says that they are done, and by the sweep that ends a run.
 
 mod checks;
 mod error;
@@ -21,7 +21,7 @@ mod write;
 use crate::tree;
 use error::from_io;
 use futures::stream::BoxStream;
-use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, PosixTree, WebsiteTarget};
+use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, PosixTree, Prune, WebsiteTarget};
 use ports::{Check, ConnectorError, ErrorKind, Examine, Result, Role};
 use root::Root;
 use std::ops::Range;
@@ -78,7 +78,11 @@ impl FileSource for LocalFiles {
     }
 
     fn list(&self) -> BoxStream<'_, Result<Entry>> {
-        walk::stream(self.root.clone())
+        walk::stream(self.root.clone(), None)
+    }
+
+    fn list_pruned(&self, prune: Prune) -> BoxStream<'_, Result<Entry>> {
+        walk::stream(self.root.clone(), Some(prune))
     }
 
     async fn stat(&self, path: &FilePath) -> Result<Option<Entry>> {
@@ -116,6 +120,11 @@ impl FileTarget for LocalFiles {
         write::put(self, entry, staging, body, write::Over::Nothing).await.map(|()| None)
     }
 
+    async fn put_replacing(&self, entry: &Entry, staging: &str, body: Body, expected: &Entry) -> Result<Option<Digest>> {
+        self.accepts(&entry.path)?;
+        write::put(self, entry, staging, body, write::Over::Only(Box::new(expected.clone()))).await.map(|()| None)
+    }
+
     async fn make(&self, entry: &Entry) -> Result<()> {
         self.accepts(&entry.path)?;
         let entry = entry.clone();
@@ -130,6 +139,10 @@ impl FileTarget for LocalFiles {
     async fn sweep(&self, staging: &str) -> Result<()> {
         let prefix = crate::staging::prefix(staging);
         self.blocking(move |root| write::sweep(root, &prefix)).await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.blocking(write::settle).await
     }
 
     async fn stored_digest(&self, _path: &FilePath, _part_size: Option<u64>) -> Result<Option<Digest>> {
@@ -150,6 +163,14 @@ impl FileTarget for LocalFiles {
 
     fn place(&self) -> Option<Arc<dyn ports::place::FilePlace>> {
         Some(Arc::new(self.clone()))
+    }
+
+    async fn posix_across_mounts(&self) -> Result<std::result::Result<Arc<dyn PosixTree>, String>> {
+        let tree = whole::LocalTree::new(self).across_mounts();
+        if tree.keeps().owners {
+            return Ok(Ok(Arc::new(tree)));
+        }
+        Ok(Err("the worker is not root".to_owned()))
     }
 
     fn website(&self) -> Option<Arc<dyn WebsiteTarget>> {

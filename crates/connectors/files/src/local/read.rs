@@ -28,7 +28,11 @@ pub(super) async fn open(files: &LocalFiles, path: FilePath, range: Option<Range
     let (entry, first, rest) = files
         .blocking(move |root| {
             let subject = root.subject(&path);
-            let file = root.open_file(&path).map_err(|e| from_io("open", &subject, e))?;
+            let file = root.open_file(&path).map_err(|e| {
+                // A directory above became a file.
+                let e = if e.kind() == std::io::ErrorKind::NotADirectory { std::io::ErrorKind::NotFound.into() } else { e };
+                from_io("open", &subject, e)
+            })?;
             let facts = Facts::from(&file.metadata().map_err(|e| from_io("look at", &subject, e))?);
             let entry = facts.entry(path, None);
             if !matches!(entry.kind, EntryKind::File { .. }) {

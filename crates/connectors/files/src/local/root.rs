@@ -7,7 +7,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
 use ports::files::{Entry, FilePath};
 use ports::{ConnectorError, ErrorKind, Result};
-use rustix::fs::{AtFlags, OFlags, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -180,13 +180,18 @@ impl Root {
     }
 }
 
-/// The handle of the directory that holds `path`, with missing parents made.
+/// The handle of the directory that holds `path`. Missing parents are made, for us alone until they get their modes.
 pub(super) fn parent(root: Dir, path: &FilePath) -> io::Result<Dir> {
-    let Some(parent) = path.parent() else { return Ok(root) };
-    match root.open_dir(native(&parent)) {
+    let Some(directory) = path.parent() else { return Ok(root) };
+    match root.open_dir(native(&directory)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            root.create_dir_all(native(&parent))?;
-            root.open_dir(native(&parent))
+            let above = parent(root, &directory)?;
+            match rustix::fs::mkdirat(&above, tree::leaf(&directory), Mode::from_raw_mode(tree::PRIVATE_MODE)) {
+                // Another transfer was faster.
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(e) => return Err(e.into()),
+            }
+            above.open_dir(native(&FilePath::new(tree::leaf(&directory))))
         }
         other => other,
     }
@@ -204,5 +209,5 @@ pub(super) fn not_a_file(subject: String, entry: &Entry) -> ConnectorError {
         ports::files::EntryKind::Other(kind) => kind,
         _ => "something else",
     };
-    ConnectorError::new(ErrorKind::Invalid, "read", subject, format!("it is {what}, not a file"))
+    ConnectorError::new(ErrorKind::Changed, "read", subject, format!("it is {what}, not a file")).permanent()
 }

@@ -6,8 +6,8 @@ use super::root::Root;
 use super::whole::facts as whole;
 use crate::{staging, tree::Names};
 use futures::stream::{self, BoxStream, StreamExt};
-use ports::Result;
-use ports::files::{Entry, FilePath};
+use ports::files::{Entry, EntryKind, FilePath, Prune};
+use ports::{ConnectorError, ErrorKind, Result};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -18,19 +18,29 @@ const BATCH: usize = 256;
 
 type Batch = Vec<Result<Entry>>;
 
-pub(super) fn stream(root: Arc<Root>) -> BoxStream<'static, Result<Entry>> {
-    walk(root, false)
+pub(super) fn stream(root: Arc<Root>, prune: Option<Prune>) -> BoxStream<'static, Result<Entry>> {
+    walk(root, prune, Known::Plain)
 }
 
-/// With all that a POSIX file system knows, and not beyond the root's device.
-pub(super) fn stream_whole(root: Arc<Root>) -> BoxStream<'static, Result<Entry>> {
-    walk(root, true)
+/// With all that a POSIX file system knows, and not beyond the root's device unless mount points are to be entered.
+pub(super) fn stream_whole(root: Arc<Root>, prune: Option<Prune>, across_mounts: bool) -> BoxStream<'static, Result<Entry>> {
+    walk(root, prune, if across_mounts { Known::All } else { Known::AllOfDevice(0) })
 }
 
-fn walk(root: Arc<Root>, whole: bool) -> BoxStream<'static, Result<Entry>> {
+/// What is asked of every thing.
+#[derive(Clone, Copy)]
+enum Known {
+    Plain,
+    /// All that a POSIX file system knows.
+    All,
+    /// The same; directories of other devices than this one are not entered.
+    AllOfDevice(u64),
+}
+
+fn walk(root: Arc<Root>, prune: Option<Prune>, known: Known) -> BoxStream<'static, Result<Entry>> {
     let started = async move {
         let (send, receive) = mpsc::channel::<Batch>(4);
-        let walker = tokio::task::spawn_blocking(move || Walk::run(&root, send, whole));
+        let walker = tokio::task::spawn_blocking(move || Walk::run(&root, send, prune, known));
         // The walker ends when the receiver is dropped; its handle goes with the stream.
         stream::unfold((receive, walker), |(mut receive, walker)| async move {
             let batch = receive.recv().await?;
@@ -46,19 +56,29 @@ struct Level {
     dir: OwnedFd,
     names: Names<()>,
     path: FilePath,
+    /// The file system it is on.
+    device: u64,
+}
+
+/// What can be done with a directory on the way down.
+enum Below {
+    Nothing,
+    Level(Level),
+    /// Its content may not be seen, and why.
+    Unlisted(ConnectorError),
 }
 
 struct Walk<'a> {
     root: &'a Root,
-    /// The root's device, where all facts are asked for.
-    whole: Option<u64>,
+    prune: Option<Prune>,
+    known: Known,
     batch: Batch,
     send: mpsc::Sender<Batch>,
 }
 
 impl<'a> Walk<'a> {
-    fn run(root: &'a Root, send: mpsc::Sender<Batch>, whole: bool) {
-        let mut walk = Walk { root, whole: whole.then_some(0), batch: Vec::with_capacity(BATCH), send };
+    fn run(root: &'a Root, send: mpsc::Sender<Batch>, prune: Option<Prune>, known: Known) {
+        let mut walk = Walk { root, prune, known, batch: Vec::with_capacity(BATCH), send };
         if let Err(e) = walk.descend() {
             walk.batch.push(Err(e));
         }
@@ -68,29 +88,49 @@ impl<'a> Walk<'a> {
 
     fn descend(&mut self) -> Result<()> {
         let top = open_top(self.root)?;
-        if let Some(device) = &mut self.whole {
-            *device = rustix::fs::fstat(&top).map_err(|e| from_io("look at", self.root.location(), e.into()))?.st_dev;
+        let device = rustix::fs::fstat(&top).map_err(|e| from_io("look at", self.root.location(), e.into()))?.st_dev;
+        if let Known::AllOfDevice(only) = &mut self.known {
+            *only = device;
         }
-        let mut levels = vec![self.level(top, FilePath::default())?];
+        let mut levels = vec![self.level(top, FilePath::default(), device)?];
         while let Some(level) = levels.last_mut() {
             let Some((name, ())) = level.names.take() else {
                 levels.pop();
                 continue;
             };
             let path = level.path.join(&name);
-            let Some(entry) = self.look(&level.dir, &name, path.clone())? else { continue };
-            let down = matches!(entry.kind, ports::files::EntryKind::Directory).then(|| open_directory(&level.dir, &name));
+            let Some((mut entry, device)) = self.look(&level.dir, &name, path.clone())? else { continue };
+            entry.mounted = device != level.device;
+            let below = if matches!(entry.kind, EntryKind::Directory) { self.below(level, &name, path, device)? } else { Below::Nothing };
+            if let Below::Unlisted(why) = &below {
+                entry.unlisted = Some(why.reason.clone().into());
+            }
             self.batch.push(Ok(entry));
             if self.batch.len() == BATCH && !self.flush() {
                 return Ok(());
             }
-            match down {
-                None | Some(Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {}
-                Some(Ok(dir)) => levels.push(self.level(dir, path)?),
-                Some(Err(e)) => return Err(from_io("list the directory", self.root.subject(&path), e.into())),
+            if let Below::Level(level) = below {
+                levels.push(level);
             }
         }
         Ok(())
+    }
+
+    /// Opens a directory, unless it is to be left out. Only what concerns more than this directory is an error.
+    fn below(&self, above: &Level, name: &[u8], path: FilePath, device: u64) -> Result<Below> {
+        if self.prune.as_ref().is_some_and(|prune| prune(&path)) {
+            return Ok(Below::Nothing);
+        }
+        let level = match open_directory(&above.dir, name) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Below::Nothing),
+            Err(e) => Err(from_io("list the directory", self.root.subject(&path), e.into())),
+            Ok(dir) => self.level(dir, path, device),
+        };
+        match level {
+            Ok(level) => Ok(Below::Level(level)),
+            Err(e) if matches!(e.kind, ErrorKind::Permission | ErrorKind::Corrupt) => Ok(Below::Unlisted(e)),
+            Err(e) => Err(e),
+        }
     }
 
     /// False when nobody listens any more.
@@ -99,13 +139,20 @@ impl<'a> Walk<'a> {
         self.send.blocking_send(full).is_ok()
     }
 
-    fn level(&self, dir: OwnedFd, path: FilePath) -> Result<Level> {
-        let names = read_names(&dir).map_err(|e| from_io("list the directory", self.root.subject(&path), e.into()))?;
-        Ok(Level { dir, names, path })
+    fn level(&self, dir: OwnedFd, path: FilePath, device: u64) -> Result<Level> {
+        let told = |e: Errno| from_io("list the directory", self.root.subject(&path), e.into());
+        let names = read_names(&dir).map_err(told)?;
+        // Where names may be read but nothing may be looked at, the first one tells so.
+        if let Some((_, name)) = names.next_where(0, |()| true)
+            && let Err(e @ Errno::ACCESS) = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
+        {
+            return Err(told(e));
+        }
+        Ok(Level { dir, names, path, device })
     }
 
-    /// `None`: it vanished.
-    fn look(&self, dir: &OwnedFd, name: &[u8], path: FilePath) -> Result<Option<Entry>> {
+    /// The entry and its device. `None`: it vanished.
+    fn look(&self, dir: &OwnedFd, name: &[u8], path: FilePath) -> Result<Option<(Entry, u64)>> {
         let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(s) => s,
             Err(Errno::NOENT) => return Ok(None),
@@ -122,12 +169,14 @@ impl<'a> Walk<'a> {
             None
         };
         let mut entry = facts.entry(path, target);
-        if let Some(device) = self.whole {
-            let known = whole::posix(dir, name, &stat).map_err(|e| from_io("look at", self.root.subject(&entry.path), e.into()))?;
-            entry.posix = Some(Box::new(known));
+        if !matches!(self.known, Known::Plain) {
+            let posix = whole::posix(dir, name, &stat).map_err(|e| from_io("look at", self.root.subject(&entry.path), e.into()))?;
+            entry.posix = Some(Box::new(posix));
+        }
+        if let Known::AllOfDevice(device) = self.known {
             whole::mounted(&mut entry, device);
         }
-        Ok(Some(entry))
+        Ok(Some((entry, stat.st_dev)))
     }
 }
 

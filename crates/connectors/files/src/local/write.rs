@@ -22,10 +22,12 @@ use std::io::{self, Write};
 use tokio::sync::mpsc;
 
 /// What may stand where a file is put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Over {
     Anything,
     Nothing,
+    /// This, as it was seen; or nothing any more.
+    Only(Box<Entry>),
 }
 
 /// Files up to this size are collected and written in one hop to the blocking pool.
@@ -129,12 +131,12 @@ impl Staged {
 
     /// Gives it mode and time and its final name.
     pub(super) fn place(mut self, entry: &Entry, subject: &str, over: Over) -> Result<()> {
-        self.dress_and_rename(entry, over).map_err(|e| from_io("put in place", subject, e.into()))?;
+        self.dress_and_rename(entry, &over).map_err(|e| from_io("put in place", subject, e.into()))?;
         self.keep = true;
         Ok(())
     }
 
-    fn dress_and_rename(&self, entry: &Entry, over: Over) -> rustix::io::Result<()> {
+    fn dress_and_rename(&self, entry: &Entry, over: &Over) -> rustix::io::Result<()> {
         fchmod(&self.file, mode_of(entry, tree::FILE_MODE))?;
         if let Some(times) = times_of(entry) {
             futimens(&self.file, &times)?;
@@ -143,6 +145,7 @@ impl Staged {
         let rename = || match over {
             Over::Anything => renameat(&self.directory, &self.name, &self.directory, leaf),
             Over::Nothing => rename_to_nothing(&self.directory, &self.name, leaf),
+            Over::Only(expected) => rename_over(&self.directory, &self.name, leaf, expected),
         };
         match rename() {
             Err(Errno::ISDIR) => {
@@ -168,6 +171,37 @@ fn rename_to_nothing(directory: &Dir, name: &str, leaf: &[u8]) -> rustix::io::Re
         },
         other => other,
     }
+}
+
+/// Renames over what is still as it was seen; `EXIST` where it is not. Both names are exchanged, so that what stood there can be looked at
+/// once more when nobody finds it under that name any more, and put back.
+fn rename_over(directory: &Dir, name: &str, leaf: &[u8], expected: &Entry) -> rustix::io::Result<()> {
+    let standing = match rustix::fs::statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return rename_to_nothing(directory, name, leaf),
+        other => super::facts::Facts::from(&other?),
+    };
+    if standing.is_directory() {
+        return Err(Errno::ISDIR);
+    }
+    let is_link = standing.file_type() == rustix::fs::FileType::Symlink;
+    let target = if is_link { Some(rustix::fs::readlinkat(directory, leaf, Vec::new())?.into_bytes()) } else { None };
+    if !standing.entry(expected.path.clone(), target).is_still(expected) {
+        return Err(Errno::EXIST);
+    }
+    let exchange = || renameat_with(directory, name, directory, leaf, RenameFlags::EXCHANGE);
+    match exchange() {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return rename_to_nothing(directory, name, leaf),
+        // The file system knows no such rename: it was looked at right before.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return renameat(directory, name, directory, leaf),
+        Err(e) => return Err(e),
+    }
+    let taken = super::facts::Facts::from(&rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?);
+    if taken.is_same_content(standing) {
+        return unlinkat(directory, name, AtFlags::empty());
+    }
+    exchange()?;
+    Err(Errno::EXIST)
 }
 
 impl Drop for Staged {
@@ -209,13 +243,13 @@ pub(super) fn make(root: &Root, entry: &Entry) -> Result<()> {
 }
 
 fn make_directory(parent: &Dir, leaf: &[u8], entry: &Entry) -> io::Result<()> {
-    match rustix::fs::mkdirat(parent, leaf, Mode::from_raw_mode(0o755)) {
+    match rustix::fs::mkdirat(parent, leaf, Mode::from_raw_mode(tree::PRIVATE_MODE)) {
         Ok(()) => {}
         Err(Errno::EXIST) => {
             let found = rustix::fs::statat(parent, leaf, AtFlags::SYMLINK_NOFOLLOW)?;
             if !super::facts::Facts::from(&found).is_directory() {
                 unlinkat(parent, leaf, AtFlags::empty())?;
-                rustix::fs::mkdirat(parent, leaf, Mode::from_raw_mode(0o755))?;
+                rustix::fs::mkdirat(parent, leaf, Mode::from_raw_mode(tree::PRIVATE_MODE))?;
             }
         }
         Err(e) => return Err(e.into()),
@@ -256,6 +290,15 @@ fn make_link(parent: &Dir, leaf: &[u8], target: &[u8], entry: &Entry) -> io::Res
     Ok(())
 }
 
+/// Writes the file system of the root back to its disk.
+pub(super) fn settle(root: &Root) -> Result<()> {
+    let top = match open_top(root) {
+        Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    rustix::fs::syncfs(top.as_fd()).map_err(|e| from_io("write to the disk of", root.location(), e.into()))
+}
+
 /// Removes every staging file of one run, then writes the file system back: the run's sync point.
 pub(super) fn sweep(root: &Root, prefix: &str) -> Result<()> {
     let top = match open_top(root) {
@@ -276,7 +319,7 @@ fn sweep_below(top: OwnedFd, prefix: &str) -> rustix::io::Result<()> {
             each_name(dir, |name, directory| {
                 if directory {
                     below.push(name.to_vec());
-                } else if name.starts_with(prefix.as_bytes()) {
+                } else if staging::is_leftover(name, prefix) {
                     leftovers.push(name.to_vec());
                 }
             })?;

@@ -50,7 +50,7 @@ mod tests {
         let attributes = BTreeMap::from([("user.a=b%".to_owned(), vec![0, b'\n', 255]), ("system.posix_acl_access".to_owned(), vec![2; 44])]);
         let posix = Posix { owner: 3_000_000, group: 7, node, attributes, ..Posix::default() };
         let modified_ns = Some(1_700_000_000_123_456_789);
-        Entry { path: FilePath::new(path), kind, modified_ns, mode: Some(0o4755), version: None, content_type: None, posix: Some(Box::new(posix)) }
+        Entry { modified_ns, mode: Some(0o4755), posix: Some(Box::new(posix)), ..Entry::new(FilePath::new(path), kind) }
     }
 
     fn written(entry: &Entry, name: &[u8], data: &[Range<u64>]) -> Vec<u8> {

@@ -261,10 +261,7 @@ impl Header {
         };
         let posix = Some(Box::new(Posix { owner, group, node, attributes: attributes(records), ..Posix::default() }));
         let path = FilePath::new(name.strip_suffix(b"/").filter(|_| kind == EntryKind::Directory).unwrap_or(&name));
-        Ok(Found {
-            entry: Entry { path, kind, modified_ns: Some(modified_ns), mode: Some(self.mode & 0o7777), version: None, content_type: None, posix },
-            holes,
-        })
+        Ok(Found { entry: Entry { modified_ns: Some(modified_ns), mode: Some(self.mode & 0o7777), posix, ..Entry::new(path, kind) }, holes })
     }
 }
 

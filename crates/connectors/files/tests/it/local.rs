@@ -24,7 +24,7 @@ async fn odd_things_are_named_not_read() {
     let listed = entries(&*case.target).await;
     assert_eq!(listed[0].kind, EntryKind::Other("fifo".to_owned()));
     let error = case.target.open(&FilePath::from("pipe"), None).await.err().expect("a pipe does not open, nor block");
-    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert_eq!((error.kind, error.temporary), (ErrorKind::Changed, false), "it is no file any more: the path's own trouble");
 }
 
 #[tokio::test]

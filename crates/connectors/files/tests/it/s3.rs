@@ -74,6 +74,11 @@ async fn a_missing_bucket_is_not_found_until_prepared() {
 
 /// A store that answers every request with the same words and remembers what was asked: what no real store of the rig can show.
 async fn scripted(answer: &'static str, headers: &'static str) -> (S3At, Arc<Mutex<Vec<String>>>) {
+    answering(move |_| format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{answer}", answer.len())).await
+}
+
+/// A store whose answers follow from the request: its first line and headers.
+async fn answering(answer: impl Fn(&str) -> String + Send + 'static) -> (S3At, Arc<Mutex<Vec<String>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let mut at = at("raw-bucket", "");
     at.endpoint = Some(format!("http://{}", listener.local_addr().expect("address")));
@@ -83,13 +88,62 @@ async fn scripted(answer: &'static str, headers: &'static str) -> (S3At, Arc<Mut
         while let Ok((mut socket, _)) = listener.accept().await {
             let mut request = vec![0; 65_536];
             let length = socket.read(&mut request).await.expect("read");
-            let first = String::from_utf8_lossy(&request[..length]).lines().next().unwrap_or_default().to_owned();
-            seen.lock().expect("lock").push(first);
-            let response = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{answer}", answer.len());
-            socket.write_all(response.as_bytes()).await.expect("write");
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            seen.lock().expect("lock").push(request.lines().next().unwrap_or_default().to_owned());
+            socket.write_all(answer(&request).as_bytes()).await.expect("write");
         }
     });
     (at, asked)
+}
+
+fn reply(status: &str, body: &str) -> String {
+    let etag = "etag: \"0cc175b9c0f1b6a831c399e269772661\"\r\n";
+    format!("HTTP/1.1 {status}\r\nconnection: close\r\n{etag}content-length: {}\r\n\r\n{body}", body.len())
+}
+
+fn refusal(code: &str) -> String {
+    format!("<Error><Code>{code}</Code><Message>no</Message></Error>")
+}
+
+/// Stores differ in what they make of a condition; what was seen to differ is never overwritten.
+#[tokio::test]
+async fn conditional_writes_work_with_stores_that_know_them_and_stores_that_do_not() {
+    let seen = Entry { version: Some("0cc175b9c0f1b6a831c399e269772661".to_owned()), ..file("a", 1) };
+    for (answer, outcome) in [("501 Not Implemented", None), ("200 OK", None), ("412 Precondition Failed", Some(ErrorKind::AlreadyExists))] {
+        let (at, asked) = answering(move |request| match request {
+            head if head.starts_with("HEAD") => "HTTP/1.1 200 OK\r\nconnection: close\r\netag: \"0cc175b9c0f1b6a831c399e269772661\"\r\ncontent-length: 1\r\n\r\n".to_owned(),
+            put if put.to_lowercase().contains("if-match: ") && answer.starts_with('5') => reply(answer, &refusal("NotImplemented")),
+            put if put.to_lowercase().contains("if-match: ") && answer.starts_with('4') => reply(answer, &refusal("PreconditionFailed")),
+            _ => reply("200 OK", ""),
+        })
+        .await;
+        let files = open(&at);
+        let put = files.put_replacing(&file("a", 1), crate::suite::TAG, body(b"a"), &seen).await;
+        assert_eq!(put.err().map(|e| e.kind), outcome, "{answer}");
+        let other = Entry { version: Some("another".to_owned()), ..seen.clone() };
+        let refused = files.put_replacing(&file("a", 1), crate::suite::TAG, body(b"a"), &other).await;
+        assert_eq!(refused.err().map(|e| e.kind), Some(ErrorKind::AlreadyExists), "{answer}");
+        assert!(asked.lock().expect("lock").last().is_some_and(|line| line.starts_with("HEAD")), "nothing was sent");
+    }
+}
+
+/// A store that refuses tags (or a key that may not set them) gets the object without, and that is named.
+#[tokio::test]
+async fn what_the_store_refuses_of_an_object_is_left_out_and_named() {
+    let (at, _) = answering(|request| {
+        let refused = ["x-amz-tagging", "x-amz-storage-class"].iter().any(|name| request.to_lowercase().contains(name));
+        if refused { reply("403 Forbidden", &refusal("AccessDenied")) } else { reply("200 OK", "") }
+    })
+    .await;
+    let files = open(&at);
+    let mut metadata = crate::suite::writing::rich_metadata();
+    metadata.storage_class = Some("GLACIER_IR".to_owned());
+    let entry = Entry { object: Some(Box::new(metadata)), ..file("a", 1) };
+    assert_eq!(files.unkept(&entry), Vec::<String>::new());
+    for _ in 0..2 {
+        files.put(&entry, crate::suite::TAG, body(b"a")).await.expect("put without what is refused");
+        assert_eq!(files.unkept(&entry), ["storage class 'GLACIER_IR'", "tags (kind of, team)"]);
+    }
 }
 
 /// What a path is, the key is: nothing is tidied up on the way out.
@@ -118,7 +172,7 @@ async fn listed_keys_stay_raw() {
     let (at, _) = scripted(listing, "").await;
     let listed = entries(&*open(&at)).await;
     let found: Vec<(&[u8], bool)> = listed.iter().map(|e| (e.path.as_bytes(), e.kind == EntryKind::Directory)).collect();
-    let expected: [(&[u8], bool); 6] = [(b"/a", false), (b"a b", false), (b"a", true), (b"a//b", false), (b"a/b/", false), (b"caf\xe9", false)];
+    let expected: [(&[u8], bool); 6] = [(b"/a", false), (b"a b", false), (b"a", true), (b"a//b", false), (b"a/b/", false), (b"caf%E9", false)];
     assert_eq!(found, expected);
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use ports::files::posix::{Keeps, Pack, PackedSource, PackedTarget, PosixTree, Unpacked};
-use ports::files::{Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, Part, PartTarget, WebsiteTarget};
+use ports::files::{Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, Part, PartTarget, Prune, WebsiteTarget};
 use ports::{Check, Examine, Result, Role};
 use rustix::fs::{AtFlags, statat};
 use std::ops::Range;
@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(super) struct LocalTree {
     plain: LocalFiles,
     keeps: Keeps,
+    /// Listings enter what is mounted below the root.
+    across_mounts: bool,
 }
 
 impl LocalTree {
@@ -30,7 +32,11 @@ impl LocalTree {
         let owners = rustix::process::geteuid().is_root();
         let note = || "the worker is not root: owners, device nodes and trusted attributes are not kept".to_owned();
         let notes = (!owners).then(note).into_iter().collect();
-        Self { plain: plain.clone(), keeps: Keeps { owners, attributes: true, digest: DigestKind::Blake3, notes } }
+        Self { plain: plain.clone(), across_mounts: false, keeps: Keeps { owners, attributes: true, digest: DigestKind::Blake3, notes } }
+    }
+
+    pub(super) fn across_mounts(self) -> Self {
+        Self { across_mounts: true, ..self }
     }
 }
 
@@ -67,7 +73,11 @@ impl FileSource for LocalTree {
     }
 
     fn list(&self) -> BoxStream<'_, Result<Entry>> {
-        walk::stream_whole(self.plain.root.clone())
+        walk::stream_whole(self.plain.root.clone(), None, self.across_mounts)
+    }
+
+    fn list_pruned(&self, prune: Prune) -> BoxStream<'_, Result<Entry>> {
+        walk::stream_whole(self.plain.root.clone(), Some(prune), self.across_mounts)
     }
 
     async fn stat(&self, path: &FilePath) -> Result<Option<Entry>> {
@@ -108,6 +118,11 @@ impl FileTarget for LocalTree {
         self.dress(entry).await.map(|()| digest)
     }
 
+    async fn put_replacing(&self, entry: &Entry, staging: &str, body: Body, expected: &Entry) -> Result<Option<Digest>> {
+        let digest = self.plain.put_replacing(entry, staging, body, expected).await?;
+        self.dress(entry).await.map(|()| digest)
+    }
+
     async fn make(&self, entry: &Entry) -> Result<()> {
         self.accepts(&entry.path)?;
         match &entry.kind {
@@ -128,6 +143,10 @@ impl FileTarget for LocalTree {
 
     async fn sweep(&self, staging: &str) -> Result<()> {
         self.plain.sweep(staging).await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.plain.settle().await
     }
 
     async fn stored_digest(&self, _path: &FilePath, _part_size: Option<u64>) -> Result<Option<Digest>> {

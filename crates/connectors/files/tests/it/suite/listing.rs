@@ -108,6 +108,48 @@ pub async fn a_deep_tree_is_walked(case: &Case) {
     assert_eq!(read(&*case.other, path.as_str()).await.expect("read"), b"deep");
 }
 
+/// What root may not do either cannot be tried on this machine's own disk.
+fn may_do_everything(case: &Case) -> bool {
+    rustix::process::geteuid().is_root() && case.target.location().starts_with('/')
+}
+
+fn set_mode(case: &Case, path: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let disk = case.disk.as_ref().expect("on a disk of this machine");
+    std::fs::set_permissions(disk.join(path), std::fs::Permissions::from_mode(mode)).expect("chmod");
+}
+
+pub async fn a_directory_that_may_not_be_listed_is_named_and_the_rest_goes_on(case: &Case) {
+    for path in ["a/x", "locked/y", "locked/z/deep", "locked-beside", "z"] {
+        put(&*case.target, path, b"x").await;
+    }
+    for mode in [0o000, 0o444, 0o111] {
+        set_mode(case, "locked", mode);
+        let listed = entries(&*case.target).await;
+        set_mode(case, "locked", 0o755);
+        if may_do_everything(case) {
+            assert!(listed.iter().all(|e| e.unlisted.is_none()));
+            continue;
+        }
+        let found: Vec<(String, bool)> = listed.iter().map(|e| (e.path.to_string(), e.unlisted.is_some())).collect();
+        let expected = [("a", false), ("a/x", false), ("locked-beside", false), ("locked", true), ("z", false)];
+        assert_eq!(found, expected.map(|(path, unlisted)| (path.to_owned(), unlisted)), "{mode:o}");
+    }
+}
+
+pub async fn a_pruned_directory_is_listed_but_not_entered(case: &Case) {
+    for path in ["cache/deep/page", "cache-beside", "src/cache/kept", "z"] {
+        put(&*case.target, path, b"x").await;
+    }
+    set_mode(case, "cache", 0o000);
+    let prune: ports::files::Prune = std::sync::Arc::new(|path| path.as_bytes() == b"cache");
+    let listed: Vec<_> = case.target.list_pruned(prune).map(|e| e.expect("list")).collect().await;
+    set_mode(case, "cache", 0o755);
+    let found: Vec<String> = listed.iter().map(|e| e.path.to_string()).collect();
+    assert_eq!(found, ["cache-beside", "cache", "src", "src/cache", "src/cache/kept", "z"]);
+    assert!(listed.iter().all(|e| e.unlisted.is_none()));
+}
+
 /// Several pages everywhere: a page of SFTP has 100 names, one of S3 a thousand keys.
 pub async fn thousands_of_entries_are_all_there(case: &Case) {
     let count = if case.disk.is_some() { 5000 } else { 2500 };

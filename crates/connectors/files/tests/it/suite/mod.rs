@@ -52,9 +52,11 @@ macro_rules! suite {
             writing::what_was_put_is_read_back,
             writing::put_replaces,
             writing::put_new_leaves_alone_what_stands_there,
+            writing::put_replacing_replaces_what_was_seen_and_nothing_else,
             writing::a_wrong_length_leaves_the_old_file,
             writing::a_source_error_leaves_nothing,
             writing::modes_and_times_are_kept,
+            writing::metadata_of_objects_is_kept_or_named,
             writing::removing_twice_is_fine,
             writing::a_full_directory_is_not_removed,
             writing::sweep_removes_what_is_unfinished,
@@ -74,6 +76,8 @@ macro_rules! suite {
             listing::names_come_back_byte_for_byte,
             listing::impossible_names_are_refused,
             listing::empty_files_and_directories_are_kept,
+            listing::a_directory_that_may_not_be_listed_is_named_and_the_rest_goes_on,
+            listing::a_pruned_directory_is_listed_but_not_entered,
             listing::a_deep_tree_is_walked,
             listing::thousands_of_entries_are_all_there,
             reading::ranges_are_exact,
@@ -83,9 +87,11 @@ macro_rules! suite {
             writing::what_was_put_is_read_back,
             writing::put_replaces,
             writing::put_new_leaves_alone_what_stands_there,
+            writing::put_replacing_replaces_what_was_seen_and_nothing_else,
             writing::a_wrong_length_leaves_the_old_file,
             writing::a_source_error_leaves_nothing,
             writing::modes_and_times_are_kept,
+            writing::metadata_of_objects_is_kept_or_named,
             writing::removing_twice_is_fine,
             writing::a_full_directory_is_not_removed,
             writing::sweep_removes_what_is_unfinished,
@@ -104,7 +110,7 @@ pub(crate) use suite;
 pub const TAG: &str = "suite-run-1";
 
 pub fn file(path: impl Into<FilePath>, size: usize) -> Entry {
-    Entry { path: path.into(), kind: EntryKind::File { size: size as u64 }, modified_ns: None, mode: None, version: None, content_type: None, posix: None }
+    Entry::new(path.into(), EntryKind::File { size: size as u64 })
 }
 
 pub fn directory(path: impl Into<FilePath>) -> Entry {

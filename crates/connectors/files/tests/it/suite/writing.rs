@@ -3,7 +3,7 @@
 use super::{Case, TAG, body, directory, entries, file, noise, paths, put, read};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
-use ports::files::{Body, Entry, EntryKind, FilePath};
+use ports::files::{Body, Entry, EntryKind, FilePath, ObjectMetadata};
 use ports::{CheckOutcome, ConnectorError, ErrorKind, Role};
 
 /// Below and above what connectors write in one go.
@@ -37,6 +37,31 @@ pub async fn put_new_leaves_alone_what_stands_there(case: &Case) {
         let fresh = format!("dir/of {size}");
         case.target.put_new(&file(fresh.as_str(), size), TAG, body(&noise(size, 1))).await.expect("nothing stands there");
         assert!(read(&*case.target, fresh.as_str()).await.expect("read") == noise(size, 1));
+    }
+    no_leftovers(case);
+}
+
+pub async fn put_replacing_replaces_what_was_seen_and_nothing_else(case: &Case) {
+    let path = FilePath::from("dir/page");
+    for size in SIZES {
+        put(&*case.target, path.clone(), b"seen").await;
+        let seen = case.target.stat(&path).await.expect("stat").expect("there");
+        put(&*case.other, path.clone(), b"changed").await;
+        let new = noise(size, 1);
+        let refused = case.target.put_replacing(&file(path.clone(), size), TAG, body(&new), &seen).await.expect_err("it was changed");
+        assert_eq!(refused.kind, ErrorKind::AlreadyExists, "{refused}");
+        assert_eq!(case.target.remove_if(&path, &seen).await.expect_err("it was changed").kind, ErrorKind::AlreadyExists);
+        assert_eq!(read(&*case.target, path.clone()).await.expect("read"), b"changed");
+        let now = case.target.stat(&path).await.expect("stat").expect("there");
+        case.target.put_replacing(&file(path.clone(), size), TAG, body(&new), &now).await.expect("it is as it was seen");
+        assert!(read(&*case.target, path.clone()).await.expect("read") == new);
+        let now = case.target.stat(&path).await.expect("stat").expect("there");
+        for _ in 0..2 {
+            case.target.remove_if(&path, &now).await.expect("it is as it was seen, or gone");
+        }
+        assert_eq!(case.target.stat(&path).await.expect("stat"), None);
+        case.target.put_replacing(&file(path.clone(), size), TAG, body(&new), &now).await.expect("nothing stands there any more");
+        case.target.remove(&path).await.expect("remove");
     }
     no_leftovers(case);
 }
@@ -123,6 +148,57 @@ pub async fn modes_and_times_are_kept(case: &Case) {
         case.target.make(&changed).await.expect("set mode and time");
         let stat = case.target.stat(&FilePath::from("a/f")).await.expect("stat").expect("there");
         assert_eq!((stat.mode, stat.modified_ns.map(|ns| ns / 1_000_000_000)), (Some(0o600), Some(1_600_000_005)));
+    }
+}
+
+/// Headers, user metadata and tags as objects have them.
+pub fn rich_metadata() -> ObjectMetadata {
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    ObjectMetadata {
+        content_encoding: Some("gzip".to_owned()),
+        cache_control: Some("public, max-age=31536000".to_owned()),
+        content_disposition: Some("attachment; filename=\"a b.txt\"".to_owned()),
+        content_language: Some("de, en".to_owned()),
+        expires: Some("Wed, 21 Oct 2037 07:28:00 GMT".to_owned()),
+        user: pairs(&[("author", "a person"), ("empty-looking", "-")]),
+        tags: pairs(&[("kind of", "a/b+c=d"), ("team", "x")]),
+        ..ObjectMetadata::default()
+    }
+}
+
+async fn put_in_parts(case: &Case, entry: &Entry, data: &[u8]) {
+    const PART: usize = 5 << 20;
+    let parts = case.target.parts();
+    let upload = parts.begin(entry, TAG, PART as u64).await.expect("begin");
+    let mut done = Vec::new();
+    for (i, piece) in data.chunks(PART).enumerate() {
+        let start = (i * PART) as u64;
+        done.push(parts.put_part(entry, &upload, i as u32 + 1, start..start + piece.len() as u64, body(piece)).await.expect("part"));
+    }
+    parts.complete(entry, &upload, &done).await.expect("complete");
+}
+
+pub async fn metadata_of_objects_is_kept_or_named(case: &Case) {
+    let data = noise((5 << 20) + 17, 3);
+    let rich = |path: &str, size: usize| Entry { content_type: Some("text/x-odd".to_owned()), object: Some(Box::new(rich_metadata())), ..file(path, size) };
+    case.target.put(&rich("deep/small", 3), TAG, body(b"abc")).await.expect("put");
+    put_in_parts(case, &rich("deep/large", data.len()), &data).await;
+    for (path, size) in [("deep/small", 3), ("deep/large", data.len())] {
+        let unkept = case.target.unkept(&rich(path, size));
+        if !case.target.keeps_object_metadata() {
+            assert!(["Content-Encoding 'gzip'", "user metadata (author, empty-looking)", "tags (kind of, team)"].iter().all(|w| unkept.iter().any(|u| u == w)));
+            continue;
+        }
+        let path = FilePath::from(path);
+        for found in [case.target.stat(&path).await.expect("stat").expect("there"), case.other.open(&path, None).await.expect("open").entry] {
+            assert_eq!(found.content_type.as_deref(), Some("text/x-odd"), "{path}");
+            let mut wanted = rich_metadata();
+            if unkept.iter().any(|u| u.starts_with("tags")) {
+                wanted.tags.clear();
+            }
+            assert_eq!(found.object.as_deref(), Some(&wanted), "{path}");
+        }
+        assert!(unkept.iter().all(|u| u.starts_with("tags")), "{unkept:?}");
     }
 }
 
