@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod demo;
 mod interrupt;
+mod leftovers;
 mod rig;
 mod test;
 mod workspace;

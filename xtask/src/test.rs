@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the check, then every test of the workspace against real servers that live as long as the run.
 
-use crate::{check, interrupt, rig::Rig, workspace};
+use crate::{check, interrupt, leftovers::Leftovers, rig::Rig, workspace};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -30,6 +30,8 @@ pub fn run(args: &[String]) -> Result<()> {
     // Built before the servers start: they need not wait for the compiler.
     workspace::run(workspace::cargo().args(["test", "--workspace", "--no-run", "--quiet"]))?;
     let rig = Rig::start(crate::rig::all())?;
+    // After the rig, whose servers are stopped by its own script.
+    let leftovers = Leftovers::collect();
     let mut tests = workspace::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(&extra);
     tests.envs(rig.settings()).env("MA_KILLS", &kills);
@@ -37,6 +39,7 @@ pub fn run(args: &[String]) -> Result<()> {
     interrupt::aim(&child);
     let count = follow(child.stdout.take().context("cargo test has no output")?)?;
     let status = interrupt::guard(&mut child)?;
+    drop(leftovers);
     drop(rig);
     let verdict = if status.success() { "ok" } else { "FAILED" };
     println!("test result: {verdict}. {} passed; {} failed; {} ignored; all crates together", count.passed, count.failed, count.ignored);

@@ -1,7 +1,7 @@
 //! `serve`'s options for virtual machines, and what runs them.
 
 use crate::failure::Failure;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ports::files::FileTarget;
 use ports::images::DiskImages;
 use ports::vms::Fetch;
@@ -17,6 +17,26 @@ pub struct Machines {
     /// Name of this node, where several servers share a database [default: the machine's host name]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub node_name: Option<String>,
+    /// What runs the guests' instructions: the processor (kvm), QEMU's translator (tcg), or kvm wherever a guest really runs with it
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accelerator: Accelerator,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accelerator {
+    Kvm,
+    Tcg,
+    Auto,
+}
+
+impl From<Accelerator> for connectors_hosts::Accelerator {
+    fn from(given: Accelerator) -> Self {
+        match given {
+            Accelerator::Kvm => Self::Kvm,
+            Accelerator::Tcg => Self::Tcg,
+            Accelerator::Auto => Self::Auto,
+        }
+    }
 }
 
 impl Machines {
@@ -28,7 +48,8 @@ impl Machines {
             Err(e) => Err(Failure::usage(format!("--image-root {}: {e}", root.display()))),
         };
         let image_roots = self.image_root.iter().map(resolved).collect::<Result<Vec<_>, _>>()?;
-        let host = Arc::new(connectors_hosts::Qemu::new(data_dir.join("vms"), image_roots.clone(), Some(fetch)));
+        let host = connectors_hosts::Qemu::new(data_dir.join("vms"), image_roots.clone(), Some(fetch));
+        let host = Arc::new(host.accelerated_by(self.accelerator.into()));
         Ok(control::vms::Setup { host: Some(host.clone()), disks: Some(host), node: self.node_name.clone().unwrap_or_default(), image_roots })
     }
 }

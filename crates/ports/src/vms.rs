@@ -15,6 +15,9 @@ use tokio::io::AsyncWrite;
 pub struct Running {
     pub process: u32,
     pub accelerator: String,
+    /// Why the guest does not run with the node's fastest one, where that is known.
+    #[serde(default)]
+    pub accelerator_reason: Option<String>,
     /// What keeps it from taking more than its share, or why nothing does.
     pub limits: String,
 }

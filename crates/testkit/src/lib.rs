@@ -3,6 +3,7 @@
 pub mod clouds_suite;
 pub mod drive_suite;
 pub mod journal_suite;
+pub mod leftovers;
 pub mod memory_files;
 pub mod memory_ledger;
 pub mod memory_observer;

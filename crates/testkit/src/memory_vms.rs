@@ -76,7 +76,7 @@ impl MemoryVms {
 }
 
 fn running(process: u32) -> Running {
-    Running { process, accelerator: "none".to_owned(), limits: "none: it exists in memory only".to_owned() }
+    Running { process, accelerator: "none".to_owned(), accelerator_reason: None, limits: "none: it exists in memory only".to_owned() }
 }
 
 #[async_trait::async_trait]

@@ -5,4 +5,4 @@ mod program;
 pub mod qemu;
 
 pub use images::Images;
-pub use qemu::Qemu;
+pub use qemu::{Accelerator, Qemu};

@@ -34,6 +34,8 @@ pub struct Vm {
     pub append: Option<String>,
     /// What runs its instructions while it is running: `kvm` (the processor) or `tcg` (a program).
     pub accelerator: Option<String>,
+    /// Why it is `tcg`.
+    pub accelerator_reason: Option<String>,
     /// What keeps it from taking more than its share of the node, or why nothing does.
     pub limits: Option<String>,
     /// Why it is not running (any more).
@@ -128,6 +130,7 @@ impl Stored {
             initrd: spec.initrd.clone(),
             append: spec.append.clone(),
             accelerator: running.map(|r| r.accelerator.clone()),
+            accelerator_reason: running.and_then(|r| r.accelerator_reason.clone()),
             limits: running.map(|r| r.limits.clone()),
             reason: body.reason.clone(),
             task_id: body.task.clone(),

@@ -9,6 +9,7 @@ use ports::ErrorKind;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use testkit::leftovers::TestDirectory;
 use testkit::rig;
 
 /// What lies below the machine's own layer, in bytes: not to be compressed, and large enough for a death in the middle.
@@ -120,7 +121,7 @@ impl Story {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_goes_into_a_bucket_and_comes_back_as_another_machine() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = TestDirectory::new();
     let mut story = Story::new(dir.path()).await;
     let id = story.machine(dir.path(), "kept1").await;
 

@@ -4,6 +4,7 @@ use crate::product::Product;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use testkit::leftovers::TestDirectory;
 use testkit::rig;
 
 /// Where a machine is, and what it needs of its server.
@@ -70,7 +71,7 @@ fn left_of(id: &str, data: &Path) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_boots_outlives_its_server_and_goes_without_a_trace() {
     let begun = Instant::now();
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = TestDirectory::new();
     let guest = rig::guest();
     let data = dir.path().join("data");
     let root = guest.dir.to_str().expect("a name");

@@ -43,6 +43,13 @@ pub(super) fn read(place: &Place, part: Part, limit: u64) -> Result<ConsoleText>
     Ok(ConsoleText { offset, bytes, end })
 }
 
+/// What stands in the log behind `from`.
+pub(super) fn tail(place: &Place, from: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    append(place, LOG, from, KEPT, &mut bytes)?;
+    Ok(bytes)
+}
+
 fn append(place: &Place, name: &str, from: u64, limit: u64, to: &mut Vec<u8>) -> Result<()> {
     let mut file = match File::open(place.file(name)) {
         Ok(file) => file,

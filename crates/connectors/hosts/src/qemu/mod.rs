@@ -12,6 +12,7 @@
 //! A machine's process has its own session and goes on when ours dies. The next one finds it by its process id and start time, and by the answer
 //! of its QMP socket. One process at a time may work in the directory: a lock says so.
 
+mod accelerator;
 mod arguments;
 mod console;
 mod disk;
@@ -20,12 +21,14 @@ mod images;
 mod limits;
 mod offline;
 mod place;
-mod probe;
 mod process;
 mod qmp;
+mod signs_of_life;
 mod snapshots;
 mod start;
 mod stop;
+
+pub use accelerator::Accelerator;
 
 use crate::qemu::place::Place;
 use crate::qemu::process::Process;
@@ -50,7 +53,7 @@ pub struct Qemu {
     fetch: Option<Arc<dyn Fetch>>,
     limits: limits::Limits,
     lock: Mutex<Option<place::Taken>>,
-    accelerator: tokio::sync::OnceCell<String>,
+    accelerator: Accelerator,
     /// Each machine's conversation: one at a time, and what cuts a start off.
     turns: Mutex<HashMap<String, Turn>>,
 }
@@ -72,9 +75,15 @@ impl Qemu {
             fetch,
             limits: limits::Limits::of_this_machine(),
             lock: Mutex::default(),
-            accelerator: tokio::sync::OnceCell::new(),
+            accelerator: Accelerator::default(),
             turns: Mutex::default(),
         }
+    }
+
+    /// The operator's wish for what runs the guests.
+    #[must_use]
+    pub fn accelerated_by(self, accelerator: Accelerator) -> Self {
+        Self { accelerator, ..self }
     }
 
     fn place(&self, id: &str) -> Result<Place> {
@@ -127,7 +136,7 @@ impl VmHost for Qemu {
             started = self.start_in(&place, spec) => started,
             () = turn.start.cancelled() => {
                 process::end_quietly(&place).await;
-                Err(ConnectorError::new(ErrorKind::Stopped, "start", id, "its plug was pulled meanwhile"))
+                Err(ConnectorError::new(ErrorKind::Stopped, "start", id, "it was powered off meanwhile"))
             }
         }
     }

@@ -93,7 +93,7 @@ fn found(place: &Place) -> Result<Option<Noted>> {
     let ours = command.split(|b| *b == 0).any(|word| word == format!("guest={}", place.id).as_bytes());
     let Some(began) = began(process).filter(|_| ours) else { return Ok(None) };
     let accelerator = if command.windows(10).any(|w| w == b"-accel\0kvm") { "kvm" } else { "tcg" };
-    let running = Running { process, accelerator: accelerator.to_owned(), limits: "not known: it was taken over".to_owned() };
+    let running = Running { process, accelerator: accelerator.to_owned(), limits: "not known: it was taken over".to_owned(), accelerator_reason: None };
     Ok(Some(Noted { began, boot: boot(), running }))
 }
 

@@ -8,6 +8,7 @@ use ports::{ConnectorError, ErrorKind};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
+use testkit::leftovers::TestDirectory;
 use testkit::rig;
 use testkit::vms_suite::{self, Bench};
 
@@ -21,7 +22,7 @@ fn spec(body: &Value) -> VmSpec {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn qemu_keeps_what_hosts_promise() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = TestDirectory::new();
     let guest = rig::guest();
     let body = json!({"kernel": guest.kernel, "initrd": guest.initrd, "append": "console=ttyS0 quiet"});
     vms_suite::run(Bench { host: Arc::new(host(dir.path())), guest: body }).await;
@@ -32,7 +33,7 @@ async fn qemu_keeps_what_hosts_promise() {
 /// One process ends, the next finds the machine by what is written down; or, when nothing is, by QEMU's own file.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_is_found_again() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = TestDirectory::new();
     let first = host(dir.path());
     let machine = spec(&json!({"name": "n", "memory_mib": 64}));
     let running = first.start("aa", &machine).await.expect("started");
@@ -53,7 +54,7 @@ async fn a_machine_is_found_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_killed_has_crashed() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = TestDirectory::new();
     let host = host(dir.path());
     let running = host.start("aa", &spec(&json!({"name": "n", "memory_mib": 64}))).await.expect("started");
     let killed = std::process::Command::new("kill").args(["-9", &running.process.to_string()]).status().expect("kill");
@@ -65,7 +66,7 @@ async fn a_process_that_was_killed_has_crashed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_start_says_why_and_leaves_nothing_running() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = TestDirectory::new();
     let host = host(dir.path());
     let bad = dir.path().join("no-kernel");
     std::fs::write(&bad, b"no kernel at all").expect("a file");
@@ -90,7 +91,7 @@ fn qemu_img(words: &[&str]) {
 /// The guest writes on its own layer; the image stays as it was. An image that points at another file of this machine is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_are_layers_over_images() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = TestDirectory::new();
     let (host, guest) = (host(dir.path()), rig::guest());
     let at = |name: &str| dir.path().join(name).display().to_string();
     let mut bytes = vec![0; 1 << 20];
@@ -127,7 +128,7 @@ async fn disks_are_layers_over_images() {
 /// A machine that goes back counts on from where it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_with_memory_takes_the_guest_back() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = TestDirectory::new();
     let (host, guest) = (host(dir.path()), rig::guest());
     let body = json!({"name": "n", "memory_mib": 128, "kernel": guest.kernel, "initrd": guest.initrd, "append": "console=ttyS0 quiet"});
     host.start("aa", &spec(&body)).await.expect("started");
@@ -169,7 +170,7 @@ impl Fetch for Shelf {
 /// Fetched once for all machines, used only with the right hash, and nothing of a wrong one is kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn images_are_fetched_once_and_held_against_their_hash() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = TestDirectory::new();
     let shelf = Arc::new(Shelf(0.into()));
     let host = Qemu::new(dir.path().join("vms"), Vec::new(), Some(shelf.clone()));
     let machine = |sha256: &str| spec(&json!({"name": "n", "memory_mib": 64, "image": {"url": "https://images.example/a.img", "sha256": sha256}}));
