@@ -17,8 +17,9 @@ use anyhow::{Result, bail};
 const USAGE: &str = "cargo xtask COMMAND
 
   check                 format, lints, crate arrows, file sizes, documents
-  test [--kills N] [--no-check] [-- ARGS]
-                        check, then every test against real servers on free ports (--kills 500: the long kill test)
+  test [--kills N] [--nightly] [--no-check] [-- ARGS]
+                        check, then every test against real servers on free ports (--kills 500: the long kill test;
+                        --nightly: 100,000 seeds of the adversary suite in memory, 200 on real systems)
   rig start|stop [FAMILY…]
                         the real servers on fixed ports, for development (data in .rig)
   demo [--keep]         a site and its database move, are verified, and move back

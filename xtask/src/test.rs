@@ -5,6 +5,9 @@ use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+/// How many seeds the adversary suite plays in a night.
+const NIGHTLY: [(&str, &str); 2] = [("MA_SEEDS_MEMORY", "100000"), ("MA_SEEDS_REAL", "200")];
+
 #[derive(Default, PartialEq, Debug)]
 struct Count {
     passed: u64,
@@ -13,12 +16,13 @@ struct Count {
 }
 
 pub fn run(args: &[String]) -> Result<()> {
-    let (mut kills, mut checked, mut extra) = ("50".to_owned(), true, Vec::new());
+    let (mut kills, mut checked, mut nightly, mut extra) = ("50".to_owned(), true, false, Vec::new());
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         match arg.as_str() {
             "--kills" => kills.clone_from(rest.next().context("--kills needs a number")?),
             "--no-check" => checked = false,
+            "--nightly" => nightly = true,
             "--" => extra.extend(rest.by_ref().cloned()),
             other => bail!("unknown argument '{other}'"),
         }
@@ -35,6 +39,9 @@ pub fn run(args: &[String]) -> Result<()> {
     let mut tests = workspace::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(&extra);
     tests.envs(rig.settings()).env("MA_KILLS", &kills);
+    if nightly {
+        tests.envs(NIGHTLY);
+    }
     let mut child = tests.stdout(Stdio::piped()).spawn().context("start cargo test")?;
     interrupt::aim(&child);
     let count = follow(child.stdout.take().context("cargo test has no output")?)?;

@@ -2,8 +2,10 @@
 
 pub mod clouds_suite;
 pub mod drive_suite;
+pub mod hook;
 pub mod journal_suite;
 pub mod leftovers;
+pub mod memory_database;
 pub mod memory_files;
 pub mod memory_ledger;
 pub mod memory_observer;

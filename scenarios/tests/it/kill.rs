@@ -1,8 +1,10 @@
 //! A supervisor sends SIGKILL to the running server at random moments and starts it again until the migration is done.
 //!
-//! `MA_KILLS` sets the number of kills (50 by default). The destination must equal the source, work must go on within 5 s of a restart, and a kill
-//! may cost at most the chunks in flight: a file that is sent again gets a new inode, so re-sent files are counted at the destination.
+//! `MA_KILLS` sets the number of kills (50 by default). The source lives on meanwhile, the destination holds an older copy and things of its own that
+//! are backed up. In the end the destination must equal the source, and rolled back what it was before. Work must go on within 5 s of a restart, and a
+//! kill may cost at most the chunks in flight: a file that is sent again gets a new inode, so re-sent files are counted at the destination.
 
+use crate::plan::fingerprint;
 use crate::product::Product;
 use crate::tree;
 use rand::Rng;
@@ -36,10 +38,14 @@ async fn any_moment_may_be_the_last() {
 /// Runs one migration under fire; gives the number of kills it took.
 async fn one_migration(product: &mut Product, dir: &Path, round: u32, budget: u32) -> u32 {
     let (source, to) = (dir.join("source"), dir.join(format!("to-{round}")));
+    let database = dir.join(format!("shop-{round}.db"));
+    lay_out_older(&source, &to, &database);
+    let before = (listing(&to), fingerprint::sqlite(&database));
     let id = product.begin(spec(dir, round)).await;
     let (mut kills, mut resent) = (0, 0);
     let mut seen = HashMap::new();
     while kills < budget {
+        live_on(dir, u64::from(round) << 32 | u64::from(kills));
         let moment = Duration::from_millis(rand::rng().random_range(5..400));
         tokio::time::sleep(moment).await;
         let last = last_event(product, &id).await;
@@ -51,14 +57,80 @@ async fn one_migration(product: &mut Product, dir: &Path, round: u32, budget: u3
             break;
         }
     }
+    let paused = pause(product, &id).await;
+    live_on(dir, u64::MAX);
+    if paused {
+        let (code, answer) = product.post(&format!("/migrations/{id}/resume"), json!({})).await;
+        assert_eq!(code, 200, "{answer:#}");
+    }
     let status = product.settle(&id).await;
     assert_eq!(status["status"], "completed", "after {kills} kills: {status:#}");
     resent += note_inodes(&to, &mut seen);
     assert!(resent <= u64::from(kills) * IN_FLIGHT_BYTES, "{resent} bytes were sent again after {kills} kills");
-    assert_eq!(differences(&source, &to), "", "the destination equals the source");
-    assert_eq!(rows(&dir.join("shop.db")), rows(&dir.join(format!("shop-{round}.db"))), "the database equals the source's");
+    if paused {
+        assert_eq!(differences(&source, &to), "Only in TO: of the destination alone", "the destination equals the source");
+        assert_eq!(rows(&dir.join("shop.db")), rows(&database), "the database equals the source's");
+    }
+    let (code, answer) = product.post(&format!("/migrations/{id}/rollback"), json!({})).await;
+    assert_eq!(code, 200, "{answer:#}");
+    let status = product.settle(&id).await;
+    assert_eq!(status["status"], "rolled_back", "after {kills} kills: {status:#}");
+    assert_eq!(listing(&to), before.0, "the destination's files are as they were");
+    assert_eq!(fingerprint::sqlite(&database), before.1, "the destination's database is as it was");
     std::fs::remove_dir_all(&to).expect("make room for the next round");
     kills
+}
+
+/// An older copy of some of the source, and something that is the destination's alone.
+fn lay_out_older(source: &Path, to: &Path, database: &Path) {
+    for n in (0..4000).step_by(97) {
+        let name = format!("d{:03}/f{n:05}.bin", n / 100);
+        std::fs::create_dir_all(to.join(&name).parent().expect("a parent")).expect("a directory");
+        let older: Vec<u8> = std::fs::read(source.join(&name)).expect("a file").iter().map(|byte| !byte).collect();
+        std::fs::write(to.join(&name), older).expect("a file");
+    }
+    std::fs::write(to.join("of the destination alone"), "stays").expect("a file");
+    let _none = std::fs::remove_file(database);
+    rusqlite::Connection::open(database)
+        .expect("a database")
+        .execute_batch("CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT); INSERT INTO item VALUES (1, 'older'); CREATE TABLE own(x); INSERT INTO own VALUES ('stays');")
+        .expect("an older database");
+}
+
+/// What the source's users do: one file and one row change without another size, one file goes, one comes.
+fn live_on(dir: &Path, n: u64) {
+    let at = |n: u64| dir.join("source").join(format!("d{:03}/f{:05}.bin", n % 40, (n % 40) * 100 + n % 97));
+    if let Ok(mut bytes) = std::fs::read(at(n)) {
+        bytes.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+        std::fs::write(at(n), bytes).expect("an edit");
+    }
+    let _gone_already = std::fs::remove_file(at(n.wrapping_add(7)));
+    std::fs::write(dir.join("source/media").join(format!("new-{}", n % 100)), n.to_string()).expect("a new file");
+    let shop = rusqlite::Connection::open(dir.join("shop.db")).expect("the shop");
+    shop.busy_timeout(Duration::from_secs(20)).expect("patience");
+    shop.execute("UPDATE item SET name = 'edited' || ?1 WHERE id % 1000 = ?2", (n.to_string(), i64::try_from(n % 1000).expect("small"))).expect("an edit");
+}
+
+/// Pauses the migration, unless it has come to its end meanwhile.
+async fn pause(product: &Product, id: &str) -> bool {
+    let _refused_at_the_end = product.post(&format!("/migrations/{id}/pause"), json!({})).await;
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        let (_, status) = product.get(&format!("/migrations/{id}/status")).await;
+        match status["status"].as_str() {
+            Some("paused") => return true,
+            Some("running") => assert!(Instant::now() < deadline, "it does not pause: {status:#}"),
+            _ => return false,
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Names, kinds, modes, times and contents of a tree.
+fn listing(dir: &Path) -> String {
+    let script = "cd \"$0\" && find . -printf '%P %y %m %T@ %l\\n' | sort && find . -type f -print0 | sort -z | xargs -0 sha256sum";
+    let output = std::process::Command::new("bash").args(["-c", script]).arg(dir).output().expect("find");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn spec(dir: &Path, round: u32) -> Value {
@@ -68,7 +140,6 @@ fn spec(dir: &Path, round: u32) -> Value {
         "destination": {"type": "static", "paths": {"web_root": dir.join(format!("to-{round}"))},
             "database": {"type": "sqlite", "database": dir.join(format!("shop-{round}.db"))}},
         "transfer": {"options": {"parallel_transfers": 4, "chunk_size": "5MB"}},
-        "safety": {"backup_before": false},
     })
 }
 
@@ -117,7 +188,9 @@ fn differences(left: &Path, right: &Path) -> String {
     let list = "find . -type d -printf '%P %y %m\\n' -o -printf '%P %y %m %s %l\\n' | sort";
     let script = format!("diff <(cd \"$0\" && {list}) <(cd \"$1\" && {list}); diff -rq --no-dereference \"$0\" \"$1\"");
     let output = std::process::Command::new("bash").args(["-c", &script]).args([left, right]).output().expect("diff");
-    String::from_utf8_lossy(&output.stdout).lines().take(40).collect::<Vec<_>>().join("\n")
+    let told = String::from_utf8_lossy(&output.stdout).replace(&*right.to_string_lossy(), "TO");
+    let own = |line: &&str| !line.starts_with(|c: char| c.is_ascii_digit()) && !line.starts_with("> of the destination alone");
+    told.lines().filter(own).take(40).collect::<Vec<_>>().join("\n")
 }
 
 pub fn make_database(path: &Path, rows: u64) {

@@ -20,6 +20,7 @@ impl MemoryFiles {
     /// Counts a call, lets other tasks run, and fails it if a fault says so.
     pub(super) async fn call(&self, op: Op, path: &FilePath) -> Result<()> {
         tokio::task::yield_now().await;
+        self.pass(&format!("{op:?}").to_lowercase(), path).await?;
         let mut state = self.lock();
         *state.calls.entry(op).or_default() += 1;
         match state.faults.meet(op, path.as_bytes()) {
@@ -43,9 +44,13 @@ impl MemoryFiles {
         let (this, path, piece) = (self.clone(), path.clone(), self.piece);
         let starts = (0..data.len()).step_by(piece.max(1)).collect::<Vec<_>>();
         futures::stream::iter(starts)
-            .map(move |start| {
-                this.piece_read(&path)?;
-                Ok(data.slice(start..(start + piece).min(data.len())))
+            .then(move |start| {
+                let (this, path, data) = (this.clone(), path.clone(), data.clone());
+                async move {
+                    this.pass("read", &path).await?;
+                    this.piece_read(&path)?;
+                    Ok(data.slice(start..(start + piece).min(data.len())))
+                }
             })
             .boxed()
     }
@@ -178,6 +183,7 @@ impl FileTarget for MemoryFiles {
         self.free(&entry.path)?;
         self.call(Op::Put, &entry.path).await?;
         let data = self.take(&entry.path, entry.size(), body).await?;
+        self.pass("place", &entry.path).await?;
         self.free(&entry.path)?;
         let mut state = self.lock();
         *state.writes.entry(entry.path.to_string()).or_default() += 1;
@@ -201,11 +207,11 @@ impl FileTarget for MemoryFiles {
             }
             (EntryKind::Directory, None) => state.store(self.tree, path, Node::Directory, entry.mode.unwrap_or(0o755), entry.modified_ns),
             (EntryKind::Directory, Some(Item { node: Node::Directory, .. })) | (EntryKind::File { .. }, Some(Item { node: Node::File { .. }, .. })) => {
-                let now = state.tick();
+                let (version, modified_ns) = (state.change(), entry.modified_ns.map(|time| state.cut(time)));
                 let Some(item) = state.find_mut(path) else { return Ok(()) };
                 item.mode = entry.mode.unwrap_or(item.mode);
-                item.modified_ns = entry.modified_ns.unwrap_or(item.modified_ns);
-                item.version = now as u64;
+                item.modified_ns = modified_ns.unwrap_or(item.modified_ns);
+                item.version = version;
             }
             _ => return Err(self.error(ErrorKind::AlreadyExists, "make", &entry.path, "something else is in the way")),
         }

@@ -7,10 +7,11 @@ mod parts;
 
 pub use faults::{Op, Rule};
 
+use crate::hook::{Call, Hook};
 use bytes::Bytes;
 use md5::Digest as _;
 use ports::files::{DigestKind, Entry, EntryKind, FilePath, FileTraits, ObjectMetadata};
-use ports::{ConnectorError, ErrorKind};
+use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +40,11 @@ struct State {
     items: BTreeMap<Vec<u8>, Item>,
     exists: bool,
     now: i64,
+    /// Raised with every change; what a ctime or an inode's generation tells.
+    changes: u64,
+    clock: Option<Clock>,
+    /// Of times, in nanoseconds.
+    resolution: i64,
     uploads: BTreeMap<String, parts::Upload>,
     faults: faults::Faults,
     calls: BTreeMap<Op, u64>,
@@ -49,6 +55,9 @@ struct State {
     locked: BTreeSet<Vec<u8>>,
 }
 
+/// Nanoseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
 /// Cheap to clone; all clones are one file system.
 #[derive(Clone)]
 pub struct MemoryFiles {
@@ -56,6 +65,8 @@ pub struct MemoryFiles {
     tree: bool,
     traits: FileTraits,
     piece: usize,
+    versions: bool,
+    hook: Option<Arc<dyn Hook>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -82,7 +93,38 @@ impl MemoryFiles {
 
     fn new(name: &str, tree: bool, traits: FileTraits) -> Self {
         let state = State { exists: true, now: 1_700_000_000_000_000_000, ..State::default() };
-        Self { name: name.to_owned(), tree, traits, piece: 1000, state: Arc::new(Mutex::new(state)) }
+        Self { name: name.to_owned(), tree, traits, piece: 1000, versions: true, hook: None, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Times come from `clock`, cut to [`FileTraits::mtime_resolution_ns`], instead of a counter that never shows one moment twice.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        let resolution = self.traits.mtime_resolution_ns.max(1) as i64;
+        let mut state = self.lock();
+        (state.clock, state.resolution) = (Some(clock), resolution);
+        drop(state);
+        self
+    }
+
+    /// A tree whose entries have no version, as SFTP servers tell none.
+    #[must_use]
+    pub fn without_versions(mut self) -> Self {
+        self.versions = false;
+        self
+    }
+
+    /// The same file system, as seen by a caller whose calls pass `hook`.
+    #[must_use]
+    pub fn with_hook(mut self, hook: Arc<dyn Hook>) -> Self {
+        self.hook = Some(hook);
+        self
+    }
+
+    async fn pass(&self, operation: &str, path: &FilePath) -> Result<()> {
+        match &self.hook {
+            Some(hook) => hook.before(&Call { system: &self.name, operation, subject: &path.to_string() }).await,
+            None => Ok(()),
+        }
     }
 
     #[must_use]
@@ -158,23 +200,26 @@ impl MemoryFiles {
 
     pub fn set_mode(&self, path: &str, mode: u32) -> &Self {
         let mut state = self.lock();
-        let now = state.tick();
+        let version = state.change();
         let item = state.find_mut(path.as_bytes()).unwrap_or_else(|| panic!("{path} does not exist"));
         item.mode = mode;
-        item.version = now as u64;
+        item.version = version;
         drop(state);
         self
     }
 
     /// Removes a path and everything below it.
     pub fn delete(&self, path: &str) -> &Self {
-        let mut state = self.lock();
-        let below = format!("{path}/").into_bytes();
-        state.items.retain(|key, _| key != path.as_bytes() && !key.starts_with(&below));
-        let now = state.tick();
-        state.touch_parent(path.as_bytes(), now);
-        drop(state);
+        self.delete_bytes(path.as_bytes());
         self
+    }
+
+    pub fn delete_bytes(&self, path: &[u8]) {
+        let mut state = self.lock();
+        let below = [path, b"/"].concat();
+        state.items.retain(|key, _| key != path && !key.starts_with(&below));
+        let now = state.tick();
+        state.touch_parent(path, now);
     }
 
     pub fn read(&self, path: &str) -> Option<Bytes> {
@@ -275,7 +320,7 @@ impl MemoryFiles {
             Node::Link { target } => (EntryKind::Symlink { target: target.clone() }, None, None),
             Node::Device => (EntryKind::Other("device".to_owned()), None, None),
         };
-        let version = if self.tree { Some(item.version.to_string()) } else { etag.cloned() };
+        let version = if self.tree { self.versions.then(|| item.version.to_string()) } else { etag.cloned() };
         let (modified_ns, mode) = if self.tree { (Some(item.modified_ns), Some(item.mode)) } else { (None, None) };
         Entry { modified_ns, mode, version, content_type, object: item.object.clone(), ..Entry::new(path, kind) }
     }
@@ -292,9 +337,25 @@ fn file(data: Bytes, content_type: Option<String>) -> Node {
 }
 
 impl State {
+    /// The moment of a change.
     fn tick(&mut self) -> i64 {
-        self.now += 1_000_000_007;
-        self.now
+        match &self.clock {
+            Some(clock) => self.cut(clock()),
+            None => {
+                self.now += 1_000_000_007;
+                self.now
+            }
+        }
+    }
+
+    /// A time as this system can keep it.
+    fn cut(&self, time: i64) -> i64 {
+        time - time.rem_euclid(self.resolution.max(1))
+    }
+
+    fn change(&mut self) -> u64 {
+        self.changes += 1;
+        self.changes
     }
 
     fn keep_metadata(&mut self, path: &[u8], metadata: Option<Box<ObjectMetadata>>) {
@@ -324,19 +385,20 @@ impl State {
 
     /// Puts something in place; parents are made in a tree, and their times move as real ones do.
     fn store(&mut self, tree: bool, path: &[u8], node: Node, mode: u32, modified_ns: Option<i64>) {
-        let now = self.tick();
+        let (now, version) = (self.tick(), self.change());
         if tree {
             for cut in path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at) {
                 let folder = path[..=cut].to_vec();
                 if let btree_map::Entry::Vacant(place) = self.items.entry(folder) {
-                    place.insert(Item { node: Node::Directory, mode: 0o755, modified_ns: now, version: now as u64, object: None });
+                    place.insert(Item { node: Node::Directory, mode: 0o755, modified_ns: now, version, object: None });
                     self.touch_parent(&path[..cut], now);
                 }
             }
         }
         let key = if node == Node::Directory { [path, b"/"].concat() } else { path.to_vec() };
+        let modified_ns = modified_ns.map_or(now, |time| self.cut(time));
         let replaced_directory = node == Node::Directory && self.items.contains_key(&key);
-        self.items.insert(key, Item { node, mode, modified_ns: modified_ns.unwrap_or(now), version: now as u64, object: None });
+        self.items.insert(key, Item { node, mode, modified_ns, version, object: None });
         if !replaced_directory {
             self.touch_parent(path, now);
         }

@@ -2,7 +2,7 @@
 
 mod disks;
 mod drive;
-mod fingerprint;
+pub mod fingerprint;
 mod hold;
 mod images;
 mod network;

@@ -62,6 +62,7 @@ proptest! {
         ours in vec(thing(), 0..25),
         theirs in vec(thing(), 0..15),
         later in vec(thing(), 0..8),
+        gone in vec(any::<prop::sample::Index>(), 0..6),
         faults in vec(fault(), 0..5),
         crashes in vec(0..12u64, 0..4),
         objects in any::<bool>(),
@@ -94,6 +95,10 @@ proptest! {
             world.back_up().await.expect("a backup, once nothing fails");
             world.copy().await.expect("a copy, once nothing fails");
             build(&world.source, &later, 3);
+            for index in gone.into_iter().filter(|_| !ours.is_empty()) {
+                let (Thing::File(path, _) | Thing::Directory(path) | Thing::Link(path)) = index.get(&ours);
+                world.source.delete_bytes(path);
+            }
             world.final_pass().await.expect("a final pass, once nothing fails");
             let verified = world.verify().await.expect("verification");
             assert!(verified.is_equal(), "{:?}", verified.mismatches);
