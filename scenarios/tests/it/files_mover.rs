@@ -114,7 +114,7 @@ impl Place {
         let now = NOW.fetch_add(1, Ordering::Relaxed);
         let kind = EntryKind::File { size: data.len() as u64 };
         let entry =
-            Entry { path: path.into(), kind, modified_ns: Some(now * 1_000_000_000), mode: Some(0o640), version: None, content_type: None, posix: None };
+            Entry { modified_ns: Some(now * 1_000_000_000), mode: Some(0o640), ..Entry::new(path.into(), kind) };
         let body = futures::stream::once(async move { Ok(data.into()) }).boxed();
         self.files.put(&entry, "preparing", body).await.expect("put");
     }
@@ -140,7 +140,7 @@ async fn furnish(source: &Place, tree: bool) {
     source.write("empty", Vec::new()).await;
     source.write("large.bin", noise("large", 7 << 20)).await;
     if tree {
-        let make = |path: &str, kind| Entry { path: path.into(), kind, modified_ns: None, mode: Some(0o750), version: None, content_type: None, posix: None };
+        let make = |path: &str, kind| Entry { mode: Some(0o750), ..Entry::new(path.into(), kind) };
         source.files.make(&make("hollow/inner", EntryKind::Directory)).await.expect("a directory");
         source.files.make(&make("link", EntryKind::Symlink { target: b"index.html".to_vec() })).await.expect("a link");
     }

@@ -48,7 +48,7 @@ pub(crate) fn mark(path: &FilePath, size: usize, location: &str) -> Result<Entry
         return Err(ConnectorError::new(ErrorKind::Internal, "write a mark", subject, "its name is not one of ours"));
     }
     let kind = EntryKind::File { size: size as u64 };
-    Ok(Entry { path: path.clone(), kind, modified_ns: None, mode: Some(0o644), version: None, content_type: None, posix: None })
+    Ok(Entry { mode: Some(0o644), ..Entry::new(path.clone(), kind) })
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl FilePlace for Bucket {
 
     async fn write(&self, path: &str, text: &str) {
         let kind = EntryKind::File { size: text.len() as u64 };
-        let entry = Entry { path: FilePath::from(path), kind, modified_ns: None, mode: None, version: None, content_type: None, posix: None };
+        let entry = Entry::new(FilePath::from(path), kind);
         self.0.prepare().await.expect("a bucket");
         let body = futures::stream::iter([Ok(Bytes::from(text.to_owned()))]).boxed();
         self.0.put(&entry, "people", body).await.expect("an object");

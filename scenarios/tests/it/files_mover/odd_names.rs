@@ -86,7 +86,7 @@ async fn furnish(source: &Place) {
 }
 
 async fn mark(source: &Place, path: &str) {
-    let marker = Entry { path: path.into(), kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None };
+    let marker = Entry::new(path.into(), EntryKind::Directory);
     source.files.make(&marker).await.expect("a directory");
 }
 
@@ -138,15 +138,7 @@ async fn a_directorys_names_survive_the_way_through_a_store() {
         let raw: [&[u8]; 4] = [b"caf\xe9", b"\xff\xfe/\x80", b"caf%E9 \xe9", "caf%E9".as_bytes()];
         let odd = |name: &str| store == Kind::S3 && name.contains(['\\', '\u{7}', '\u{fffe}']);
         for (n, name) in raw.into_iter().chain(BOTH.iter().filter(|n| !odd(n)).map(|n| n.as_bytes())).enumerate() {
-            let entry = Entry {
-                path: FilePath::new(name),
-                kind: EntryKind::File { size: n as u64 },
-                modified_ns: None,
-                mode: Some(0o640),
-                version: None,
-                content_type: None,
-                posix: None,
-            };
+            let entry = Entry { mode: Some(0o640), ..Entry::new(FilePath::new(name), EntryKind::File { size: n as u64 }) };
             let body = futures::StreamExt::boxed(futures::stream::once(async move { Ok(noise("raw", n as u64).into()) }));
             source.files.put(&entry, "preparing", body).await.expect("put");
         }

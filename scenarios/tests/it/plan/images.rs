@@ -194,15 +194,7 @@ fn new_image(dir: &TempDir, format: ImageFormat) -> NewImage {
 }
 
 async fn put(files: &dyn FileTarget, path: &str, text: &[u8]) {
-    let entry = Entry {
-        path: FilePath::from(path),
-        kind: EntryKind::File { size: text.len() as u64 },
-        modified_ns: Some(1),
-        mode: Some(0o644),
-        version: None,
-        content_type: None,
-        posix: None,
-    };
+    let entry = Entry { modified_ns: Some(1), mode: Some(0o644), ..Entry::new(FilePath::from(path), EntryKind::File { size: text.len() as u64 }) };
     let body = futures::stream::iter([Ok(Bytes::copy_from_slice(text))]).boxed();
     files.put(&entry, "t", body).await.expect("written");
 }
@@ -288,15 +280,7 @@ async fn no_link_leads_out_of_an_image() {
     let open = images.open("run", &image).await.expect("open");
     let root = open.directory("/").await.expect("the root");
     let target = dir.path().display().to_string().into_bytes();
-    let link = Entry {
-        path: FilePath::from("srv"),
-        kind: EntryKind::Symlink { target },
-        modified_ns: None,
-        mode: None,
-        version: None,
-        content_type: None,
-        posix: None,
-    };
+    let link = Entry { ..Entry::new(FilePath::from("srv"), EntryKind::Symlink { target }) };
     root.make(&link).await.expect("a link");
     let refused = open.directory("/srv/images").await.err().expect("the link leads nowhere inside");
     assert_eq!(refused.kind, ErrorKind::Internal, "{refused}");
