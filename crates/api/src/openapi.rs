@@ -263,6 +263,7 @@ fn schemas() -> Map<String, Value> {
     add::<migrations::Logs>(&mut found);
     add::<migrations::Metrics>(&mut found);
     add::<migrations::Events>(&mut found);
+    add::<migrations::Preview>(&mut found);
     add::<presets::Preset>(&mut found);
     add::<presets::PresetBody>(&mut found);
     add::<presets::PresetDetail>(&mut found);

@@ -45,6 +45,8 @@ codes! {
     BackupNotFound = "BACKUP_NOT_FOUND", NotFound;
     /// A backup that belongs to another migration, is not verified, or is needed by a migration in progress.
     BackupUnusable = "BACKUP_UNUSABLE", Conflict;
+    /// People wrote into the tables that a rollback would take back: `details.tables`.
+    LaterChanges = "LATER_CHANGES", Conflict;
     /// There is no report before a migration has ended.
     ReportNotReady = "REPORT_NOT_READY", Conflict;
     /// Nobody has proved who asks, or the proof is not good (any more).

@@ -1,6 +1,6 @@
 //! The engine as its users hold it: create runs, say what they should do, look at them. Workers do the work ([`crate::Worker`]).
 
-use crate::journal::{Chunk, EventFilter, Journal, StepPin};
+use crate::journal::{Chunk, EventFilter, Journal, StepPin, Token};
 use crate::line::RunLine;
 use crate::state::Request;
 use crate::view::{Event, LedgerTotals, NewRun, RunFilter, RunView};
@@ -165,6 +165,13 @@ impl Engine {
     /// Chunks of a ledger, done or not, by ascending `seq`, after `after`, at most `limit`.
     pub async fn ledger(&self, tenant: &str, id: &str, name: &str, after: Option<u64>, limit: usize) -> Result<Vec<Chunk>, EngineError> {
         self.journal.all(tenant, id, name, after, limit).await
+    }
+
+    /// A memo of the run, or of one of its ledgers (`scope`), for readers: whoever works on the run may change it at any moment.
+    pub async fn memo(&self, tenant: &str, id: &str, scope: &str, key: &str) -> Result<Option<Value>, EngineError> {
+        // Reading is not fenced, so the token need only say which run.
+        let token = Token { run: id.to_owned(), tenant: tenant.to_owned(), owner: String::new(), epoch: 0 };
+        self.journal.recall(&token, scope, key).await
     }
 
     pub async fn ledger_totals(&self, tenant: &str, id: &str, name: &str) -> Result<LedgerTotals, EngineError> {

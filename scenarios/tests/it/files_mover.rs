@@ -113,8 +113,7 @@ impl Place {
         static NOW: AtomicI64 = AtomicI64::new(1_700_000_000);
         let now = NOW.fetch_add(1, Ordering::Relaxed);
         let kind = EntryKind::File { size: data.len() as u64 };
-        let entry =
-            Entry { modified_ns: Some(now * 1_000_000_000), mode: Some(0o640), ..Entry::new(path.into(), kind) };
+        let entry = Entry { modified_ns: Some(now * 1_000_000_000), mode: Some(0o640), ..Entry::new(path.into(), kind) };
         let body = futures::stream::once(async move { Ok(data.into()) }).boxed();
         self.files.put(&entry, "preparing", body).await.expect("put");
     }

@@ -26,7 +26,7 @@ pub(crate) fn migration() -> Value {
 }
 
 pub(crate) fn rollback() -> Value {
-    json!({"backup_id": "backup-20240826-143022", "rollback_options": {"restore_files": true, "restore_database": true, "restore_configuration": true}})
+    json!({"backup_id": "backup-20240826-143022", "rollback_options": {"restore_files": true, "restore_database": true, "restore_configuration": true}, "discard_later_changes": false})
 }
 
 /// An envelope as it is answered with this code.
@@ -67,6 +67,10 @@ pub(crate) fn error(code: &str) -> Value {
         }
         "BACKUP_NOT_FOUND" => ("Backup not found", json!({"backup_id": "backup-20240826-143022"})),
         "BACKUP_UNUSABLE" => ("Backup backup-20240826-143022 belongs to another migration", json!({"backup_id": "backup-20240826-143022", "session_id": id})),
+        "LATER_CHANGES" => (
+            "Cannot roll this migration back: 1 tables at the destination were changed by others: orders (120 rows then, 123 now). Nothing was touched. With discard_later_changes they are saved first and then taken back",
+            json!({"session_id": id, "tables": [{"table": "orders", "rows_written": 120, "rows_now": 123, "ranges_changed": 1, "ranges": 4}], "cutover_at": "2024-08-26T14:30:22Z", "backup_id": null}),
+        ),
         "REPORT_NOT_READY" => (
             "There is no report yet: the migration is running. Its status and logs tell what happened so far",
             json!({"session_id": id, "current_status": "running"}),

@@ -83,7 +83,8 @@ fn steering() -> Vec<Endpoint> {
             .takes(Body::Optional, "RollbackOptions", examples::rollback())
             .fails(Code::InvalidRequest, "Bad or unknown fields")
             .fails(Code::BackupNotFound, "No such backup")
-            .fails(Code::BackupUnusable, "The backup belongs to another migration or was never completed"),
+            .fails(Code::BackupUnusable, "The backup is missing or damaged, belongs to another migration or was never completed")
+            .fails(Code::LaterChanges, "People wrote into its tables since, and `discard_later_changes` is not true"),
         acknowledged("/migrations/{session_id}/release", "release_migration", |call| Box::pin(release(call)))
             .says(
                 "Release a migration from its node",

@@ -40,6 +40,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .query("limit", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}), "Maximum events")
             .answers(StatusCode::OK, "Events", "The events")
             .fails(Code::MigrationNotFound, "No such migration"),
+        Endpoint::get("/migrations/{session_id}/rollback-preview", "preview_rollback", |call| Box::pin(rollback_preview(call)))
+            .tag(TAG)
+            .says("What a rollback would find", "Looks at the backup and compares the destination's tables with what was written. Changes nothing.")
+            .answers(StatusCode::OK, "Preview", "What it found")
+            .fails(Code::MigrationNotFound, "No such migration")
+            .fails(Code::InvalidState, "The destination cannot be compared now"),
         Endpoint::get("/migrations/{session_id}/report", "migration_report", |call| Box::pin(report(call)))
             .tag(TAG)
             .says("Report of a migration", "What moved, how it was verified, what was left over, how to take it back. As JSON, or as a self-contained page.")
@@ -68,6 +74,11 @@ async fn metrics(mut call: Call) -> Result<Reply, Error> {
 async fn events(mut call: Call) -> Result<Reply, Error> {
     let query = call.take_query();
     Reply::ok(call.control.events(&call.tenant, call.id(), query).await?)
+}
+
+async fn rollback_preview(mut call: Call) -> Result<Reply, Error> {
+    call.no_query()?;
+    Reply::ok(call.control.rollback_preview(&call.tenant, call.id()).await?)
 }
 
 async fn report(mut call: Call) -> Result<Reply, Error> {

@@ -70,6 +70,15 @@ pub struct RollbackOptions {
     #[schema(example = "backup-20240826-143022")]
     pub backup_id: Option<String>,
     pub rollback_options: Restore,
+    /// Take back also what others wrote into the migration's tables and files since: it is saved first. Without it such a rollback is refused.
+    #[schema(example = false)]
+    pub discard_later_changes: bool,
+}
+
+impl Default for RollbackOptions {
+    fn default() -> Self {
+        Self { backup_id: None, rollback_options: Restore { files: true, database: true, configuration: true }, discard_later_changes: false }
+    }
 }
 
 /// What a rollback takes back.
@@ -87,9 +96,10 @@ impl RollbackOptions {
     fn decode(body: Option<&Value>) -> Result<Self, Error> {
         let empty = json!({});
         let mut problems = Problems::default();
-        let mut out = Self { backup_id: None, rollback_options: Restore { files: true, database: true, configuration: true } };
+        let mut out = Self::default();
         if let Some(mut fields) = Fields::of("", body.unwrap_or(&empty), &mut problems) {
             out.backup_id = fields.text("backup_id", &mut problems);
+            out.discard_later_changes = fields.flag("discard_later_changes", false, &mut problems);
             if let Some(mut options) = fields.object("rollback_options", &mut problems) {
                 out.rollback_options.files = options.flag("restore_files", true, &mut problems);
                 out.rollback_options.database = options.flag("restore_database", true, &mut problems);
@@ -108,7 +118,8 @@ impl RollbackOptions {
     /// As the steps' undo reads it.
     fn for_engine(&self) -> Value {
         let Restore { files, database, configuration } = self.rollback_options;
-        json!({"backup_id": self.backup_id, "restore_files": files, "restore_database": database, "restore_configuration": configuration})
+        let later = self.discard_later_changes;
+        json!({"backup_id": self.backup_id, "restore_files": files, "restore_database": database, "restore_configuration": configuration, "discard_later_changes": later})
     }
 }
 
@@ -178,6 +189,7 @@ impl Control {
         if let Some(backup) = &asked.backup_id {
             self.backup_of_migration(tenant, id, backup).await?;
         }
+        self.refuse_rollback(tenant, &view, &asked).await?;
         self.steered(tenant, id, "roll back", self.engine().rollback(tenant, id, self.traced(asked.for_engine())).await).await?;
         Ok(Acknowledged::new(id, "rollback_started", "Migration rollback started in background"))
     }

@@ -24,8 +24,20 @@ impl RunLedger {
     }
 }
 
-fn chunk(from: engine::Chunk) -> Chunk {
+pub(super) fn chunk(from: engine::Chunk) -> Chunk {
     Chunk { seq: from.seq, spec: from.spec, items: from.items, bytes: from.bytes, attempts: from.attempts, result: from.result }
+}
+
+pub(super) fn totals(t: engine::LedgerTotals) -> Totals {
+    Totals {
+        chunks: t.chunks,
+        chunks_done: t.chunks_done,
+        items: t.items,
+        items_done: t.items_done,
+        bytes: t.bytes,
+        bytes_done: t.bytes_done,
+        sealed: t.sealed,
+    }
 }
 
 #[async_trait::async_trait]
@@ -55,16 +67,7 @@ impl ports::Ledger for RunLedger {
     }
 
     async fn totals(&self) -> Result<Totals> {
-        let t = self.0.totals().await.map_err(|e| self.error("read", e))?;
-        Ok(Totals {
-            chunks: t.chunks,
-            chunks_done: t.chunks_done,
-            items: t.items,
-            items_done: t.items_done,
-            bytes: t.bytes,
-            bytes_done: t.bytes_done,
-            sealed: t.sealed,
-        })
+        self.0.totals().await.map(totals).map_err(|e| self.error("read", e))
     }
 
     async fn remember(&self, key: &str, value: Option<Value>) -> Result<()> {

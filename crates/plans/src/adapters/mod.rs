@@ -3,7 +3,9 @@
 mod failure;
 mod ledger;
 mod observer;
+mod reading;
 
 pub use failure::{StepResult, failed, step_error};
 pub use ledger::RunLedger;
 pub use observer::RunObserver;
+pub use reading::ReadLedger;

@@ -3,6 +3,8 @@
 //! Undo keeps a verified backup (retention removes it) and removes an unfinished one.
 
 use super::job::{Job, database_plan, files_plan, ledger, ledgers, notes, recall, restores, timed};
+use super::preview::Wanted;
+use crate::Settings;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::backups::{self, Backup, BackupState, Part};
 use crate::site::Configuration;
@@ -24,7 +26,7 @@ pub struct BackUp {
 }
 
 /// What there is to save.
-struct Wanted {
+struct ToSave {
     files: bool,
     database: Vec<ObjectName>,
     configuration: bool,
@@ -64,21 +66,21 @@ impl Step for BackUp {
 }
 
 impl BackUp {
-    async fn wanted(&self, cx: &StepContext) -> StepResult<Wanted> {
+    async fn wanted(&self, cx: &StepContext) -> StepResult<ToSave> {
         let safety = &self.job.spec.safety;
         let site = self.job.site().await?;
         let source_database = safety.backup_source_database && site.source.database.is_some();
         if !safety.backup_before {
-            return Ok(Wanted { files: false, database: Vec::new(), configuration: false, source_database });
+            return Ok(ToSave { files: false, database: Vec::new(), configuration: false, source_database });
         }
         let files = files_plan(cx).await?.is_some_and(|p| p.overwrites + p.deletes > 0);
         let database = database_plan(cx).await?.map(|p| p.overwrites.into_iter().map(|o| o.name).collect()).unwrap_or_default();
         let configuration = cx.output_of("validate").is_some_and(|v| v["configuration_exists"] == true);
         let configuration = configuration && site.configuration(&self.job.spec) == Configuration::Rewritten;
-        Ok(Wanted { files, database, configuration, source_database })
+        Ok(ToSave { files, database, configuration, source_database })
     }
 
-    async fn save(&self, cx: &StepContext, observer: &RunObserver, wanted: &Wanted, backup: &mut Backup) -> StepResult<()> {
+    async fn save(&self, cx: &StepContext, observer: &RunObserver, wanted: &ToSave, backup: &mut Backup) -> StepResult<()> {
         let dir = backups::directory(&self.job.settings, &backup.id).map_err(step_error)?;
         let site = self.job.site().await?;
         if let (true, Some(mover), Some(target)) = (wanted.files, self.job.files_mover(cx).await?, &site.destination.files) {
@@ -214,6 +216,30 @@ async fn read_configuration(dir: &Path, part: &Part) -> Result<(Entry, Vec<u8>)>
     Ok((entry, text))
 }
 
+/// Why the backup cannot be restored from: a part of it that is wanted is missing or damaged. Everything is read and hashed, files by their presence.
+pub(super) async fn unrestorable(settings: &Settings, backup: &Backup, wanted: &Wanted) -> Option<ports::ConnectorError> {
+    let dir = match backups::directory(settings, &backup.id) {
+        Ok(dir) => dir,
+        Err(e) => return Some(e),
+    };
+    for part in &backup.parts {
+        let checked = match part.kind.as_str() {
+            kind if is_database(kind) && wanted.database => databases::check(&dir.join(kind)).await,
+            "configuration" if wanted.configuration => read_configuration(&dir.join("configuration"), part).await.map(drop),
+            "files" if wanted.files && part.items > 0 => present(&dir.join("files")).await,
+            _ => Ok(()),
+        };
+        if let Err(e) = checked {
+            return Some(e);
+        }
+    }
+    None
+}
+
+async fn present(dir: &Path) -> Result<()> {
+    tokio::fs::metadata(dir).await.map(drop).map_err(|e| backups::file_error("find", dir, e))
+}
+
 /// A verified backup that a rollback restores from, with its parts' places.
 pub struct Restorable {
     pub backup: Backup,
@@ -256,24 +282,16 @@ impl Restorable {
     }
 
     /// Whether all that a rollback restores from it is there and undamaged: read and hashed, before anything is destroyed.
-    pub async fn check(&self, cx: &StepContext) -> StepResult<()> {
-        let gone = |e: ports::ConnectorError| {
-            let advice = "Nothing was touched. Bring the backup back to its place, or roll back without restoring that part";
-            failed(e.kind, format!("The backup '{}' cannot be restored from: {e}", self.backup.id), advice)
-        };
-        let databases = if restores(cx, "restore_database") { self.databases() } else { Vec::new() };
-        for dir in databases {
-            databases::check(&dir).await.map_err(gone)?;
+    pub async fn check(&self, job: &Job, cx: &StepContext) -> StepResult<()> {
+        let part = |what: &str| restores(cx, what);
+        let wanted = Wanted { backup: None, files: part("restore_files"), database: part("restore_database"), configuration: part("restore_configuration") };
+        match unrestorable(&job.settings, &self.backup, &wanted).await {
+            None => Ok(()),
+            Some(e) => {
+                let advice = "Nothing was touched. Bring the backup back to its place, or roll back without restoring that part";
+                Err(failed(e.kind, format!("The backup '{}' cannot be restored from: {e}", self.backup.id), advice))
+            }
         }
-        if let Some(part) = self.backup.part("configuration").filter(|_| restores(cx, "restore_configuration")) {
-            read_configuration(&self.dir.join("configuration"), part).await.map_err(gone)?;
-        }
-        let files = self.backup.part("files").is_some_and(|p| p.items > 0) && restores(cx, "restore_files");
-        if files && !tokio::fs::try_exists(self.dir.join("files")).await.unwrap_or(false) {
-            let missing = ports::ConnectorError::new(ErrorKind::NotFound, "find", self.dir.join("files").display().to_string(), "the saved files are gone");
-            return Err(gone(missing));
-        }
-        Ok(())
     }
 
     pub async fn configuration(&self) -> StepResult<Option<(Entry, Vec<u8>)>> {

@@ -5,6 +5,7 @@
 use super::addresses::{self, Addresses};
 use super::backup::Restorable;
 use super::job::{Job, database_plan, recall, restores, timed, value};
+use super::later::secure;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::site::{Configuration, Site, WordPress};
 use crate::wordpress::rewriting::Rewriting;
@@ -92,6 +93,7 @@ impl Step for UpdateConfiguration {
             observer.info("rollback", format!("{CONFIG} at the destination stays as it is, as asked"));
             return Ok(());
         }
+        secure(&self.job, cx, &observer).await?;
         let Some(files) = self.job.destination(cx).await?.configuration.clone() else { return Ok(()) };
         let before = match Restorable::find(&self.job, cx).await? {
             Some(restorable) => restorable.configuration().await?,

@@ -5,7 +5,7 @@
 
 use super::backup::{Restorable, files_store};
 use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
-use super::later::later_rows;
+use super::later::{later_rows, secure};
 use super::maintenance::{self, REFRESH};
 use super::standstill;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
@@ -79,6 +79,7 @@ impl Step for TransferFiles {
             observer.info("rollback", "The destination's files stay as they are, as asked");
             return Ok(());
         }
+        secure(&self.job, cx, &observer).await?;
         let Some(undoer) = self.job.files_undoer(cx).await? else { return Ok(()) };
         let backup = match Restorable::find(&self.job, cx).await? {
             Some(restorable) => restorable.files(&self.job).await?,

@@ -3,6 +3,7 @@
 //! The report is this step's output. `partial: true` in it means completed with warnings: something named stays behind.
 
 use super::job::{Job, database_plan, files_plan, timed_report, value};
+use super::later::secure;
 use crate::adapters::{RunObserver, StepResult};
 use crate::report::{Leftover, leftovers_of_applied, push_all};
 use domain::spec::System;
@@ -50,8 +51,9 @@ impl Step for Finish {
         Ok(timed_report(report, began))
     }
 
-    async fn undo(&self, _cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
-        Ok(())
+    /// The first undo of a completed migration: before anything is taken back, the way back is proven and later rows are saved.
+    async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
+        secure(&self.job, cx, &RunObserver::new(cx)).await.map(drop)
     }
 }
 

@@ -41,7 +41,7 @@ pub async fn secure(job: &Job, cx: &StepContext, observer: &RunObserver) -> Step
 
 async fn secure_once(job: &Job, cx: &StepContext, observer: &RunObserver) -> StepResult<Option<SavedTables>> {
     if let Some(restorable) = Restorable::find(job, cx).await? {
-        restorable.check(cx).await?;
+        restorable.check(job, cx).await?;
     }
     if !restores(cx, "restore_database") {
         return Ok(None);

@@ -111,7 +111,9 @@ async fn conditional_writes_work_with_stores_that_know_them_and_stores_that_do_n
     let seen = Entry { version: Some("0cc175b9c0f1b6a831c399e269772661".to_owned()), ..file("a", 1) };
     for (answer, outcome) in [("501 Not Implemented", None), ("200 OK", None), ("412 Precondition Failed", Some(ErrorKind::AlreadyExists))] {
         let (at, asked) = answering(move |request| match request {
-            head if head.starts_with("HEAD") => "HTTP/1.1 200 OK\r\nconnection: close\r\netag: \"0cc175b9c0f1b6a831c399e269772661\"\r\ncontent-length: 1\r\n\r\n".to_owned(),
+            head if head.starts_with("HEAD") => {
+                "HTTP/1.1 200 OK\r\nconnection: close\r\netag: \"0cc175b9c0f1b6a831c399e269772661\"\r\ncontent-length: 1\r\n\r\n".to_owned()
+            }
             put if put.to_lowercase().contains("if-match: ") && answer.starts_with('5') => reply(answer, &refusal("NotImplemented")),
             put if put.to_lowercase().contains("if-match: ") && answer.starts_with('4') => reply(answer, &refusal("PreconditionFailed")),
             _ => reply("200 OK", ""),
