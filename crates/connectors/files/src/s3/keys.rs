@@ -64,13 +64,14 @@ fn unescape(key: &str) -> Option<Vec<u8>> {
     if !key.contains(ESCAPE) {
         return None;
     }
-    let (mut bytes, mut rest) = (Vec::with_capacity(key.len()), key);
+    let (mut bytes, mut rest, mut found) = (Vec::with_capacity(key.len()), key, false);
     while let Some(at) = rest.find(ESCAPE) {
         bytes.extend_from_slice(&rest.as_bytes()[..at]);
         let after = &rest[at + ESCAPE.len()..];
         match hex(after) {
             Some(byte) => {
                 bytes.push(byte);
+                found = true;
                 rest = &after[2..];
             }
             None => {
@@ -80,7 +81,7 @@ fn unescape(key: &str) -> Option<Vec<u8>> {
         }
     }
     bytes.extend_from_slice(rest.as_bytes());
-    let made = escape(&bytes) == key && std::str::from_utf8(&bytes).map_or(true, looks_escaped);
+    let made = found && escape(&bytes) == key && std::str::from_utf8(&bytes).map_or(true, looks_escaped);
     made.then_some(bytes)
 }
 

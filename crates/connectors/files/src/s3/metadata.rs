@@ -104,8 +104,9 @@ impl Facts {
                 self.metadata.hidden_tags = true;
                 Ok(self)
             }
-            // A store without tags, or one that tells only its owner of them.
-            Err(e) if matches!(e.kind, ErrorKind::Permission | ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::NotFound) => Ok(self),
+            // A store without tags, one that tells only its owner of them, or one that takes the question for another.
+            Err(e) if self.tag_count.is_none() && !e.temporary => Ok(self),
+            Err(e) if e.kind == ErrorKind::NotFound => Ok(self),
             Err(e) => Err(e),
         }
     }

@@ -54,6 +54,8 @@ struct Store {
     plain_etags: AtomicBool,
     /// False once the store has said that it knows no conditional writes.
     conditions: AtomicBool,
+    /// False once the store has called an object changed that was not.
+    matches: AtomicBool,
     learned: metadata::Learned,
 }
 
@@ -72,6 +74,7 @@ impl S3Files {
             location,
             plain_etags: AtomicBool::new(true),
             conditions: AtomicBool::new(true),
+            matches: AtomicBool::new(true),
             learned: metadata::Learned::default(),
         };
         Ok(Self { store: Arc::new(store) })

@@ -60,8 +60,24 @@ pub(super) async fn put(store: &Store, entry: &Entry, body: Body, over: Over<'_>
         }
         // It was removed at this moment.
         Err(error) if error.kind == ErrorKind::NotFound && unchanged => put_object(store, &key, &subject, entry, data, Condition::Absent).await,
+        Err(error) if error.kind == ErrorKind::AlreadyExists && unchanged => {
+            let Over::Only(expected) = over else { return Err(error) };
+            if !misjudges(store, &entry.path, expected).await? {
+                return Err(not_as_expected("write", &entry.path, &store.location));
+            }
+            put_object(store, &key, &subject, entry, data, Condition::None).await
+        }
         other => other,
     }
+}
+
+/// Whether the store said that an object has changed which has not: some compare the tag with its quotation marks. It is not asked again.
+async fn misjudges(store: &Store, path: &FilePath, expected: &Entry) -> Result<bool> {
+    let unchanged = stat(store, path).await?.is_some_and(|now| now.is_still(expected));
+    if unchanged {
+        store.matches.store(false, Ordering::Relaxed);
+    }
+    Ok(unchanged)
 }
 
 /// Looks first also where the store can compare by itself: not every store that takes a condition heeds it.
@@ -72,6 +88,7 @@ async fn condition(store: &Store, path: &FilePath, over: Over<'_>) -> Result<Con
     match stat(store, path).await? {
         None => Ok(Condition::Absent),
         Some(now) if !now.is_still(expected) => Err(not_as_expected("write", path, &store.location)),
+        Some(_) if !store.matches.load(Ordering::Relaxed) => Ok(Condition::None),
         Some(now) => Ok(now.version.map_or(Condition::None, |etag| Condition::Unchanged(format!("\"{etag}\"")))),
     }
 }
@@ -85,7 +102,7 @@ pub(super) async fn remove_if(store: &Store, path: &FilePath, expected: &Entry) 
         Some(now) => now,
     };
     let (Some(etag), EntryKind::File { .. }) = (now.version, now.kind) else { return remove(store, path).await };
-    if !store.conditions.load(Ordering::Relaxed) {
+    if !store.conditions.load(Ordering::Relaxed) || !store.matches.load(Ordering::Relaxed) {
         return remove(store, path).await;
     }
     let (key, subject) = (store.key(path), store.subject(path));
@@ -93,9 +110,9 @@ pub(super) async fn remove_if(store: &Store, path: &FilePath, expected: &Entry) 
     match call("remove", &subject, 0, request.send()).await {
         Ok(_) => Ok(()),
         Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
-        Err(e) if e.kind == ErrorKind::AlreadyExists => Err(changed()),
+        Err(e) if e.kind == ErrorKind::AlreadyExists && !misjudges(store, path, expected).await? => Err(changed()),
         // A store that cannot compare when it removes.
-        Err(e) if matches!(e.kind, ErrorKind::Unsupported | ErrorKind::Invalid) => remove_object(store, &key, &subject).await,
+        Err(e) if matches!(e.kind, ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::AlreadyExists) => remove_object(store, &key, &subject).await,
         Err(e) => Err(e),
     }
 }

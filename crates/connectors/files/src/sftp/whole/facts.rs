@@ -122,7 +122,9 @@ impl Facts {
         let mode = u32::from_str_radix(std::str::from_utf8(&f[7]).ok()?, 8).ok()?;
         let version = matches!(kind, EntryKind::File { .. }).then(|| nanoseconds(&f[11]).map(|changed| format!("{inode:x}-{changed:x}")));
         let modified_ns = Some(nanoseconds(&f[10])?);
-        Some(Some(Entry { modified_ns, mode: Some(mode), version: version.flatten(), posix: Some(Box::new(posix)), ..Entry::new(path, kind) }))
+        let unlisted = f[1].ends_with(NOT_ENTERED.as_bytes()).then(|| "this user may not do that".into());
+        let version = version.flatten();
+        Some(Some(Entry { modified_ns, mode: Some(mode), version, posix: Some(Box::new(posix)), unlisted, ..Entry::new(path, kind) }))
     }
 
     /// The numbers of a device node of this stretch.
@@ -140,8 +142,12 @@ impl Facts {
 /// Without `./` before and `/` behind.
 fn plain(name: &[u8]) -> FilePath {
     let name = name.strip_prefix(b"./").unwrap_or(if name == b"." { b"" } else { name });
-    FilePath::new(name.strip_suffix(b"/").unwrap_or(name))
+    let end = name.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1);
+    FilePath::new(&name[..end])
 }
+
+/// What stands behind the name of a directory that may not be entered.
+pub(super) const NOT_ENTERED: &str = "//";
 
 /// What `find` prints of times: whole seconds, rounded down, a point and what is above them, also before 1970 (`-2.5000000000`: a second and a half).
 fn nanoseconds(text: &[u8]) -> Option<i64> {

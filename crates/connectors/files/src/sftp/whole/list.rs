@@ -5,7 +5,7 @@ use super::exec::{self, Ended, Fed, NO_ROOT};
 use super::facts::{self, Facts};
 use crate::sftp::walk;
 use futures::stream::{self, BoxStream, StreamExt};
-use ports::files::{Entry, FilePath};
+use ports::files::{Entry, EntryKind, FilePath, Prune};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use std::sync::Arc;
 fn script(tree: &SshTree) -> String {
     let facts = String::from_utf8_lossy(&exec::quoted(facts::script(tree.tools.getfattr).as_bytes())).into_owned();
     let (device, only) = if tree.across_mounts { (":", "") } else { (facts::DEVICE, "-xdev ") };
-    let names = format!(r"find . {only}-mindepth 1 \( -type d -printf '%p/\0' -o -printf '%p\0' \) | sort -z");
+    let closed = format!(r"-type d \( ! -readable -o ! -executable \) -prune -printf '%p{}\0'", facts::NOT_ENTERED);
+    let names = format!(r"find . {only}-mindepth 1 \( {closed} -o -type d -printf '%p/\0' -o -printf '%p\0' \) | sort -z");
     format!("{device}; {names} | xargs -0 -r sh -c {facts} sh")
 }
 
@@ -38,6 +39,30 @@ pub(super) fn stream(tree: Arc<SshTree>) -> BoxStream<'static, Result<Entry>> {
         .flatten()
     };
     stream::once(opening).flatten().boxed()
+}
+
+/// The same without what lies below directories that are left out.
+pub(super) fn pruned(tree: Arc<SshTree>, prune: Prune) -> BoxStream<'static, Result<Entry>> {
+    let mut above: Option<Vec<u8>> = None;
+    let mut stays = move |entry: &mut Entry| {
+        if above.as_ref().is_some_and(|above| entry.path.as_bytes().starts_with(above)) {
+            return false;
+        }
+        if entry.kind == EntryKind::Directory && prune(&entry.path) {
+            above = Some(entry.path.join(b"").as_bytes().to_vec());
+            entry.unlisted = None;
+        }
+        true
+    };
+    stream(tree)
+        .filter_map(move |listed| {
+            let kept = match listed {
+                Ok(mut entry) => stays(&mut entry).then_some(Ok(entry)),
+                Err(e) => Some(Err(e)),
+            };
+            std::future::ready(kept)
+        })
+        .boxed()
 }
 
 struct Listing {

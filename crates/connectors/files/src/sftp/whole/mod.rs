@@ -19,7 +19,7 @@ use super::root::Host;
 use super::{SftpFiles, read};
 use futures::stream::{self, BoxStream, StreamExt};
 use ports::files::posix::{Keeps, Pack, PackedSource, PackedTarget, PosixTree, Unpacked};
-use ports::files::{Body, Digest, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, WebsiteTarget};
+use ports::files::{Body, Digest, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, Prune, WebsiteTarget};
 use ports::{Check, ConnectorError, ErrorKind, Examine, Result, Role};
 use std::ops::Range;
 use std::sync::Arc;
@@ -71,6 +71,11 @@ impl FileSource for SshTree {
 
     fn list(&self) -> BoxStream<'_, Result<Entry>> {
         list::stream(Arc::new(self.clone()))
+    }
+
+    /// `find` reads the whole tree; what is left out does not come here.
+    fn list_pruned(&self, prune: Prune) -> BoxStream<'_, Result<Entry>> {
+        list::pruned(Arc::new(self.clone()), prune)
     }
 
     async fn stat(&self, path: &FilePath) -> Result<Option<Entry>> {
