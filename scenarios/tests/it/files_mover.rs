@@ -1,6 +1,7 @@
 //! Files moved by the mover over the real connectors, between every pair of local directory, SFTP and S3: a source that lives on between the
 //! bulk copy and the final pass, what stood at the destination before, an edit that verification must find, and the way back.
 
+mod belongings;
 mod odd_names;
 
 use crate::tree;
@@ -79,6 +80,11 @@ impl Place {
         let files = connectors_files::open(&at, 8).await.expect("open");
         files.prepare().await.expect("prepare");
         Self { files, _guard: guard }
+    }
+
+    /// The root of a local place.
+    fn disk(&self) -> &std::path::Path {
+        self._guard.as_ref().expect("on this machine").path()
     }
 
     async fn entries(&self) -> Vec<Entry> {
