@@ -213,7 +213,8 @@ impl Undo<'_> {
             return Ok(Fate::Lost(ProblemKind::NoBackup, "it was overwritten or removed, and no backup was made".to_owned()));
         };
         let name = name_in(backup.as_ref(), self.mover.destination.as_ref(), path);
-        let stat = self.described(&name, original).await?;
+        // The backup has a version of its own.
+        let stat = Stat { version: None, ..self.described(&name, original).await? };
         let item = Item { path: name, stat, before: None, same: None, follow: false, hard: None, to: Some(path.clone()), new: false };
         let outcome = self.lane.carry(&item).await?;
         Ok(match outcome.what {
