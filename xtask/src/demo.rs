@@ -52,7 +52,7 @@ impl Stage {
         ensure!(rows(&arrived) == rows(&source), "the database that arrived is not the source's");
 
         say("Taking it back");
-        server.command(&["rollback", &id])?;
+        server.command(&["rollback", &id, "--yes"])?;
         let after = self.fingerprint("live", "live.db")?;
         println!("  before: {before}\n  after:  {after}");
         ensure!(before == after, "the destination is not as it was before");

@@ -285,6 +285,15 @@ pub struct Rollback {
     /// Leave the configuration as it is
     #[arg(long)]
     pub keep_configuration: bool,
+    /// Only show what would be restored, removed and kept; nothing is changed
+    #[arg(long, conflicts_with_all = ["yes", "detach"])]
+    pub dry_run: bool,
+    /// Roll back without being asked; needed where there is no terminal to ask on
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Also take back tables whose rows were changed since the cutover; they are saved first
+    #[arg(long)]
+    pub discard_later_changes: bool,
     /// Return as soon as it has started (with --server)
     #[arg(long)]
     pub detach: bool,

@@ -22,6 +22,7 @@ mod output;
 mod plane;
 mod proxies;
 mod serve;
+mod signals;
 mod telemetry;
 mod telling;
 

@@ -50,6 +50,8 @@ pub struct Plane {
 
 /// How long a command waits at its end for receivers of notifications.
 const LAST_NEWS: Duration = Duration::from_secs(15);
+/// Longest that a start waits for sources of migrations whose process died.
+const STAND_DOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a server forgets sessions that have expired.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
 
@@ -94,6 +96,18 @@ impl Plane {
         let engine = engine::Engine::new(store.clone(), plans);
         let control = control::Control::new(engine.clone(), store, settings, options);
         Ok(Self { router: api::router(control.clone()), engine, stop: CancellationToken::new(), alive, broken, control, tasks: Vec::new() })
+    }
+
+    /// Takes back what dead processes left standing, such as a site's maintenance mode, before anything else is done. What cannot be taken back in
+    /// time is tried again by whoever goes on with the run.
+    pub async fn stand_down_abandoned(&self) {
+        let options = engine::WorkerOptions { attempts: 2, stop_grace: Duration::from_secs(5), ..engine::WorkerOptions::default() };
+        let worker = engine::Worker::new(self.engine.journal().clone(), self.engine.plans().clone(), options);
+        match tokio::time::timeout(STAND_DOWN_TIMEOUT, worker.stand_down_abandoned()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what earlier processes left standing could not be looked for"),
+            Err(_) => tracing::warn!("what earlier processes left standing could not be taken back in time; resume or roll back their migrations"),
+        }
     }
 
     /// Starts a worker that drives up to `concurrency` migrations side by side.
@@ -270,9 +284,14 @@ pub fn make_private(dir: &Path) -> Result<(), Failure> {
     })
 }
 
+/// Code of the failure to open a data directory that another process holds.
+pub const IN_USE: &str = "DATA_DIR_IN_USE";
+
 fn closed(why: &str, data_dir: &Path) -> Failure {
-    Failure::new(Exit::Failed, "JOURNAL", format!("The journal of migrations in {} could not be opened: {why}", data_dir.display()))
-        .advice("If a control plane is running there, talk to it: add --server http://127.0.0.1:8000. Otherwise choose another --data-dir.")
+    // The store's own words for a lock that another process holds.
+    let code = if why.contains("is in use by") { IN_USE } else { "JOURNAL" };
+    Failure::new(Exit::Failed, code, format!("The journal of migrations in {} could not be opened: {why}", data_dir.display()))
+        .advice("If a control plane is running there, talk to it: add --server http://127.0.0.1:8000. If another command is at work there, look with `status`, and wait for its end or `pause` it. Otherwise choose another --data-dir.")
 }
 
 /// `--data-dir`, or the place where this user's programs keep their data.

@@ -1,4 +1,4 @@
-//! `serve`: the control plane on a port, until SIGTERM or Ctrl-C.
+//! `serve`: the control plane on a port, until SIGTERM, SIGHUP or Ctrl-C.
 //!
 //! Stopping: no new connection is taken, the migrations stand down and give their leases back (they go on at the next start),
 //! requests in flight get a moment to end. A second signal leaves at once; nothing is lost then either, only up to 15 seconds.
@@ -8,6 +8,7 @@ use crate::failure::{Exit, Failure};
 use crate::listening::Limits;
 use crate::output::Output;
 use crate::plane::{self, Plane, Setup};
+use crate::signals::Signals;
 use control::operations::Sampling;
 use serde_json::json;
 use std::future::IntoFuture;
@@ -15,7 +16,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// How long open requests (long polls, live progress) may go on after the workers have stopped.
@@ -25,6 +25,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
     if args.server.is_some() {
         return Err(Failure::usage("serve is the server itself; it takes no --server"));
     }
+    let mut signals = Signals::listen()?;
     let listener = listen(serve).await?;
     let address = listener.local_addr().map_err(|e| no_port(serve, &e))?;
     let data_dir = plane::data_dir(args.data_dir.as_deref())?;
@@ -44,6 +45,7 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
     let shown = setup.data_dir.clone();
     let mut plane = Plane::open(setup).await?;
     let setup_token = serve.auth.begin(plane.control(), address, output).await?;
+    plane.stand_down_abandoned().await;
     plane.work(usize::from(serve.workers));
     plane.look_at_fitness();
     plane.enforce_retention();
@@ -62,7 +64,6 @@ pub async fn run(args: &Args, serve: &Serve, output: &Output, sampling: Sampling
     let stop = CancellationToken::new();
     let limits = Limits { connections: serve.max_connections, headers: serve.header_timeout, proxies: serve.trusted_proxies.clone() };
     let server = tokio::spawn(crate::listening::answer(listener, plane.router.clone(), limits, stop.clone()));
-    let mut signals = Signals::new()?;
     signals.next().await;
     output.note("Stopping: migrations in progress will go on with the next start. Press Ctrl-C again to leave at once.");
     plane.control().stand_down();
@@ -158,20 +159,4 @@ fn greet(output: &Output, serve: &Serve, address: SocketAddr, data_dir: &std::pa
         output.say(&format!("  curl -X POST {base}/auth/setup -H 'Content-Type: application/json' -d '{{\"token\": \"{token}\", \"password\": \"…\"}}'"));
     }
     output.result(Exit::Ok, json!({"address": base, "port": address.port(), "data_dir": data_dir, "setup_token": setup_token}));
-}
-
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let open = |kind| signal(kind).map_err(|e| Failure::new(Exit::Failed, "INTERNAL_ERROR", format!("The system gives no signals to this program: {e}")));
-        Ok(Self { interrupt: open(SignalKind::interrupt())?, terminate: open(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
-    }
 }

@@ -1,6 +1,6 @@
 //! Claims runs and drives them, several at a time. How one run is driven is in `drive`.
 
-use crate::drive;
+use crate::drive::{self, Task};
 use crate::journal::{Claim, ClaimRequest, Journal};
 use crate::{Admission, EngineError, PlanRegistry};
 use std::collections::BTreeSet;
@@ -141,6 +141,31 @@ impl Worker {
         Ok(())
     }
 
+    /// Takes back what dead workers left standing, such as a site's maintenance mode, without going on with their runs: each is claimed, stood
+    /// down and free again. Gives how many there were. What fails is in the run's log, and is tried again by whoever drives the run.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] when the journal cannot be read; the rest of the runs is as it was.
+    ///
+    /// # Cancel safety
+    /// A run that is being stood down stays claimed until its lease ends.
+    pub async fn stand_down_abandoned(&self) -> Result<usize, EngineError> {
+        let mut seen = Vec::new();
+        loop {
+            let request = ClaimRequest {
+                owner: self.owner.clone(),
+                kinds: self.shared.plans.kinds(),
+                except: seen.clone(),
+                lease: self.shared.options.lease,
+                node: self.shared.plans.node().map(str::to_owned),
+            };
+            let asked = tokio::time::Instant::now();
+            let Some(claim) = self.shared.journal.claim_abandoned(&request).await? else { return Ok(seen.len()) };
+            seen.push(claim.view.id.clone());
+            drive_one(self.shared.clone(), claim, asked, Task::StandDown).await;
+        }
+    }
+
     /// Claims as many runs as there are hands free.
     async fn fill(&self, drives: &mut JoinSet<()>) {
         while drives.len() < self.shared.options.concurrency && (self.shared.may_work)() {
@@ -155,7 +180,7 @@ impl Worker {
             match self.shared.journal.claim(&request).await {
                 Ok(Some(claim)) => {
                     let shared = self.shared.clone();
-                    drives.spawn(drive_one(shared, claim, asked));
+                    drives.spawn(drive_one(shared, claim, asked, Task::Drive));
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -184,10 +209,10 @@ async fn announce(shared: Arc<Shared>, left: CancellationToken) {
     }
 }
 
-async fn drive_one(shared: Arc<Shared>, claim: Claim, asked: tokio::time::Instant) {
+async fn drive_one(shared: Arc<Shared>, claim: Claim, asked: tokio::time::Instant, task: Task) {
     let (trace, span) = drive::spans::run(&claim);
     let work = async {
-        match drive::drive(shared, claim, asked).await {
+        match drive::drive(shared, claim, asked, task).await {
             Ok(()) => {}
             Err(EngineError::Fenced(_)) => tracing::warn!("stopped: the lease on the run was lost, another worker goes on"),
             Err(error) => tracing::error!(%error, "stopped working on a run; it will be claimed again"),

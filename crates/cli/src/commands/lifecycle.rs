@@ -1,13 +1,12 @@
-//! `resume`, `pause`, `cancel`, `rollback`: ask, and wait until it is so.
+//! `resume`, `pause`, `cancel`: ask, and wait until it is so.
 
 use super::{Session, path};
-use crate::args::Rollback;
 use crate::failure::{Exit, Failure};
-use crate::follow::{Ended, Follow, OnInterrupt, Status};
-use serde_json::{Value, json};
+use crate::follow::{Ended, Follow, OnSignal, Status};
+use serde_json::json;
 
 impl Session<'_> {
-    async fn state(&self, id: &str) -> Result<Status, Failure> {
+    pub(super) async fn state(&self, id: &str) -> Result<Status, Failure> {
         Ok(Status::of(self.door.get(&path(id, "/status")).await?))
     }
 
@@ -16,12 +15,13 @@ impl Session<'_> {
         let status = self.state(id).await?;
         match status.word() {
             "running" => self.output.note("It is running: following it."),
-            "interrupted" if !status.goes_back() => {
-                self.output.note("It was interrupted: following it, it goes on by itself as soon as its server takes it up.")
+            "interrupted" if !status.goes_back() && self.door.address().is_some() => {
+                self.output.note("It was interrupted: following it, it goes on by itself as soon as its server takes it up.");
             }
-            "rolling_back" | "interrupted" => return self.rolled_back(self.watch(id, &[], OnInterrupt::Leave).await?),
+            "interrupted" if !status.goes_back() => {}
+            "rolling_back" | "interrupted" => return self.rolled_back(self.watch(id, &[], OnSignal::Leave).await?).await,
             "created" => {
-                self.door.post(&path(id, "/start"), &json!({"auto_rollback": true})).await?;
+                self.post(&path(id, "/start"), &json!({"auto_rollback": true})).await?;
             }
             _ => {
                 self.door.post(&path(id, "/resume"), &json!({})).await?;
@@ -31,8 +31,8 @@ impl Session<'_> {
             self.output.result(Exit::Ok, json!({"session_id": id, "status": "running"}));
             return Ok(Exit::Ok);
         }
-        let follow = Follow { door: self.door, output: self.output, id, on_interrupt: OnInterrupt::Cancel, until: &[], after: None };
-        self.migrated(follow.run().await?).await
+        let ended = self.watch(id, &[], self.on_signal()).await?;
+        self.migrated(ended).await
     }
 
     pub async fn pause(&self, id: &str) -> Result<Exit, Failure> {
@@ -54,8 +54,8 @@ impl Session<'_> {
     }
 
     /// Waits until the wish has come true; a migration that ended in the meantime is told as it is.
-    async fn settled(&self, id: &str, wanted: &str, words: &str) -> Result<Exit, Failure> {
-        let ended = self.watch(id, &[wanted], OnInterrupt::Leave).await?;
+    pub(super) async fn settled(&self, id: &str, wanted: &str, words: &str) -> Result<Exit, Failure> {
+        let ended = self.watch(id, &[wanted], OnSignal::Leave).await?;
         match ended {
             Ended::AtRest(status) if status.word() == wanted => {
                 self.output.say(words);
@@ -66,30 +66,11 @@ impl Session<'_> {
         }
     }
 
-    pub async fn rollback(&self, rollback: &Rollback) -> Result<Exit, Failure> {
-        let id = &rollback.id;
-        let options =
-            json!({"restore_files": !rollback.keep_files, "restore_database": !rollback.keep_database, "restore_configuration": !rollback.keep_configuration});
-        let mut body = json!({"rollback_options": options});
-        if let Some(backup) = &rollback.backup_id {
-            body["backup_id"] = json!(backup);
-        }
-        let before = self.state(id).await?;
-        match before.word() {
-            // The undo is under way already, by itself or by somebody else's wish.
-            "rolling_back" => Value::Null,
-            "interrupted" if before.goes_back() => Value::Null,
-            "stuck" => self.door.post(&path(id, "/resolve"), &json!({})).await?,
-            _ => self.door.post(&path(id, "/rollback"), &body).await?,
-        };
-        if rollback.detach {
-            self.output.result(Exit::Ok, json!({"session_id": id, "status": "rollback_started"}));
-            return Ok(Exit::Ok);
-        }
-        self.rolled_back(self.watch(id, &[], OnInterrupt::Leave).await?)
+    pub(super) async fn watch(&self, id: &str, until: &[&str], on_signal: OnSignal) -> Result<Ended, Failure> {
+        self.follower(id, on_signal, until, None).run().await
     }
 
-    pub(super) async fn watch(&self, id: &str, until: &[&str], on_interrupt: OnInterrupt) -> Result<Ended, Failure> {
-        Follow { door: self.door, output: self.output, id, on_interrupt, until, after: None }.run().await
+    pub(super) fn follower<'f>(&'f self, id: &'f str, on_signal: OnSignal, until: &'f [&'f str], after: Option<u64>) -> Follow<'f> {
+        Follow { door: self.door, output: self.output, signals: self.signals.clone(), id, on_signal, until, after }
     }
 }

@@ -3,7 +3,6 @@
 use super::{Session, path};
 use crate::args::Migrate;
 use crate::failure::{Exit, Failure};
-use crate::follow::{Follow, OnInterrupt};
 use serde_json::{Value, json};
 
 impl Session<'_> {
@@ -21,7 +20,10 @@ impl Session<'_> {
         self.output.note(&format!("Migration {id}: {}", document["name"].as_str().unwrap_or_default()));
         let rollback = !migrate.no_auto_rollback && document["safety"]["rollback_on_failure"].as_bool().unwrap_or(true);
         let start = json!({"auto_rollback": rollback, "send_notifications": true});
-        if let Err(refused) = self.door.post(&path(&id, "/start"), &start).await {
+        if let Err(refused) = self.post(&path(&id, "/start"), &start).await {
+            if refused.exit == Exit::Interrupted {
+                return Ok(self.left_early(&id));
+            }
             return Err(self.not_started(&id, refused).await);
         }
         if migrate.detach {
@@ -45,8 +47,8 @@ impl Session<'_> {
 
     /// Shows progress to the end, and what came out.
     pub async fn follow(&self, id: &str, after: u64) -> Result<Exit, Failure> {
-        let follow = Follow { door: self.door, output: self.output, id, on_interrupt: OnInterrupt::Cancel, until: &[], after: Some(after) };
-        self.migrated(follow.run().await?).await
+        let ended = self.follower(id, self.on_signal(), &[], Some(after)).run().await?;
+        self.migrated(ended).await
     }
 
     async fn dry_run(&self, document: &Value) -> Result<Exit, Failure> {

@@ -6,20 +6,25 @@ mod migrate;
 mod outcome;
 mod presets;
 mod report;
+mod rollback;
 mod show;
 mod validate;
 
 use crate::args::{Args, Command, Presets};
 use crate::door::{self, Door, Needs};
 use crate::failure::{Exit, Failure};
+use crate::follow::OnSignal;
 use crate::output::Output;
 use crate::serve;
+use crate::signals::Signals;
 use control::operations::Sampling;
+use serde_json::Value;
 
 /// A command at work: where it talks to, and where its words go.
 struct Session<'a> {
     door: &'a dyn Door,
     output: &'a Output,
+    signals: Signals,
     /// What the user must add to another command so that it means the same control plane: ` --server URL`, or nothing.
     place: String,
 }
@@ -28,6 +33,20 @@ impl Session<'_> {
     /// A command to copy: `migration-assistant rollback 0198… --server http://…`.
     fn command(&self, words: &str) -> String {
         format!("migration-assistant {words}{}", self.place)
+    }
+
+    /// A signal means leaving where a server goes on with the work, and pausing where this process does it.
+    fn on_signal(&self) -> OnSignal {
+        if self.door.address().is_some() { OnSignal::Leave } else { OnSignal::Pause }
+    }
+
+    /// A request that a signal may cut short.
+    async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let mut signals = self.signals.clone();
+        tokio::select! {
+            answer = self.door.post(path, body) => answer,
+            () = signals.next() => Err(Failure::new(Exit::Interrupted, "INTERRUPTED", "Interrupted before there was an answer")),
+        }
     }
 }
 
@@ -41,8 +60,10 @@ pub async fn run(args: Args, output: &Output, sampling: Sampling) -> Result<Exit
     refuse_early(&args)?;
     let needs = match &args.command {
         Command::Migrate(m) if m.dry_run => Needs::Reading,
+        Command::Rollback(r) if r.dry_run => Needs::Reading,
         Command::Presets(Presets::CreateMigration(p)) if p.start => Needs::Working,
-        Command::Migrate(_) | Command::Rollback(_) | Command::Pause(_) | Command::Resume(_) | Command::Cancel(_) => Needs::Working,
+        Command::Migrate(_) | Command::Rollback(_) | Command::Resume(_) => Needs::Working,
+        Command::Pause(_) | Command::Cancel(_) => Needs::Telling,
         Command::Serve(_)
         | Command::Db(_)
         | Command::Validate(_)
@@ -60,8 +81,9 @@ pub async fn run(args: Args, output: &Output, sampling: Sampling) -> Result<Exit
         Command::Presets(Presets::CreateMigration(p)) => Some(presets::overrides(&p.set)?),
         _ => None,
     };
+    let signals = if follows(&args.command, needs) { Signals::listen()? } else { Signals::none() };
     let door = door::open(&args, needs).await?;
-    let session = Session { door: &*door, output, place: place(&args) };
+    let session = Session { door: &*door, output, signals: signals.clone(), place: place(&args) };
     let ended = match (&args.command, document) {
         (Command::Migrate(m), document) => session.migrate(m, document).await,
         (Command::Validate(_), Some(document)) => session.validate(&document).await,
@@ -76,8 +98,24 @@ pub async fn run(args: Args, output: &Output, sampling: Sampling) -> Result<Exit
         (Command::Presets(p), document) => session.presets(p, document).await,
         (Command::Serve(_) | Command::Db(_) | Command::Validate(_), _) => Ok(Exit::Ok),
     };
-    door.close().await;
+    close(door, signals).await;
     ended
+}
+
+/// Waits until the work has stopped cleanly, unless a further signal says not to.
+async fn close(door: Box<dyn Door>, mut signals: Signals) {
+    // Those that came until now have been heeded.
+    signals.forget();
+    tokio::select! { () = door.close() => {}, () = signals.next() => {} }
+}
+
+/// Commands that look on or work until somebody stops them. All others end with the first signal.
+fn follows(command: &Command, needs: Needs) -> bool {
+    match command {
+        Command::Status(s) => s.watch,
+        Command::Logs(l) => l.follow,
+        _ => needs != Needs::Reading,
+    }
 }
 
 /// Only a server goes on without us.
@@ -90,6 +128,9 @@ fn refuse_early(args: &Args) -> Result<(), Failure> {
     };
     if detach && args.server.is_none() {
         return Err(Failure::usage("--detach needs --server: without a server the work is done in this process and ends with it"));
+    }
+    if let Command::Rollback(r) = &args.command {
+        rollback::refuse_unasked(r, args.json)?;
     }
     Ok(())
 }

@@ -5,12 +5,15 @@ use crate::failure::{Exit, Failure};
 use crate::follow::{Ended, Status};
 use serde_json::{Value, json};
 
+/// Names of kept files under a rollback; `--json` has all.
+const KEPT_SHOWN: usize = 20;
+
 impl Session<'_> {
     /// The result of following a migration on its way forward.
     pub async fn migrated(&self, ended: Ended) -> Result<Exit, Failure> {
         let status = match ended {
             Ended::AtRest(status) => status,
-            Ended::Cancelled(status) => return Ok(self.interrupted(&status)),
+            Ended::Paused(status) => return Ok(self.paused(&status)),
             Ended::Left(status) => return Ok(self.left(&status)),
         };
         let id = status.id().to_owned();
@@ -24,6 +27,8 @@ impl Session<'_> {
             }
             "cancelled" => Err(Failure::new(Exit::Failed, "CANCELLED", format!("Migration {id} was cancelled"))
                 .advice(format!("Take back what was done: {}", self.command(&format!("rollback {id}"))))),
+            "interrupted" => Err(Failure::new(Exit::Failed, "INTERRUPTED", format!("Migration {id} was interrupted, and nobody works on it"))
+                .advice(format!("Go on: {}", self.command(&format!("resume {id}"))))),
             "stuck" => Err(self
                 .letter(&status, "The migration failed, and taking it back failed too")
                 .advice(format!("Remove the cause named above, then try again: {}", self.command(&format!("rollback {id}"))))),
@@ -65,11 +70,13 @@ impl Session<'_> {
         failure
     }
 
-    fn interrupted(&self, status: &Status) -> Exit {
+    /// The last line is the command that goes on.
+    fn paused(&self, status: &Status) -> Exit {
         let id = status.id();
         self.output.note(&format!(
-            "Cancelled. What was moved so far is still there.\n  take it back: {}\n  or run the same migrate command again: what has arrived is recognised and not sent twice",
-            self.command(&format!("rollback {id}"))
+            "Interrupted: the migration is paused. The source goes on, and what has arrived is kept.\n  take it back: {}\n  go on:        {}",
+            self.command(&format!("rollback {id}")),
+            self.command(&format!("resume {id}"))
         ));
         self.output.result(Exit::Interrupted, json!({"session_id": id, "status": status.word(), "migration": status.0}));
         Exit::Interrupted
@@ -78,19 +85,28 @@ impl Session<'_> {
     fn left(&self, status: &Status) -> Exit {
         let id = status.id();
         let words = match self.door.address() {
-            Some(_) => format!("Left. The server goes on: {}", self.command(&format!("status {id} --watch"))),
-            None => format!("Left at once. Work resumes where it stopped: {}", self.command(&format!("migrate --resume {id}"))),
+            Some(_) => format!(
+                "Left. The server goes on.\n  stop it:   {}\n  follow it: {}",
+                self.command(&format!("pause {id}")),
+                self.command(&format!("status {id} --watch"))
+            ),
+            None => format!("Interrupted. Nothing is lost.\n  go on: {}", self.command(&format!("resume {id}"))),
         };
         self.output.note(&words);
         self.output.result(Exit::Interrupted, json!({"session_id": id, "status": status.word(), "migration": status.0}));
         Exit::Interrupted
     }
 
-    /// The result of following a rollback.
-    pub fn rolled_back(&self, ended: Ended) -> Result<Exit, Failure> {
+    /// Left before it is known whether it has started.
+    pub fn left_early(&self, id: &str) -> Exit {
+        self.left(&Status::of(json!({"session_id": id, "status": "interrupted"})))
+    }
+
+    /// The result of following a rollback, from what the rollback itself has recorded.
+    pub async fn rolled_back(&self, ended: Ended) -> Result<Exit, Failure> {
         let status = match ended {
             Ended::AtRest(status) => status,
-            Ended::Cancelled(status) | Ended::Left(status) => return Ok(self.left(&status)),
+            Ended::Paused(status) | Ended::Left(status) => return Ok(self.left(&status)),
         };
         if !status.is_rolled_back() {
             let again = self.command(&format!("rollback {}", status.id()));
@@ -98,9 +114,85 @@ impl Session<'_> {
                 .letter(&status, "The migration could not be taken back wholly")
                 .advice(format!("Remove the cause named above, then try again: {again}")));
         }
-        self.output.say("Rolled back: source and destination are as they were before.");
+        let taken_back = TakenBack::of(&status);
+        for line in taken_back.lines() {
+            self.output.say(&line);
+        }
         self.output.say(&format!("Details: {}", self.command(&format!("logs {}", status.id()))));
-        self.output.result(Exit::Ok, json!({"session_id": status.id(), "status": status.word(), "migration": status.0}));
-        Ok(Exit::Ok)
+        let exit = taken_back.exit();
+        self.output.result(exit, json!({"session_id": status.id(), "status": status.word(), "migration": status.0}));
+        Ok(exit)
+    }
+}
+
+/// What a rollback says it has done: the status field `rollback`, with what it `kept` and what it `saved` before.
+struct TakenBack<'a> {
+    facts: &'a Value,
+}
+
+impl<'a> TakenBack<'a> {
+    fn of(status: &'a Status) -> Self {
+        Self { facts: &status.0["rollback"] }
+    }
+
+    fn list(&self, name: &str) -> &'a [Value] {
+        self.facts[name].as_array().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn kept(&self) -> u64 {
+        self.facts["kept_count"].as_u64().unwrap_or_else(|| self.list("kept").len() as u64)
+    }
+
+    fn exit(&self) -> Exit {
+        if self.kept() > 0 { Exit::Partial } else { Exit::Ok }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let kept = self.kept();
+        let headline = match (kept, self.facts.is_object()) {
+            (0, true) => "Rolled back: source and destination are as they were before.".to_owned(),
+            (0, false) => "Rolled back: what the migration had changed was taken back.".to_owned(),
+            (n, _) => format!("Rolled back, except for what was changed since: {n} kept as they are now."),
+        };
+        let text = |item: &Value| match item {
+            Value::String(text) => text.clone(),
+            other => {
+                let name = ["path", "name", "table"].into_iter().find_map(|field| other[field].as_str()).unwrap_or_default();
+                other["reason"].as_str().map_or_else(|| name.to_owned(), |reason| format!("{name}: {reason}"))
+            }
+        };
+        let mut lines = vec![headline];
+        let shown = self.list("kept").iter().take(KEPT_SHOWN);
+        lines.extend(shown.map(|item| format!("Kept:      {}", text(item))));
+        lines.extend((kept > KEPT_SHOWN as u64).then(|| format!("           … and {} more", kept - KEPT_SHOWN as u64)));
+        lines.extend(self.list("saved").iter().map(|item| format!("Saved:     {}", text(item))));
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(facts: &Value) -> (Exit, Vec<String>) {
+        let status = Status::of(json!({"status": "rolled_back", "rollback": facts}));
+        let taken_back = TakenBack::of(&status);
+        (taken_back.exit(), taken_back.lines())
+    }
+
+    #[test]
+    fn as_before_is_said_only_of_a_rollback_that_recorded_it() {
+        assert_eq!(told(&Value::Null), (Exit::Ok, vec!["Rolled back: what the migration had changed was taken back.".to_owned()]));
+        assert_eq!(told(&json!({"kept": []})), (Exit::Ok, vec!["Rolled back: source and destination are as they were before.".to_owned()]));
+    }
+
+    #[test]
+    fn a_rollback_that_kept_files_is_partial_and_names_them() {
+        let (exit, lines) = told(&json!({"kept": [{"path": "a.txt", "reason": "edited since"}], "kept_count": 1, "saved": ["orders in backup b1"]}));
+        assert_eq!(exit, Exit::Partial);
+        assert_eq!(
+            lines,
+            ["Rolled back, except for what was changed since: 1 kept as they are now.", "Kept:      a.txt: edited since", "Saved:     orders in backup b1"]
+        );
     }
 }

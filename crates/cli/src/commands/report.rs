@@ -37,7 +37,7 @@ fn text(value: &Value) -> &str {
 
 /// Everything, in the order in which a person asks.
 fn whole(report: &Value) -> Vec<String> {
-    let mut lines = vec![format!("{}: {}", text(&report["name"]), text(&report["result"]))];
+    let mut lines = vec![format!("{}: {}", text(&report["name"]), heading(report))];
     for (word, side) in [("From:", &report["source"]), ("To:", &report["destination"])] {
         let places: Vec<_> = ["files", "database"].into_iter().filter_map(|part| side[part].as_str()).collect();
         lines.push(format!("{word:<10} {} {}", text(&side["type"]), places.join(", ")));
@@ -54,8 +54,23 @@ fn whole(report: &Value) -> Vec<String> {
         let time = step["duration_seconds"].as_f64().map_or_else(|| "-".to_owned(), units::duration);
         lines.push(format!("  {time:>8}  {}", text(&step["title"])));
     }
-    lines.push(text(&report["rollback"]).to_owned());
+    lines.extend((!is_over(report)).then(|| text(&report["rollback"]).to_owned()));
     lines
+}
+
+/// What the report says of the migration's end holds only as long as that is its state.
+fn heading(report: &Value) -> String {
+    let status = report["status"].as_str().unwrap_or("completed");
+    match status {
+        _ if report["rolled_back"] == true => format!("Rolled back. Before that: {}", text(&report["result"])),
+        "completed" => text(&report["result"]).to_owned(),
+        other => format!("{}. Before that: {}", other.replace('_', " "), text(&report["result"])),
+    }
+}
+
+/// It was taken back, or is being taken back: the way back that the report names is gone.
+fn is_over(report: &Value) -> bool {
+    report["rolled_back"] == true || matches!(report["status"].as_str(), Some("rolling_back" | "rolled_back"))
 }
 
 /// What was moved, whether it was verified, what was left behind; at most `shown` names of each kind.
@@ -113,6 +128,18 @@ fn verified(verification: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_of_a_migration_that_was_rolled_back_says_so_first() {
+        let mut report = json!({"report_version": 1, "name": "shop", "result": "Completed, verified", "rollback": "To take everything back: …",
+            "status": "completed", "rolled_back": false});
+        let (first, last) = (whole(&report)[0].clone(), whole(&report).pop());
+        assert_eq!((first.as_str(), last.as_deref()), ("shop: Completed, verified", Some("To take everything back: …")));
+        report["status"] = json!("rolled_back");
+        report["rolled_back"] = json!(true);
+        assert_eq!(whole(&report)[0], "shop: Rolled back. Before that: Completed, verified");
+        assert!(!whole(&report).iter().any(|line| line.contains("take everything back")));
+    }
 
     #[test]
     fn leftovers_are_named_and_the_rest_is_counted() {

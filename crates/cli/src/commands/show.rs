@@ -2,16 +2,17 @@
 
 use super::{Session, path};
 use crate::args::{Level, Logs, Status as StatusArgs};
+use crate::door::Reconnect;
 use crate::failure::{Exit, Failure};
-use crate::follow::{Ended, OnInterrupt, Status, interrupts, log_line};
+use crate::follow::{Ended, OnSignal, Status, log_line};
 use serde_json::{Value, json};
 
 impl Session<'_> {
     pub async fn status(&self, args: &StatusArgs) -> Result<Exit, Failure> {
         let Some(id) = &args.id else { return self.list(args).await };
         if args.watch {
-            return match self.watch(id, &[], OnInterrupt::Leave).await? {
-                Ended::AtRest(status) if matches!(status.word(), "rolled_back" | "paused" | "created" | "cancelled") => Ok(self.tell(&status)),
+            return match self.watch(id, &[], OnSignal::Leave).await? {
+                Ended::AtRest(status) if matches!(status.word(), "rolled_back" | "paused" | "created" | "cancelled" | "interrupted") => Ok(self.tell(&status)),
                 other => self.migrated(other).await,
             };
         }
@@ -84,15 +85,19 @@ impl Session<'_> {
 
     /// Prints what is added to the log until the migration is at rest or the user has seen enough.
     async fn log_on(&self, id: &str, after: &mut u64, important: &(dyn Fn(&Value) -> bool + Sync)) -> Result<Vec<Value>, Failure> {
-        let mut interrupts = interrupts()?;
+        let mut signals = self.signals.clone();
+        let mut door = Reconnect::new(self.door);
         let mut shown = Vec::new();
         loop {
-            let status = Status::of(self.door.get(&path(id, "/status")).await?);
-            let at_rest = status.is_at_rest() || status.is_interrupted();
-            let poll = path(id, &format!("/events?after={after}&wait={}", if at_rest { 0 } else { 10 }));
-            let page = tokio::select! {
-                page = self.door.get(&poll) => page?,
-                _ = interrupts.recv() => return Ok(shown),
+            let look = async {
+                let status = Status::of(door.get(&path(id, "/status"), |words| self.output.note(words)).await?);
+                let at_rest = status.is_at_rest(self.door.drives());
+                let poll = path(id, &format!("/events?after={after}&wait={}", if at_rest { 0 } else { 10 }));
+                Ok::<_, Failure>((at_rest, door.get(&poll, |words| self.output.note(words)).await?))
+            };
+            let (at_rest, page) = tokio::select! {
+                looked = look => looked?,
+                () = signals.next() => return Ok(shown),
             };
             let events = page["events"].as_array().cloned().unwrap_or_default();
             for event in &events {

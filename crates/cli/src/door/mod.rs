@@ -1,15 +1,28 @@
 //! How a command reaches the control plane: the REST paths, called over the network or in this process.
 
 mod embedded;
+mod reconnect;
 mod remote;
+mod socket;
 
 pub use embedded::Embedded;
+pub use reconnect::Reconnect;
 pub use remote::Remote;
+
+use socket::Attached;
 
 use crate::args::Args;
 use crate::failure::{Exit, Failure};
 use crate::plane;
 use serde_json::Value;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Code of a failure to reach a control plane at all.
+pub const UNREACHABLE: &str = "UNREACHABLE";
+/// How long a data directory is waited for that another command holds for a moment, and how often it is tried.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What came back: a status, and a body whose form the path decides.
 pub struct Reply {
@@ -43,6 +56,11 @@ pub trait Door: Send + Sync {
     /// Where a browser finds it; `None` for the embedded one.
     fn address(&self) -> Option<&str>;
 
+    /// Whether somebody goes on with migrations there.
+    fn drives(&self) -> bool {
+        true
+    }
+
     /// Gives back what it holds, so that interrupted work can be taken up by others at once.
     async fn close(self: Box<Self>);
 }
@@ -61,13 +79,32 @@ impl dyn Door + '_ {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     Reading,
+    /// Another process that is at work will do it: it only has to be told.
+    Telling,
     Working,
 }
 
 /// Opens the door that the arguments name.
 pub async fn open(args: &Args, needs: Needs) -> Result<Box<dyn Door>, Failure> {
-    match &args.server {
-        Some(url) => Ok(Box::new(Remote::new(url, args.api_key.as_deref(), args.token.as_deref())?)),
-        None => Ok(Box::new(Embedded::open(plane::data_dir(args.data_dir.as_deref())?, needs).await?)),
+    if let Some(url) = &args.server {
+        return Ok(Box::new(Remote::new(url, args.api_key.as_deref(), args.token.as_deref())?));
+    }
+    let data_dir = plane::data_dir(args.data_dir.as_deref())?;
+    if needs != Needs::Working
+        && let Some(attached) = Attached::find(&data_dir, needs).await
+    {
+        return Ok(Box::new(attached));
+    }
+    Ok(Box::new(open_when_free(data_dir, needs).await?))
+}
+
+/// Opens the data directory; another command may hold it for a moment.
+async fn open_when_free(data_dir: PathBuf, needs: Needs) -> Result<Embedded, Failure> {
+    let begun = Instant::now();
+    loop {
+        match Embedded::open(data_dir.clone(), needs).await {
+            Err(failure) if &*failure.code == plane::IN_USE && begun.elapsed() < BUSY_TIMEOUT => tokio::time::sleep(BUSY_INTERVAL).await,
+            opened => return opened,
+        }
     }
 }

@@ -28,13 +28,20 @@ impl Remote {
         Ok(Self { base, client })
     }
 
+    /// The control plane of another process of this user.
+    pub fn through_socket(path: &std::path::Path) -> Result<Self, Failure> {
+        let client = reqwest::Client::builder().unix_socket(path).timeout(ANSWERING).build();
+        let client = client.map_err(|e| Failure::new(Exit::Failed, "INTERNAL_ERROR", format!("The HTTP client could not be made: {e}")))?;
+        Ok(Self { base: "http://localhost".to_owned(), client })
+    }
+
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let mut why: &dyn std::error::Error = error;
         while let Some(cause) = why.source() {
             why = cause;
         }
         let words = if error.is_timeout() { "there was no answer in time".to_owned() } else { why.to_string() };
-        Failure::new(Exit::Temporary, "UNREACHABLE", format!("The control plane at {} cannot be reached: {words}", self.base))
+        Failure::new(Exit::Temporary, super::UNREACHABLE, format!("The control plane at {} cannot be reached: {words}", self.base))
             .advice("Is it running (`migration-assistant serve`), and is this its address? Without --server the work is done in this process.")
     }
 }

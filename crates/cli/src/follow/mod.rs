@@ -1,4 +1,4 @@
-//! Following a migration: long polls for its events, its status after each, the screen, and Ctrl-C.
+//! Following a migration: long polls for its events, its status after each, the screen, and signals.
 
 mod screen;
 mod status;
@@ -6,11 +6,11 @@ mod status;
 pub use screen::Screen;
 pub use status::{Status, log_line};
 
-use crate::door::Door;
+use crate::door::{Door, Reconnect};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::signals::Signals;
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Seconds that one long poll may last.
 const POLL: u32 = 10;
@@ -19,17 +19,17 @@ const POLL: u32 = 10;
 pub enum Ended {
     /// The migration is at rest.
     AtRest(Status),
-    /// The user asked to stop, and the migration has stopped.
-    Cancelled(Status),
-    /// The user asked twice: we left, the migration was not waited for.
+    /// A signal came, and the migration is paused.
+    Paused(Status),
+    /// A signal came, and the migration was not waited for.
     Left(Status),
 }
 
-/// What to do when the user presses Ctrl-C.
+/// What to do when a signal comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnInterrupt {
-    /// Cancel the migration and wait until it has stopped.
-    Cancel,
+pub enum OnSignal {
+    /// Pause the migration and wait until it has stopped: nobody would go on with it.
+    Pause,
     /// Only stop looking.
     Leave,
 }
@@ -37,8 +37,9 @@ pub enum OnInterrupt {
 pub struct Follow<'a> {
     pub door: &'a dyn Door,
     pub output: &'a Output,
+    pub signals: Signals,
     pub id: &'a str,
-    pub on_interrupt: OnInterrupt,
+    pub on_signal: OnSignal,
     /// States at which following ends, beside those from which nothing goes on by itself.
     pub until: &'a [&'a str],
     /// Events after this number are shown; `None`: only new ones, for what happened before is in the log.
@@ -46,39 +47,44 @@ pub struct Follow<'a> {
 }
 
 impl Follow<'_> {
-    /// Shows progress until the migration is at rest or the user leaves.
-    pub async fn run(self) -> Result<Ended, Failure> {
-        let mut interrupts = interrupts()?;
+    /// Shows progress until the migration is at rest or a signal comes.
+    pub async fn run(mut self) -> Result<Ended, Failure> {
         let mut screen = Screen::new(self.output);
+        let ended = self.show(&mut screen).await;
+        screen.close();
+        ended
+    }
+
+    async fn show(&mut self, screen: &mut Screen<'_>) -> Result<Ended, Failure> {
+        let mut door = Reconnect::new(self.door);
         let mut after = match self.after {
             Some(after) => after,
-            None => self.newest_event().await?,
+            None => self.newest_event(&mut door).await?,
         };
-        let mut cancelled = false;
+        let (mut paused, mut last) = (false, Status::of(json!({"session_id": self.id})));
         loop {
-            let status = Status::of(self.door.get(&format!("/migrations/{}/status", self.id)).await?);
+            let path = format!("/migrations/{}/status", self.id);
+            let mut signals = self.signals.clone();
+            let status = tokio::select! {
+                status = door.get(&path, |words| screen.line(words)) => Status::of(status?),
+                // Only a server may take long to answer, or be away.
+                () = signals.next(), if self.door.address().is_some() => return Ok(Ended::Left(last)),
+            };
+            last = status.clone();
             screen.show(&status);
-            if status.is_at_rest() || self.until.contains(&status.word()) {
-                screen.close();
-                return Ok(if cancelled && status.word() == "cancelled" { Ended::Cancelled(status) } else { Ended::AtRest(status) });
+            if status.is_at_rest(self.door.drives()) || self.until.contains(&status.word()) {
+                return Ok(if paused && status.word() == "paused" { Ended::Paused(status) } else { Ended::AtRest(status) });
             }
             let path = format!("/migrations/{}/events?after={after}&wait={POLL}", self.id);
             let page = tokio::select! {
-                page = self.door.get(&path) => page?,
-                _ = interrupts.recv() => {
-                    if cancelled || self.on_interrupt == OnInterrupt::Leave {
-                        screen.close();
+                page = door.get(&path, |words| screen.line(words)) => page?,
+                () = self.signals.next() => {
+                    if paused || self.on_signal == OnSignal::Leave || status.goes_back() {
                         return Ok(Ended::Left(status));
                     }
-                    cancelled = true;
-                    screen.line("Stopping cleanly … (press Ctrl-C again to leave at once)");
-                    // It may have ended in this very moment; then there is nothing to cancel, and the next status says so.
-                    if let Err(refused) = self.door.post(&format!("/migrations/{}/cancel", self.id), &json!({})).await
-                        && &*refused.code != "INVALID_STATE"
-                    {
-                        screen.close();
-                        return Err(refused);
-                    }
+                    paused = true;
+                    screen.line("Pausing … (once more to leave at once)");
+                    self.pause().await?;
                     continue;
                 }
             };
@@ -89,13 +95,16 @@ impl Follow<'_> {
         }
     }
 
-    async fn newest_event(&self) -> Result<u64, Failure> {
-        let page = self.door.get(&format!("/migrations/{}/events?limit=1", self.id)).await?;
+    /// It may have ended in this very moment; then there is nothing to pause, and the next status says so.
+    async fn pause(&self) -> Result<(), Failure> {
+        match self.door.post(&format!("/migrations/{}/pause", self.id), &json!({})).await {
+            Err(refused) if &*refused.code != "INVALID_STATE" => Err(refused),
+            _ => Ok(()),
+        }
+    }
+
+    async fn newest_event(&self, door: &mut Reconnect<'_>) -> Result<u64, Failure> {
+        let page = door.get(&format!("/migrations/{}/events?limit=1", self.id), |words| self.output.note(words)).await?;
         Ok(page["last_event"].as_u64().unwrap_or(0))
     }
-}
-
-pub fn interrupts() -> Result<Signal, Failure> {
-    signal(SignalKind::interrupt())
-        .map_err(|e| Failure::new(crate::failure::Exit::Failed, "INTERNAL_ERROR", format!("The system gives no signals to this program: {e}")))
 }

@@ -37,7 +37,7 @@ impl<'a> Screen<'a> {
         }
         let now = Instant::now();
         let due = self.last.as_ref().is_none_or(|(step, at)| *step != title(status) || now.duration_since(*at) >= PLAIN_EVERY);
-        if due || status.is_at_rest() {
+        if due || status.is_at_rest(true) {
             self.output.note(&format!("[{:>6}] {}: {}", percent(status), title(status), status.figures()));
             self.last = Some((title(status), now));
         }

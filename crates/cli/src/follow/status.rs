@@ -28,9 +28,13 @@ impl Status {
         self.0["current_step"].as_str().unwrap_or_default()
     }
 
-    /// Nothing goes on by itself from here.
-    pub fn is_at_rest(&self) -> bool {
-        matches!(self.word(), "completed" | "failed" | "cancelled" | "rolled_back" | "stuck" | "paused" | "created")
+    /// Nothing goes on by itself from here. Who drives takes up what is interrupted.
+    pub fn is_at_rest(&self, driven: bool) -> bool {
+        match self.word() {
+            "completed" | "failed" | "cancelled" | "rolled_back" | "stuck" | "paused" | "created" => true,
+            "interrupted" => !driven,
+            _ => false,
+        }
     }
 
     /// It should be at work, and nobody works on it.

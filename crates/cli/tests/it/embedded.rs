@@ -54,7 +54,7 @@ fn there_verified_and_back() {
     assert_eq!(run(&data, &["report", id, "--html", page.to_str().unwrap()]).code, 0);
     assert!(std::fs::read_to_string(&page).unwrap().contains("<html"));
 
-    let back = run(&data, &["rollback", id, "--json"]);
+    let back = run(&data, &["rollback", id, "--yes", "--json"]);
     assert_eq!((back.code, &back.json()["status"]), (0, &Value::from("rolled_back")), "{}", back.stderr);
     assert!(!to.exists() || std::fs::read_dir(&to).unwrap().next().is_none(), "the destination is as it was: empty");
 }
@@ -62,8 +62,16 @@ fn there_verified_and_back() {
 #[test]
 fn an_unknown_migration_is_exit_code_7() {
     let dir = tempfile::tempdir().unwrap();
-    for args in [["status", "nobody"], ["logs", "nobody"], ["rollback", "nobody"], ["resume", "nobody"], ["report", "nobody"]] {
-        let ran = run(dir.path(), &args);
+    let commands: [&[&str]; 6] = [
+        &["status", "nobody"],
+        &["logs", "nobody"],
+        &["rollback", "nobody", "--yes"],
+        &["rollback", "nobody", "--dry-run"],
+        &["resume", "nobody"],
+        &["report", "nobody"],
+    ];
+    for args in commands {
+        let ran = run(dir.path(), args);
         assert_eq!(ran.code, 7, "{args:?}: {}", ran.stderr);
     }
 }

@@ -107,3 +107,44 @@ fn validation_tells_each_finding() {
     assert_eq!(ran.code, 6);
     insta::assert_snapshot!(ran.stdout);
 }
+
+#[test]
+fn rollback_without_a_terminal_needs_yes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = run(dir.path(), &["rollback", "m1"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("add --yes") && ran.stderr.contains("rollback m1 --dry-run"), "{}", ran.stderr);
+}
+
+/// What a control plane answers about taking `m1` back, whose table was changed since.
+fn changed_since() -> Value {
+    json!({"possible": false, "reasons": ["table orders was changed since the cutover"], "files": {"restored": 3, "removed": 1, "kept": []},
+        "tables": [{"table": "orders", "rows_written": 100, "rows_now": 101, "ranges_changed": 1}], "cutover_at": "2026-08-26T14:30:22"})
+}
+
+#[test]
+fn rollback_over_later_changes_is_refused_before_it_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let answers = || {
+        vec![
+            ("GET /migrations/m1/status", 200, status("completed", &Value::Null)),
+            ("GET /migrations/m1/status", 200, status("rolled_back", &Value::Null)),
+            ("GET /migrations/m1/rollback-preview", 200, changed_since()),
+            ("GET /migrations/m1/events", 200, json!({"events": []})),
+            ("POST /migrations/m1/rollback", 200, json!({"status": "rollback_started"})),
+        ]
+    };
+    let plane = serve(answers());
+    let shown = run(dir.path(), &["rollback", "m1", "--dry-run", "--server", &plane.url, "--json"]);
+    assert_eq!((shown.code, &shown.json()["preview"]), (1, &changed_since()), "{}", shown.stderr);
+
+    let plane = serve(answers());
+    let refused = run(dir.path(), &["rollback", "m1", "--yes", "--server", &plane.url]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("orders was changed") && refused.stderr.contains("--discard-later-changes"), "{}", refused.stderr);
+    assert!(!plane.asked.lock().unwrap().contains(&"POST /migrations/m1/rollback".to_owned()));
+
+    let plane = serve(answers());
+    let done = run(dir.path(), &["rollback", "m1", "--yes", "--discard-later-changes", "--server", &plane.url]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+}

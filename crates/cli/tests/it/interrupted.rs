@@ -1,22 +1,23 @@
-//! Ctrl-C and worse: a migration that was cancelled can be taken back, one that was killed goes on where it stopped.
+//! Ctrl-C, a closed terminal and worse: a migration that was interrupted goes on where it stopped, and others of the same user can reach it.
 
 use crate::program::{finish, program, run};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use testkit::leftovers::TestDirectory;
 
 /// Files of 24 MiB. Together they take longer than a worker needs to see a wish.
 const FILMS: u8 = 36;
 
 struct Site {
-    dir: tempfile::TempDir,
+    dir: TestDirectory,
 }
 
 impl Site {
     /// Large enough that no machine has moved it before the first word about it is read.
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = TestDirectory::new();
         let from = dir.path().join("from");
         std::fs::create_dir_all(&from).unwrap();
         for i in 0..FILMS {
@@ -43,6 +44,13 @@ impl Site {
         (child, words)
     }
 
+    fn assert_arrived(&self) {
+        for i in 0..FILMS {
+            assert!(std::fs::read(self.path("to").join(format!("film-{i}.bin"))).unwrap() == vec![i; 24 << 20], "film {i}");
+        }
+        assert_eq!(files(&self.path("to")), usize::from(FILMS), "nothing half-written is left");
+    }
+
     fn list(&self) -> Value {
         run(&self.path("data"), &["status", "--json"]).json()["migrations"][0].clone()
     }
@@ -57,35 +65,70 @@ fn files(dir: &Path) -> usize {
 }
 
 #[test]
-fn ctrl_c_cancels_cleanly_and_says_how_to_go_on() {
+fn every_signal_pauses_cleanly_and_the_last_line_says_how_to_go_on() {
     let site = Site::new();
-    let (mut child, mut words) = site.begin("Validating");
-    signal(&child, "-INT");
-    let mut rest = String::new();
-    std::io::Read::read_to_string(&mut words, &mut rest).unwrap();
-    child.stderr = None;
-    let ran = finish(child.wait_with_output().unwrap());
-    assert_eq!((ran.code, &ran.json()["status"]), (130, &Value::from("cancelled")), "{rest}");
-    assert!(rest.contains("migration-assistant rollback") && rest.contains("run the same migrate command again"), "{rest}");
-
-    let listed = site.list();
-    assert_eq!(listed["status"], "cancelled");
-    let back = run(&site.path("data"), &["rollback", listed["session_id"].as_str().unwrap()]);
-    assert_eq!((back.code, files(&site.path("to"))), (0, 0), "{}", back.stderr);
+    for name in ["-INT", "-TERM", "-HUP"] {
+        let (mut child, mut words) = site.begin("Transferring files");
+        signal(&child, name);
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut words, &mut rest).unwrap();
+        child.stderr = None;
+        let ran = finish(child.wait_with_output().unwrap());
+        assert_eq!((ran.code, &ran.json()["status"]), (130, &Value::from("paused")), "{name}: {rest}");
+        let listed = site.list();
+        let id = listed["session_id"].as_str().unwrap();
+        assert_eq!(listed["status"], "paused", "{name}");
+        let last = rest.trim_end().lines().last().unwrap_or_default();
+        assert!(last.ends_with(&format!("migration-assistant resume {id}")), "{name}: {rest}");
+        let back = run(&site.path("data"), &["rollback", id, "--yes"]);
+        assert_eq!((back.code, files(&site.path("to"))), (0, 0), "{name}: {}", back.stderr);
+    }
 }
 
 #[test]
-fn a_killed_migration_goes_on_where_it_stopped() {
+fn a_paused_migration_is_resumed() {
+    let site = Site::new();
+    let (mut child, _words) = site.begin("Transferring files");
+    signal(&child, "-TERM");
+    child.wait().unwrap();
+    let resumed = run(&site.path("data"), &["resume", site.list()["session_id"].as_str().unwrap(), "--json"]);
+    assert_eq!((resumed.code, &resumed.json()["status"]), (0, &Value::from("completed")), "{}", resumed.stderr);
+    site.assert_arrived();
+}
+
+#[test]
+fn a_killed_migration_is_interrupted_and_goes_on_where_it_stopped() {
     let site = Site::new();
     let (mut child, _words) = site.begin("Transferring files");
     signal(&child, "-KILL");
     child.wait().unwrap();
     let listed = site.list();
-    assert_eq!(listed["status"], "running", "nobody has ended it: {listed}");
-    let resumed = run(&site.path("data"), &["migrate", "--resume", listed["session_id"].as_str().unwrap(), "--json"]);
+    let id = listed["session_id"].as_str().unwrap();
+    assert_eq!(listed["status"], "interrupted", "nobody works on it: {listed}");
+    let shown = run(&site.path("data"), &["status", id, "--watch", "--json"]);
+    assert_eq!((shown.code, &shown.json()["status"]), (0, &Value::from("interrupted")), "{}", shown.stderr);
+    let resumed = run(&site.path("data"), &["migrate", "--resume", id, "--json"]);
     assert_eq!((resumed.code, &resumed.json()["status"]), (0, &Value::from("completed")), "{}", resumed.stderr);
-    for i in 0..FILMS {
-        assert!(std::fs::read(site.path("to").join(format!("film-{i}.bin"))).unwrap() == vec![i; 24 << 20], "film {i}");
+    site.assert_arrived();
+}
+
+#[test]
+fn another_terminal_reads_pauses_and_cancels() {
+    let site = Site::new();
+    let data = site.path("data");
+    for (command, word, code) in [("pause", "paused", 1), ("cancel", "cancelled", 1)] {
+        let (mut child, mut words) = site.begin("Transferring files");
+        let listed = site.list();
+        let id = listed["session_id"].as_str().unwrap();
+        assert_eq!(listed["status"], "running", "{listed}");
+        let second = run(&data, &["migrate", "--from", "/nowhere", "--to", "/else"]);
+        assert!(second.code == 1 && second.stderr.contains("in use by"), "{}", second.stderr);
+        assert_eq!(run(&data, &["logs", id]).code, 0);
+        let asked = run(&data, &[command, id, "--json"]);
+        assert_eq!((asked.code, &asked.json()["status"]), (0, &Value::from(word)), "{}", asked.stderr);
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut words, &mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{rest}");
+        assert_eq!(site.list()["status"], word);
     }
-    assert_eq!(files(&site.path("to")), usize::from(FILMS), "nothing half-written is left");
 }

@@ -48,8 +48,20 @@ enum End {
     Stopped(Stop),
 }
 
+/// What is done with a claimed run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// On to its end, or to where it has to stop.
+    Drive,
+    /// Only what its dead worker left standing is taken back; then it is free again.
+    StandDown,
+}
+
 /// Drives the run. `asked` is when the claim was asked for: the lease is at least that old.
-pub(crate) async fn drive(shared: Arc<Shared>, claim: Claim, asked: Instant) -> Result<(), EngineError> {
+pub(crate) async fn drive(shared: Arc<Shared>, claim: Claim, asked: Instant, task: Task) -> Result<(), EngineError> {
+    if task == Task::StandDown && !knows_steps(&shared, &claim) {
+        return shared.journal.release(&claim.token).await;
+    }
     let recorder = Arc::new(Recorder::new(shared.journal.clone(), claim.token.clone(), claim.view.sample.as_ref()));
     let signal = Arc::new(StopSignal::default());
     let clock = Arc::new(StoreClock::new(claim.view.now, Instant::now()));
@@ -59,6 +71,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, claim: Claim, asked: Instant) -> 
     let _stop_pulse = ended.clone().drop_guard();
     let beating = tokio::spawn(pulse.beat(ended.clone()).in_current_span());
     let result = match Drive::prepare(shared, claim, recorder, signal, clock).await {
+        Ok(Some(drive)) if task == Task::StandDown => drive.only_stand_down().await,
         Ok(Some(mut drive)) => match drive.go().await {
             Err(EngineError::Internal(reason) | EngineError::Invalid(reason)) => drive.give_up(reason).await,
             other => other,
@@ -69,6 +82,16 @@ pub(crate) async fn drive(shared: Arc<Shared>, claim: Claim, asked: Instant) -> 
     ended.cancel();
     let _ended = beating.await;
     result
+}
+
+/// Whether the run's plan can be made and has the steps that the run was begun with.
+fn knows_steps(shared: &Shared, claim: &Claim) -> bool {
+    let built = shared.plans.build(&claim.view.kind, &claim.input);
+    built.is_ok_and(|plan| same_steps(&claim.view, &pins(&plan)))
+}
+
+fn same_steps(view: &RunView, pinned: &[crate::journal::StepPin]) -> bool {
+    view.steps.len() == pinned.len() && view.steps.iter().zip(pinned).all(|(s, p)| s.name == p.name && s.version == p.version)
 }
 
 impl Drive {
@@ -97,8 +120,7 @@ impl Drive {
             }
         };
         let pinned = pins(&plan);
-        let same = view.steps.len() == pinned.len() && view.steps.iter().zip(&pinned).all(|(s, p)| s.name == p.name && s.version == p.version);
-        if !same {
+        if !same_steps(&view, &pinned) {
             if view.steps.iter().any(|s| s.state != StepState::Pending) {
                 Self::leave(&shared, &recorder).await?;
                 return Ok(None);
@@ -171,6 +193,12 @@ impl Drive {
                 return Ok(Some(End::Stopped(stop)));
             }
         }
+    }
+
+    async fn only_stand_down(&self) -> Result<(), EngineError> {
+        self.stand_down().await;
+        self.recorder.flush(None).await?;
+        self.recorder.journal().release(self.recorder.token()).await
     }
 
     /// The journal refuses what would have to be written: trying again for ever helps nobody, so the run ends with the reason.

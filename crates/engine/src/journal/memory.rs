@@ -96,6 +96,27 @@ impl MemoryJournal {
         }
     }
 
+    /// Claims the oldest free run that fits and passes `wanted`.
+    fn take(&self, request: &ClaimRequest, wanted: impl Fn(&Run) -> bool) -> Option<Claim> {
+        let now = Instant::now();
+        let mut runs = self.lock();
+        let free = |r: &Run| r.owner.is_none() || r.until.is_some_and(|until| until <= now);
+        let here = |r: &Run| r.pinned_to.is_none() || r.pinned_to == request.node;
+        let fits = |r: &Run| request.kinds.contains(&r.new.kind) && !request.except.contains(&r.new.id) && here(r);
+        let due = |r: &Run| r.state == RunState::Scheduled && r.start_at.is_some_and(|at| at <= Timestamp::now());
+        let found = runs.values_mut().filter(|r| (r.state.is_active() || due(r)) && free(r) && fits(r) && wanted(r)).min_by_key(|r| r.created_at);
+        let run = found?;
+        if run.state == RunState::Scheduled {
+            run.enter(RunState::Running);
+            run.append(words::due());
+        }
+        run.owner = Some(request.owner.clone());
+        run.epoch += 1;
+        run.until = Some(now + request.lease);
+        let token = Token { run: run.new.id.clone(), tenant: run.new.tenant.clone(), owner: request.owner.clone(), epoch: run.epoch };
+        Some(Claim { token, view: run.view(), input: run.new.input.clone(), options: run.options.clone(), wanted: run.wanted })
+    }
+
     fn tell(&self) {
         self.changed.send_modify(|n| *n += 1);
     }
@@ -226,23 +247,11 @@ fn pinned(index: usize, pin: StepPin) -> StepView {
 #[async_trait::async_trait]
 impl Leases for MemoryJournal {
     async fn claim(&self, request: &ClaimRequest) -> Result<Option<Claim>, EngineError> {
-        let now = Instant::now();
-        let mut runs = self.lock();
-        let free = |r: &Run| r.owner.is_none() || r.until.is_some_and(|until| until <= now);
-        let here = |r: &Run| r.pinned_to.is_none() || r.pinned_to == request.node;
-        let fits = |r: &Run| request.kinds.contains(&r.new.kind) && !request.except.contains(&r.new.id) && here(r);
-        let due = |r: &Run| r.state == RunState::Scheduled && r.start_at.is_some_and(|at| at <= Timestamp::now());
-        let found = runs.values_mut().filter(|r| (r.state.is_active() || due(r)) && free(r) && fits(r)).min_by_key(|r| r.created_at);
-        let Some(run) = found else { return Ok(None) };
-        if run.state == RunState::Scheduled {
-            run.enter(RunState::Running);
-            run.append(words::due());
-        }
-        run.owner = Some(request.owner.clone());
-        run.epoch += 1;
-        run.until = Some(now + request.lease);
-        let token = Token { run: run.new.id.clone(), tenant: run.new.tenant.clone(), owner: request.owner.clone(), epoch: run.epoch };
-        Ok(Some(Claim { token, view: run.view(), input: run.new.input.clone(), options: run.options.clone(), wanted: run.wanted }))
+        Ok(self.take(request, |_| true))
+    }
+
+    async fn claim_abandoned(&self, request: &ClaimRequest) -> Result<Option<Claim>, EngineError> {
+        Ok(self.take(request, |run| run.state.is_active() && run.epoch > 0))
     }
 
     async fn renew(&self, token: &Token, lease: Duration) -> Result<(), EngineError> {

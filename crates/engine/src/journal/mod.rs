@@ -70,6 +70,12 @@ pub trait Leases: Send + Sync {
     /// waits while its tenant has as many active runs as it may.
     async fn claim(&self, request: &ClaimRequest) -> Result<Option<Claim>, EngineError>;
 
+    /// Takes the oldest active run whose worker is gone: one that was claimed before and that nobody holds now. Scheduled runs and those that nobody
+    /// has worked on yet are left alone.
+    async fn claim_abandoned(&self, _request: &ClaimRequest) -> Result<Option<Claim>, EngineError> {
+        Ok(None)
+    }
+
     /// Holds the run for `lease` from now on.
     async fn renew(&self, token: &Token, lease: Duration) -> Result<(), EngineError>;
 

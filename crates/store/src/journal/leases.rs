@@ -18,26 +18,11 @@ use std::time::Duration;
 #[async_trait::async_trait]
 impl Leases for Store {
     async fn claim(&self, request: &ClaimRequest) -> Result<Option<Claim>, EngineError> {
-        if request.kinds.is_empty() {
-            return Ok(None);
-        }
-        loop {
-            // Most looks find nothing: they must not cost a write.
-            let looked = request.clone();
-            let found = self.read(Reach::All, move |conn| Box::pin(async move { Ok(find(conn, &looked, "").await?.is_some()) })).await?;
-            if !found {
-                return Ok(None);
-            }
-            let asked = request.clone();
-            let Some(taken) = self.commit(&request.owner, Reach::All, move |conn| Box::pin(take(conn, asked))).await? else { return Ok(None) };
-            match taken {
-                Taken::Read(read) => match self.opened(*read) {
-                    Ok(claim) => return Ok(Some(claim)),
-                    Err((token, reason)) => self.pass_over(&token, request, &reason).await?,
-                },
-                Taken::Unreadable(token, reason) => self.pass_over(&token, request, &reason).await?,
-            }
-        }
+        self.claim_which(request, Which::Due).await
+    }
+
+    async fn claim_abandoned(&self, request: &ClaimRequest) -> Result<Option<Claim>, EngineError> {
+        self.claim_which(request, Which::Abandoned).await
     }
 
     async fn renew(&self, token: &Token, lease: Duration) -> Result<(), EngineError> {
@@ -120,12 +105,46 @@ async fn unpin(conn: &mut Conn, tenant: &str, id: &str) -> Result<RunView, Engin
     view(conn, tenant, id).await
 }
 
+/// Which runs are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Active ones, and scheduled ones whose time has come.
+    Due,
+    /// Active ones that somebody held before.
+    Abandoned,
+}
+
+impl Store {
+    async fn claim_which(&self, request: &ClaimRequest, which: Which) -> Result<Option<Claim>, EngineError> {
+        if request.kinds.is_empty() {
+            return Ok(None);
+        }
+        loop {
+            // Most looks find nothing: they must not cost a write.
+            let looked = request.clone();
+            let found = self.read(Reach::All, move |conn| Box::pin(async move { Ok(find(conn, &looked, which, "").await?.is_some()) })).await?;
+            if !found {
+                return Ok(None);
+            }
+            let asked = request.clone();
+            let Some(taken) = self.commit(&request.owner, Reach::All, move |conn| Box::pin(take(conn, asked, which))).await? else { return Ok(None) };
+            match taken {
+                Taken::Read(read) => match self.opened(*read) {
+                    Ok(claim) => return Ok(Some(claim)),
+                    Err((token, reason)) => self.pass_over(&token, request, &reason).await?,
+                },
+                Taken::Unreadable(token, reason) => self.pass_over(&token, request, &reason).await?,
+            }
+        }
+    }
+}
+
 fn micros(lease: Duration) -> Param {
     Param::from(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 4))
 }
 
 /// The oldest run that is free, active or due, and fits the worker: id, state and tenant.
-async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Option<(String, RunState, String)>, EngineError> {
+async fn find(conn: &mut Conn, request: &ClaimRequest, which: Which, lock: &str) -> Result<Option<(String, RunState, String)>, EngineError> {
     let kinds = marks(1, request.kinds.len());
     let mut values: Vec<Param> = request.kinds.iter().map(Param::from).collect();
     let mut except = String::new();
@@ -136,8 +155,12 @@ async fn find(conn: &mut Conn, request: &ClaimRequest, lock: &str) -> Result<Opt
     values.push(request.node.clone().unwrap_or_default().into());
     let node = values.len();
     let readable = not_set_aside("'run'", "run.id", "run.tenant", node);
+    let states = match which {
+        Which::Due => format!("state IN ('running', 'rolling_back', 'scheduled') AND (state <> 'scheduled' OR (start_at <= {{now}} AND NOT {FULL}))"),
+        Which::Abandoned => "state IN ('running', 'rolling_back') AND epoch > 0".to_owned(),
+    };
     let sql = format!(
-        "SELECT id, state, tenant FROM run WHERE state IN ('running', 'rolling_back', 'scheduled') AND (state <> 'scheduled' OR (start_at <= {{now}} AND NOT {FULL})) \
+        "SELECT id, state, tenant FROM run WHERE {states} \
          AND (owner IS NULL OR lease_until <= {{now}}) AND kind IN ({kinds}) {except} \
          AND (pinned_to IS NULL OR pinned_to = ${node}) AND {readable} ORDER BY created_at, id LIMIT 1 {lock}"
     );
@@ -162,8 +185,8 @@ struct Read {
     wanted: Option<Wanted>,
 }
 
-async fn take(conn: &mut Conn, request: ClaimRequest) -> Result<Option<Taken>, EngineError> {
-    let Some((id, state, tenant)) = find(conn, &request, "{skip}").await? else { return Ok(None) };
+async fn take(conn: &mut Conn, request: ClaimRequest, which: Which) -> Result<Option<Taken>, EngineError> {
+    let Some((id, state, tenant)) = find(conn, &request, which, "{skip}").await? else { return Ok(None) };
     reach::move_on(conn, &Reach::of(&tenant)).await?;
     if state == RunState::Scheduled {
         match room::make(conn, &tenant, &id).await {

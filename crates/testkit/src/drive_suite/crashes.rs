@@ -2,7 +2,7 @@
 
 use super::cut::Cut;
 use super::{Stage, manual, options, until, until_state};
-use engine::{Presence, RunState, StepError, StepState, WorkerOptions};
+use engine::{Presence, RunState, StepError, StepState, Worker, WorkerOptions};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,6 +37,29 @@ pub async fn a_crash_is_probed(s: Stage) {
     assert_eq!(s.diary.of("probe"), ["probe absent", "probe present", "probe present", "probe present"], "unknown is neither failure nor success");
     assert_eq!(s.diary.of("stand_down").len(), 2 + 3, "once after each crash, for all that had begun");
     assert_eq!(view.epoch, 3);
+}
+
+/// Before anything else is done, and without going on: what a dead worker left standing is taken back, once for each who looks.
+pub async fn abandoned_run_is_only_stood_down(s: Stage) {
+    let hangs = s.step("hangs").runs(|cx| async move { if cx.attempt() == 1 { std::future::pending().await } else { Ok(json!("again")) } });
+    let plans = s.plans(vec![s.step("one"), hangs, s.step("three")]);
+    let engine = s.engine(&plans);
+    let worker = || Worker::new(s.journal.clone(), plans.clone(), short());
+    let waiting = s.start(&engine, "waiting", manual()).await;
+    assert_eq!(worker().stand_down_abandoned().await.unwrap(), 0, "nobody has worked on it yet");
+    let first = s.hire(&plans, short());
+    s.diary.until("run hangs", 1).await;
+    assert_eq!(worker().stand_down_abandoned().await.unwrap(), 0, "somebody works on it");
+    first.kill().await;
+    // Its lease has to end first.
+    while worker().stand_down_abandoned().await.unwrap() == 0 {
+        engine.wait_event("t", &waiting, u64::MAX, Duration::from_millis(100)).await.unwrap();
+    }
+    assert_eq!(s.diary.of("stand_down"), ["stand_down hangs", "stand_down one"]);
+    let view = engine.get("t", &waiting).await.unwrap();
+    assert_eq!((view.state, view.owner.is_none()), (RunState::Running, true), "free at once for whoever goes on");
+    let _second = s.hire(&plans, short());
+    until_state(&engine, &waiting, RunState::Completed).await;
 }
 
 pub async fn a_crash_in_an_undo(s: Stage) {

@@ -36,6 +36,7 @@ pub async fn run(journal: Arc<dyn Journal>) {
         stops::an_error_while_stopping_is_no_failure(stage("stopping")),
         stops::shutdown_lets_another_go_on(stage("shutdown")),
         crashes::a_crash_is_probed(stage("probe")),
+        crashes::abandoned_run_is_only_stood_down(stage("abandoned")),
         crashes::a_crash_in_an_undo(stage("undo")),
         crashes::a_cut_off_worker_stops_itself(stage("cut")),
         crashes::a_result_that_cannot_be_stored_fails_the_run(stage("refused")),
