@@ -83,13 +83,36 @@ impl<'de> Visitor<'de> for Document {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut all = Map::new();
-        while let Some(name) = fields.next_key::<String>()? {
-            if all.contains_key(&name) {
-                return Err(de::Error::custom(format!("the key '{}' is there twice", name.escape_default())));
-            }
+        while let Some(name) = fields.next_key_seed(NewKey(&all))? {
             let value = fields.next_value_seed(Document)?;
             all.insert(name, value);
         }
         Ok(Value::Object(all))
+    }
+}
+
+/// A key that is not there yet. Refused while it is read, so that the error has its line and not that of the whole object.
+struct NewKey<'a>(&'a Map<String, Value>);
+
+impl<'de> DeserializeSeed<'de> for NewKey<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NewKey<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text as key")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<String, E> {
+        if self.0.contains_key(name) {
+            return Err(E::custom(format_args!("the key '{}' is there twice", name.escape_default())));
+        }
+        Ok(name.to_owned())
     }
 }

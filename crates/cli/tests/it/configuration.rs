@@ -66,3 +66,17 @@ fn stdin_is_read_as_yaml() {
     let ran = crate::program::finish(child.wait_with_output().unwrap());
     assert_eq!(ran.code, 4, "the configuration was read; the server is not there: {}", ran.stderr);
 }
+
+/// The last of two would win silently, and the migration go elsewhere than the first one says.
+#[test]
+fn a_key_that_is_there_twice_is_refused_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text, line) in [
+        ("a.yaml", "name: x\ndestination:\n  bucket: a\n  bucket: b\n", "line 4"),
+        ("a.json", "{\"name\": \"x\",\n\"destination\": {\"bucket\": \"a\",\n\"bucket\": \"b\"}}", "line 3"),
+        ("a.toml", "name = \"x\"\n[destination]\nbucket = \"a\"\nbucket = \"b\"\n", "line 4"),
+    ] {
+        let letter = refused(dir.path(), name, text);
+        assert!(letter.contains(line) && (letter.contains("twice") || letter.contains("duplicate")), "{letter}");
+    }
+}
