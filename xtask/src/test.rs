@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 /// How many seeds the adversary suite plays in a night.
-const NIGHTLY: [(&str, &str); 2] = [("MA_SEEDS_MEMORY", "100000"), ("MA_SEEDS_REAL", "200")];
+const NIGHTLY: [(&str, &str); 3] = [("MA_NIGHTLY", "1"), ("MA_SEEDS_MEMORY", "100000"), ("MA_SEEDS_REAL", "200")];
 
 #[derive(Default, PartialEq, Debug)]
 struct Count {

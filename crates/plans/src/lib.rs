@@ -71,6 +71,16 @@ pub fn shown_kind(kind: &str) -> &str {
     kind.split_once('@').map_or(kind, |(word, _)| word)
 }
 
+/// Names of the steps of a plan of this kind with so many steps, in order. `None`: not the same for all of them.
+pub fn step_names(kind: &str, steps: usize) -> Option<&'static [&'static str]> {
+    let names: &[&str] = match shown_kind(kind) {
+        APPLICATION => &["validate", "backup", "prepare", "database", "files", "configuration", "verify", "finish"],
+        WORKLOAD => &["validate", "backup", "replicate", "cutover", "verify", "finish"],
+        _ => return None,
+    };
+    (names.len() == steps).then_some(names)
+}
+
 /// The kinds of run that this crate knows, for the engine. Where backups cannot be kept there is no node: a worker leaves what has a backup to others, and
 /// [`backups::node_of`] says why.
 pub fn registry(settings: Settings) -> engine::PlanRegistry {

@@ -114,7 +114,9 @@ impl Session<'_> {
                 .letter(&status, "The migration could not be taken back wholly")
                 .advice(format!("Remove the cause named above, then try again: {again}")));
         }
-        let taken_back = TakenBack::of(&status);
+        // What was kept and saved stands in the log; one that cannot be read takes nothing back, but nothing is promised then.
+        let log = self.door.get(&path(status.id(), "/logs?limit=1000")).await.unwrap_or(Value::Null);
+        let taken_back = TakenBack::of(&log);
         for line in taken_back.lines() {
             self.output.say(&line);
         }
@@ -125,47 +127,52 @@ impl Session<'_> {
     }
 }
 
-/// What a rollback says it has done: the status field `rollback`, with what it `kept` and what it `saved` before.
-struct TakenBack<'a> {
-    facts: &'a Value,
+/// What a rollback has done, from its own lines in the log.
+#[derive(Default)]
+struct TakenBack {
+    /// It has told what it did.
+    told: bool,
+    /// What is not as it was, and why.
+    kept: Vec<String>,
+    /// Where later changes were saved before they were taken back.
+    saved: Vec<String>,
+    /// What stays because somebody asked for that.
+    asked: Vec<String>,
 }
 
-impl<'a> TakenBack<'a> {
-    fn of(status: &'a Status) -> Self {
-        Self { facts: &status.0["rollback"] }
-    }
-
-    fn list(&self, name: &str) -> &'a [Value] {
-        self.facts[name].as_array().map(Vec::as_slice).unwrap_or_default()
-    }
-
-    fn kept(&self) -> u64 {
-        self.facts["kept_count"].as_u64().unwrap_or_else(|| self.list("kept").len() as u64)
+impl TakenBack {
+    fn of(log: &Value) -> Self {
+        let mut out = Self::default();
+        let lines = log["logs"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for line in lines.iter().rev().filter(|line| line["component"] == "rollback") {
+            let message = line["message"].as_str().unwrap_or_default().to_owned();
+            out.told = true;
+            match line["level"].as_str() {
+                Some("WARNING" | "ERROR") if message.contains("was saved") => out.saved.push(message),
+                Some("WARNING" | "ERROR") => out.kept.push(message),
+                _ if message.contains("as asked") => out.asked.push(message),
+                _ => {}
+            }
+        }
+        out
     }
 
     fn exit(&self) -> Exit {
-        if self.kept() > 0 { Exit::Partial } else { Exit::Ok }
+        if self.kept.is_empty() { Exit::Ok } else { Exit::Partial }
     }
 
     fn lines(&self) -> Vec<String> {
-        let kept = self.kept();
-        let headline = match (kept, self.facts.is_object()) {
-            (0, true) => "Rolled back: source and destination are as they were before.".to_owned(),
+        let headline = match (self.kept.len(), self.told && self.asked.is_empty()) {
+            (0, true) if self.saved.is_empty() => "Rolled back: source and destination are as they were before.".to_owned(),
+            (0, true) => "Rolled back: source and destination are as they were before; what was changed since was saved.".to_owned(),
             (0, false) => "Rolled back: what the migration had changed was taken back.".to_owned(),
-            (n, _) => format!("Rolled back, except for what was changed since: {n} kept as they are now."),
-        };
-        let text = |item: &Value| match item {
-            Value::String(text) => text.clone(),
-            other => {
-                let name = ["path", "name", "table"].into_iter().find_map(|field| other[field].as_str()).unwrap_or_default();
-                other["reason"].as_str().map_or_else(|| name.to_owned(), |reason| format!("{name}: {reason}"))
-            }
+            (n, _) => format!("Rolled back, except for what is named here ({n})."),
         };
         let mut lines = vec![headline];
-        let shown = self.list("kept").iter().take(KEPT_SHOWN);
-        lines.extend(shown.map(|item| format!("Kept:      {}", text(item))));
-        lines.extend((kept > KEPT_SHOWN as u64).then(|| format!("           … and {} more", kept - KEPT_SHOWN as u64)));
-        lines.extend(self.list("saved").iter().map(|item| format!("Saved:     {}", text(item))));
+        lines.extend(self.kept.iter().take(KEPT_SHOWN).map(|text| format!("Kept:      {text}")));
+        lines.extend((self.kept.len() > KEPT_SHOWN).then(|| format!("           … and {} more", self.kept.len() - KEPT_SHOWN)));
+        lines.extend(self.saved.iter().map(|text| format!("Saved:     {text}")));
+        lines.extend(self.asked.iter().map(|text| format!("Left:      {text}")));
         lines
     }
 }
@@ -174,25 +181,30 @@ impl<'a> TakenBack<'a> {
 mod tests {
     use super::*;
 
-    fn told(facts: &Value) -> (Exit, Vec<String>) {
-        let status = Status::of(json!({"status": "rolled_back", "rollback": facts}));
-        let taken_back = TakenBack::of(&status);
+    fn told(lines: &[(&str, &str)]) -> (Exit, Vec<String>) {
+        let line = |(level, message): &(&str, &str)| json!({"component": "rollback", "level": level, "message": message});
+        let taken_back = TakenBack::of(&json!({"logs": lines.iter().map(line).collect::<Vec<_>>()}));
         (taken_back.exit(), taken_back.lines())
     }
 
     #[test]
-    fn as_before_is_said_only_of_a_rollback_that_recorded_it() {
-        assert_eq!(told(&Value::Null), (Exit::Ok, vec!["Rolled back: what the migration had changed was taken back.".to_owned()]));
-        assert_eq!(told(&json!({"kept": []})), (Exit::Ok, vec!["Rolled back: source and destination are as they were before.".to_owned()]));
+    fn as_before_is_said_only_of_a_rollback_that_told_so() {
+        let whole = told(&[("INFO", "Removed 3 of our files and restored 2 files, each compared by hash")]);
+        assert_eq!(whole, (Exit::Ok, vec!["Rolled back: source and destination are as they were before.".to_owned()]));
+        assert_eq!(told(&[]), (Exit::Ok, vec!["Rolled back: what the migration had changed was taken back.".to_owned()]));
+        let asked = told(&[("INFO", "The destination's files stay as they are, as asked")]);
+        assert_eq!((asked.0, asked.1[1].as_str()), (Exit::Ok, "Left:      The destination's files stay as they are, as asked"));
     }
 
     #[test]
     fn a_rollback_that_kept_files_is_partial_and_names_them() {
-        let (exit, lines) = told(&json!({"kept": [{"path": "a.txt", "reason": "edited since"}], "kept_count": 1, "saved": ["orders in backup b1"]}));
+        let (exit, lines) = told(&[("WARNING", "Table orders was changed: it was saved as it is into /b"), ("WARNING", "a.txt was left alone: edited since")]);
         assert_eq!(exit, Exit::Partial);
-        assert_eq!(
-            lines,
-            ["Rolled back, except for what was changed since: 1 kept as they are now.", "Kept:      a.txt: edited since", "Saved:     orders in backup b1"]
-        );
+        let expected = [
+            "Rolled back, except for what is named here (1).",
+            "Kept:      a.txt was left alone: edited since",
+            "Saved:     Table orders was changed: it was saved as it is into /b",
+        ];
+        assert_eq!(lines, expected);
     }
 }

@@ -19,7 +19,7 @@ impl<'a> Screen<'a> {
     pub fn new(output: &'a Output) -> Self {
         let bar = output.is_live().then(|| {
             let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("{bar:32.cyan/blue} {prefix:>6}  {wide_msg}");
+            let style = ProgressStyle::with_template("{bar:16.cyan/blue} {prefix:>6} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
@@ -32,7 +32,7 @@ impl<'a> Screen<'a> {
         if let Some(bar) = &self.bar {
             bar.set_position((status.percent() * 10.0) as u64);
             bar.set_prefix(percent(status));
-            bar.set_message(format!("{} · {}", title(status), status.figures()));
+            bar.set_message(message(status));
             return;
         }
         let now = Instant::now();
@@ -62,6 +62,14 @@ impl<'a> Screen<'a> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// What must be seen comes first: a narrow terminal cuts the rest off.
+fn message(status: &Status) -> String {
+    match status.flow() {
+        Some(flow) => format!("{flow} · {}", title(status)),
+        None => format!("{} · {}", title(status), status.figures()),
     }
 }
 

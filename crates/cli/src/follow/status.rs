@@ -69,8 +69,23 @@ impl Status {
         }
         if let Some(rate) = m["transfer_rate_current"].as_str().filter(|r| *r != "0 B/s") {
             parts.push(rate.to_owned());
+            parts.extend(self.time_left());
         }
         parts.join(", ")
+    }
+
+    /// `12.1 MB of 15.5 MB, 2.3 MB/s, 3 minutes left`, while bytes flow.
+    pub fn flow(&self) -> Option<String> {
+        let m = &self.0["performance_metrics"];
+        let rate = m["transfer_rate_current"].as_str().filter(|r| *r != "0 B/s" && !self.goes_back())?;
+        let mut parts = vec![format!("{} of {}", m["data_transferred"].as_str()?, m["data_total"].as_str().filter(|t| *t != "0 B")?), rate.to_owned()];
+        parts.extend(self.time_left());
+        Some(parts.join(", "))
+    }
+
+    fn time_left(&self) -> Option<String> {
+        let seconds = self.0["performance_metrics"]["estimated_remaining"].as_f64().filter(|s| *s >= 1.0)?;
+        Some(format!("{} left", domain::units::duration(seconds.round())))
     }
 
     fn taken_back(&self) -> String {
@@ -124,6 +139,17 @@ mod tests {
         assert_eq!(empty.figures(), "step 0 of 8");
         let back = Status::of(json!({"status": "rolling_back", "steps": [{"status": "completed"}, {"status": "undone"}, {"status": "pending"}]}));
         assert_eq!(back.figures(), "1 of 2 steps taken back");
+    }
+
+    #[test]
+    fn flow_fits_beside_a_bar_in_80_columns() {
+        let status = Status::of(json!({"status": "running", "performance_metrics": {"data_transferred": "1023.9 MB", "data_total": "1023.9 GB",
+            "transfer_rate_current": "1023.9 MB/s", "estimated_remaining": 86_399.0}}));
+        let flow = status.flow().unwrap();
+        assert!(flow.starts_with("1023.9 MB of 1023.9 GB, 1023.9 MB/s, ") && flow.ends_with(" left"), "{flow}");
+        // Bar, percentage and the spaces around them.
+        assert!(16 + 1 + 6 + 1 + flow.chars().count() <= 80, "{flow}");
+        assert_eq!(Status::of(json!({"performance_metrics": {"transfer_rate_current": "0 B/s"}})).flow(), None);
     }
 
     #[test]

@@ -56,6 +56,8 @@ fn there_verified_and_back() {
 
     let back = run(&data, &["rollback", id, "--yes", "--json"]);
     assert_eq!((back.code, &back.json()["status"]), (0, &Value::from("rolled_back")), "{}", back.stderr);
+    let report = run(&data, &["report", id]);
+    assert!(report.stdout.contains(": Rolled back. Before that: ") && !report.stdout.contains("take everything back"), "{}", report.stdout);
     assert!(!to.exists() || std::fs::read_dir(&to).unwrap().next().is_none(), "the destination is as it was: empty");
 }
 

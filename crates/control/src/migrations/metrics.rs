@@ -31,7 +31,7 @@ pub struct Overall {
     pub duration: Option<f64>,
     #[schema(example = 65.5)]
     pub progress: f64,
-    /// Seconds, from the bytes that are left and the average rate; null while that cannot be told.
+    /// Seconds, from the bytes that are left to copy and to verify and the average rate; null while that cannot be told.
     #[schema(example = 735.2)]
     pub estimated_remaining: Option<f64>,
 }
@@ -141,12 +141,12 @@ impl Control {
     }
 }
 
-fn remaining(view: &RunView, totals: &Totals) -> Option<f64> {
+pub(super) fn remaining(view: &RunView, totals: &Totals) -> Option<f64> {
     if view.ended_at.is_some() && !view.state.is_active() {
         return Some(0.0);
     }
-    let rate = view.sample.as_ref().map(|s| s.rate_average).filter(|r| *r > 0.0)?;
-    Some(totals.bytes().saturating_sub(totals.bytes_done()) as f64 / rate)
+    let rate = view.sample.as_ref().map(|s| s.rate_average).filter(|r| *r > 0.0 && totals.bytes() > 0)?;
+    Some(totals::bytes_left(view) / rate)
 }
 
 fn transfer(view: &RunView, totals: &Totals) -> TransferMetrics {

@@ -6,6 +6,7 @@
 mod create;
 mod dry_run;
 mod finalize;
+mod high_water;
 mod life;
 mod listing;
 mod logs;

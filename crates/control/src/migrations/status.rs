@@ -99,6 +99,8 @@ pub struct Performance {
     /// Bytes per second.
     pub transfer_rate_current_bytes: f64,
     pub transfer_rate_average_bytes: f64,
+    /// Seconds that copying and verifying will still take at the average rate; null while that cannot be told.
+    pub estimated_remaining: Option<f64>,
     #[schema(example = 13_019_963_392_u64)]
     pub data_transferred_bytes: u64,
     pub data_total_bytes: u64,
@@ -229,6 +231,7 @@ fn performance(view: &RunView) -> Performance {
         data_total: units::size(totals.bytes()),
         transfer_rate_current_bytes: current,
         transfer_rate_average_bytes: average,
+        estimated_remaining: super::metrics::remaining(view, &totals).map(|seconds| (seconds * 10.0).round() / 10.0),
         data_transferred_bytes: totals.bytes_done(),
         data_total_bytes: totals.bytes(),
         rows_transferred: totals.rows_done,

@@ -26,9 +26,10 @@ pub struct Estimate {
 const USEFUL_STREAMS: u32 = 8;
 /// Rows of a database travel at about this many bytes per second when nothing is known: one core's worth of parsing and writing.
 const DATABASE_RATE: f64 = 20.0 * 1_048_576.0;
-/// Every byte is read once more to verify it.
-const PASSES_LOW: f64 = 1.5;
-const PASSES_HIGH: f64 = 2.5;
+/// At best reading and writing overlap, and what was written is read once more to verify it.
+const PASSES_LOW: f64 = 2.0;
+/// At worst it is read, written and verified one after the other, and as much is saved before because it will be replaced.
+const PASSES_HIGH: f64 = 4.0;
 
 impl Estimate {
     /// Fills in the seconds from the measurements.

@@ -105,8 +105,9 @@ async fn status_of_a_running_migration() {
     assert_eq!((&status["status"], &status["error"], &status["end_time"]), (&json!("running"), &Value::Null, &Value::Null));
     assert_timestamp(&status["start_time"]);
     assert_eq!(status["steps_completed"], 4);
-    let wanted = (4.75 / steps_total as f64 * 1000.0).floor() / 10.0;
-    assert_eq!(status["progress"], json!(wanted), "steps done and three quarters of the current one");
+    let progress = status["progress"].as_f64().expect("percent");
+    assert!((45.0..55.0).contains(&progress), "three quarters of the copying, and no verification yet: {progress}");
+    assert!(metrics_remaining(&status) > 0.0);
     assert_eq!(status["current_step"], "Transferring files");
     assert!(status["duration"].as_f64().expect("seconds") >= 0.0);
     let metrics = &status["performance_metrics"];
@@ -117,6 +118,10 @@ async fn status_of_a_running_migration() {
     let operation = json!({"type": "file_transfer", "source": "/var/www/a/", "destination": "s3://new-site/a/", "progress": 78.2});
     assert_eq!(status["current_operation"], operation);
     assert_eq!(status["steps"].as_array().expect("a list").len() as u64, steps_total);
+}
+
+fn metrics_remaining(status: &Value) -> f64 {
+    status["performance_metrics"]["estimated_remaining"].as_f64().expect("seconds")
 }
 
 #[tokio::test]
