@@ -13,6 +13,7 @@ pub mod backups;
 mod config_place;
 mod disks;
 mod late_backup;
+pub mod place_history;
 pub mod report;
 mod room;
 mod site;

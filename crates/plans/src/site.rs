@@ -178,6 +178,7 @@ pub fn file_options(spec: &MigrationSpec, wordpress: bool, run: &str) -> FileOpt
         parallel: spec.transfer.parallel_transfers,
         chunk_size: spec.transfer.chunk_size,
         symlinks: spec.transfer.symlinks,
+        name_links_out: true,
         exclude: left_out(spec, wordpress),
         delete_extraneous: spec.transfer.delete_extraneous,
         staging: run.to_owned(),

@@ -186,6 +186,7 @@ impl Control {
         if let Some(image) = crate::workloads::image_of(&view).filter(|_| asked.rollback_options.files) {
             self.refuse_image_in_use(tenant, id, image).await?;
         }
+        self.refuse_under_newer(tenant, id).await?;
         if let Some(backup) = &asked.backup_id {
             self.backup_of_migration(tenant, id, backup).await?;
         }
@@ -213,6 +214,17 @@ impl Control {
 }
 
 impl Control {
+    /// A place is taken back in the order in which it was written, newest first.
+    async fn refuse_under_newer(&self, tenant: &str, id: &str) -> Result<(), Error> {
+        let newer = plans::place_history::newer_run(&self.settings().backups_dir, id).await.map_err(|e| Error::internal(e.to_string()))?;
+        let Some(newer) = newer else { return Ok(()) };
+        let known = self.engine().get(tenant, &newer).await.is_ok();
+        let which = if known { format!("the migration '{newer}'") } else { "another migration".to_owned() };
+        let message = format!("Cannot roll back this migration: {which} has written to the same destination since. Roll that one back first.");
+        let newer = known.then_some(newer);
+        Err(Error::new(Kind::Conflict, Code::InvalidState, message).details(json!({"session_id": id, "newer_migration": newer})))
+    }
+
     /// The engine's answer to a wish; a refusal names the status that callers see.
     async fn steered(&self, tenant: &str, id: &str, doing: &str, answer: Result<RunView, EngineError>) -> Result<RunView, Error> {
         let refused = match answer {

@@ -169,7 +169,12 @@ impl Planner<'_> {
             EntryKind::Directory => return self.directory_again(key, &entry, word).await,
             EntryKind::Other(kind) if !self.mover.remakes(kind) => return self.left_behind(key, word).await,
             EntryKind::Symlink { .. } => match self.mover.link(&entry).await? {
-                Linked::Keep => (Stat::of(&entry), false),
+                Linked::Keep => {
+                    if word.is_none() {
+                        self.name_link_out(&entry).await?;
+                    }
+                    (Stat::of(&entry), false)
+                }
                 Linked::Follow(target) => (Stat::of(&target), true),
                 Linked::Problem(..) => return self.left_behind(key, word).await,
             },

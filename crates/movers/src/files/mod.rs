@@ -51,6 +51,8 @@ pub struct FileOptions {
     pub chunk_size: u64,
     /// `None`: keep where the destination can hold links, otherwise skip and say so.
     pub symlinks: Option<Symlinks>,
+    /// Name kept links whose targets lie outside of the root.
+    pub name_links_out: bool,
     /// Glob patterns. With a `/` relative to the root, without one for a name at any depth. What they match stays behind and is
     /// protected from `delete_extraneous`.
     pub exclude: Vec<String>,
@@ -64,7 +66,16 @@ pub struct FileOptions {
 
 impl Default for FileOptions {
     fn default() -> Self {
-        Self { parallel: 16, chunk_size: 16 << 20, symlinks: None, exclude: Vec::new(), delete_extraneous: false, staging: "migration".to_owned(), retries: 5 }
+        Self {
+            parallel: 16,
+            chunk_size: 16 << 20,
+            symlinks: None,
+            name_links_out: false,
+            exclude: Vec::new(),
+            delete_extraneous: false,
+            staging: "migration".to_owned(),
+            retries: 5,
+        }
     }
 }
 

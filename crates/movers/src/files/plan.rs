@@ -102,6 +102,23 @@ impl FilesMover {
     }
 }
 
+/// Whether a link's text leads out of the root; an absolute one may lead back in.
+fn leads_out(path: &FilePath, target: &[u8]) -> bool {
+    if target.starts_with(b"/") {
+        return true;
+    }
+    let mut depth = path.segments().count().saturating_sub(1);
+    for part in target.split(|b| *b == b'/') {
+        match part {
+            b".." if depth == 0 => return true,
+            b".." => depth -= 1,
+            b"" | b"." => {}
+            _ => depth += 1,
+        }
+    }
+    false
+}
+
 pub(super) struct Planner<'a> {
     pub(super) mover: &'a FilesMover,
     pub(super) window: Window<'a>,
@@ -191,7 +208,10 @@ impl<'a> Planner<'a> {
                 return Ok(());
             }
             EntryKind::Symlink { .. } => match self.mover.link(&entry).await? {
-                Linked::Keep => (Stat::of(&entry), false),
+                Linked::Keep => {
+                    self.name_link_out(&entry).await?;
+                    (Stat::of(&entry), false)
+                }
                 Linked::Follow(target) => (Stat::of(&target), true),
                 Linked::Problem(kind, reason) => {
                     self.window.problem(&entry.path, kind, reason);
@@ -210,6 +230,23 @@ impl<'a> Planner<'a> {
         let hard = self.names.first_of(&entry.path, &stat);
         let look_alike = look_alike && hard.is_none() && links(&stat) == before.as_ref().and_then(links);
         self.window.item(Item { path: entry.path, stat, before, same: None, follow, hard, to: None, new: false }, look_alike);
+        Ok(())
+    }
+
+    /// A link that is kept while what it points to stays behind is named.
+    pub(super) async fn name_link_out(&mut self, entry: &Entry) -> Result<()> {
+        if self.mover.options.name_links_out
+            && let EntryKind::Symlink { target } = &entry.kind
+            && leads_out(&entry.path, target)
+            && self.mover.source.resolve(&entry.path).await?.is_none()
+        {
+            let reason = format!(
+                "it points to '{}', outside of the source's root, which is not moved: name a directory of uploads as source.paths.uploads, move \
+                 anything else by itself, or leave the link out with transfer.options.exclude",
+                FilePath::new(target.clone())
+            );
+            self.window.problem(&entry.path, ProblemKind::LinkOut, reason);
+        }
         Ok(())
     }
 

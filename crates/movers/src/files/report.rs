@@ -23,6 +23,8 @@ pub enum ProblemKind {
     SkippedLink,
     /// A link that should be followed, but leads nowhere, out of the root, or to a directory.
     UnfollowedLink,
+    /// A link that was kept, and leads to something outside of the root, which is not moved.
+    LinkOut,
     /// The destination cannot hold an empty directory.
     EmptyDirectory,
     /// It kept changing while it was copied. The final pass takes it.

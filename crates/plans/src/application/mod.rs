@@ -21,6 +21,8 @@ mod finish;
 mod job;
 mod later;
 mod maintenance;
+mod mark_lease;
+mod ownership;
 mod prepare;
 mod preview;
 mod same_place;
@@ -66,7 +68,7 @@ impl PlanBuilder for Builder {
 }
 
 fn steps(job: Arc<Job>) -> Vec<Arc<dyn Step>> {
-    vec![
+    let steps: Vec<Arc<dyn Step>> = vec![
         Arc::new(validate::Validate { job: job.clone() }),
         Arc::new(backup::BackUp { job: job.clone() }),
         Arc::new(prepare::Prepare { job: job.clone() }),
@@ -74,6 +76,7 @@ fn steps(job: Arc<Job>) -> Vec<Arc<dyn Step>> {
         Arc::new(files::TransferFiles { job: job.clone() }),
         Arc::new(configuration::UpdateConfiguration { job: job.clone() }),
         Arc::new(verify::Verify { job: job.clone() }),
-        Arc::new(finish::Finish { job }),
-    ]
+        Arc::new(finish::Finish { job: job.clone() }),
+    ];
+    ownership::owned(&job, steps)
 }

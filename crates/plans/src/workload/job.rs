@@ -155,6 +155,7 @@ impl Job {
             parallel: transfer.parallel_transfers,
             chunk_size: transfer.chunk_size,
             symlinks: transfer.symlinks,
+            name_links_out: false,
             exclude: transfer.exclude.clone(),
             delete_extraneous: transfer.delete_extraneous,
             staging: run.to_owned(),

@@ -6,6 +6,7 @@ pub mod fingerprint;
 mod hold;
 mod images;
 mod network;
+mod owners;
 mod places;
 mod room;
 mod same_place;

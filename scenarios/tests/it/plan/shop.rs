@@ -17,7 +17,7 @@ fn sqlite(path: &Path, sql: &str) {
 }
 
 /// Source and destination below `dir`; the destination holds an older copy and things of its own.
-fn lay_out(dir: &Path) {
+pub(super) fn lay_out(dir: &Path) {
     write(&dir.join("from/index.html"), "<h1>new</h1>");
     write(&dir.join("from/css/site.css"), "body{}");
     write(&dir.join("from/empty.txt"), "");
@@ -40,12 +40,12 @@ fn lay_out(dir: &Path) {
     );
 }
 
-fn document(dir: &Path) -> Value {
+pub(super) fn document(dir: &Path) -> Value {
     let side = |name: &str| json!({"type": "static", "paths": {"web_root": dir.join(name)}, "database": {"type": "sqlite", "database": dir.join(format!("{name}.db"))}});
     json!({"name": "Shop", "source": side("from"), "destination": side("to"), "transfer": {"options": {"parallel_transfers": 4, "delete_extraneous": true, "exclude": ["/mine.txt"]}}})
 }
 
-fn state(dir: &Path) -> String {
+pub(super) fn state(dir: &Path) -> String {
     let part =
         |name: &str| format!("== {name}\n{}== {name}.db\n{}", fingerprint::tree(&dir.join(name), &[]), fingerprint::sqlite(&dir.join(format!("{name}.db"))));
     part("from") + &part("to")

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// What the statement of a holding session says before the holder; the process list shows it.
 const SESSION_NAME: &str = "migration-assistant ";
 /// Seconds that a holding session's statement runs: so long a lock outlives its process at most.
-const HOLDING_STATEMENT: u32 = 5;
+const HOLDING_STATEMENT: u32 = 1;
 /// Longest wait for the end of a session that was told to end.
 const ENDING: Duration = Duration::from_secs(8);
 
