@@ -27,7 +27,7 @@ impl PartTarget for MemoryFiles {
         self.free(&entry.path)?;
         self.call(Op::Begin, &entry.path).await?;
         let mut state = self.lock();
-        let id = format!("upload-{}", state.tick());
+        let id = format!("upload-{}", state.change());
         state.uploads.insert(id.clone(), Upload { staging: staging.to_owned(), parts: BTreeMap::new(), object: entry.object.clone() });
         Ok(id)
     }
