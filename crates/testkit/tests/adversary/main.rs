@@ -26,7 +26,7 @@ use memory::MemorySystems;
 use run::{Played, play};
 use scenario::Scenario;
 use servers::ServerSystems;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -100,7 +100,7 @@ fn play_alone(arena: &Arena, scenario: &Scenario) -> Played {
 fn broken(arena: &Arena, scenario: &Scenario) -> (Option<Played>, Vec<String>) {
     match std::panic::catch_unwind(AssertUnwindSafe(|| play_alone(arena, scenario))) {
         Ok(played) => {
-            let new = played.violations.iter().filter(|v| !known::is_known(v.class)).map(ToString::to_string).collect();
+            let new = played.violations.iter().filter(|v| known::explained(scenario, v).is_none()).map(ToString::to_string).collect();
             (Some(played), new)
         }
         Err(_) => (None, vec!["it panicked".to_owned()]),
@@ -114,7 +114,7 @@ fn run_all(arena: &Arena) {
     let (first, count) = (number("MA_FIRST_SEED").unwrap_or(1), number(arena.seeds.0).unwrap_or(arena.seeds.1));
     let next = AtomicU64::new(first);
     let failed: Mutex<Vec<(u64, Vec<String>)>> = Mutex::default();
-    let known: Mutex<BTreeMap<String, Vec<u64>>> = Mutex::default();
+    let known: Mutex<BTreeMap<&str, BTreeSet<u64>>> = Mutex::default();
     let ends: Mutex<BTreeMap<String, u64>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
@@ -124,22 +124,23 @@ fn run_all(arena: &Arena) {
                     if seed >= first + count {
                         break;
                     }
-                    let (played, new) = broken(arena, &(arena.generate)(seed));
+                    let scenario = (arena.generate)(seed);
+                    let (played, new) = broken(arena, &scenario);
                     if !new.is_empty() {
                         failed.lock().expect("a list").push((seed, new));
                     }
                     let Some(played) = played else { continue };
                     *ends.lock().expect("counts").entry(played.end.to_string()).or_default() += 1;
-                    for violation in played.violations.iter().filter(|v| known::is_known(v.class)) {
-                        known.lock().expect("a list").entry(format!("{:?}", violation.class)).or_default().push(seed);
+                    for fault in played.violations.iter().filter_map(|v| known::explained(&scenario, v)) {
+                        known.lock().expect("a list").entry(fault.reason).or_default().insert(seed);
                     }
                 }
             });
         }
     });
     println!("{count} seeds; ends: {:?}", ends.into_inner().expect("counts"));
-    for (class, seeds) in known.into_inner().expect("a list") {
-        println!("known fault {class}: {} seeds, such as {:?}", seeds.len(), &seeds[..seeds.len().min(8)]);
+    for (reason, seeds) in known.into_inner().expect("a list") {
+        println!("known fault in {} seeds, such as {:?}: {reason}", seeds.len(), seeds.iter().take(6).collect::<Vec<_>>());
     }
     let mut failed = failed.into_inner().expect("a list");
     failed.sort();

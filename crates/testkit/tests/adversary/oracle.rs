@@ -84,7 +84,7 @@ impl<'a> Oracle<'a> {
             found.push(violation(Class::MaintenanceLeft, format!("the run is {}, and the site is closed", self.view.state)));
         }
         let mut files = self.stage.source.files.files().await;
-        files.remove(MAINTENANCE);
+        files.remove(self.stage.maintenance_file());
         let tables = self.stage.source.rows.tables().await;
         let source = self.stage.lock().model.source.clone();
         if (&files, &tables) != (&source.files, &source.tables) {
@@ -128,7 +128,7 @@ impl<'a> Oracle<'a> {
         let model = &state.model;
         let late = Late { model, verify: state.verify_begun.unwrap_or(u64::MAX) };
         match scenario.kind {
-            Kind::WordPress => {
+            Kind::WordPress if self.closable() => {
                 let nearest = model.standstills.iter().map(|moment| self.differences(&late, moment, &now)).min_by_key(Vec::len);
                 match nearest {
                     None => vec![violation(Class::NoStandstill, "it completed without a standstill")],
@@ -136,7 +136,7 @@ impl<'a> Oracle<'a> {
                     Some(differences) => vec![violation(Class::NoStandstill, differences.join("; "))],
                 }
             }
-            Kind::Static | Kind::DatabaseOnly => {
+            Kind::WordPress | Kind::Static | Kind::DatabaseOnly => {
                 let mut found = Vec::new();
                 if scenario.has_files() {
                     found.extend(self.stale_files(&late, &now.files, state.files_begun));
@@ -150,6 +150,12 @@ impl<'a> Oracle<'a> {
                 found
             }
         }
+    }
+
+    /// Whether the site could be closed; a report that says it could not promises less.
+    fn closable(&self) -> bool {
+        let files = self.view.steps.iter().find(|step| step.name == "files").and_then(|step| step.output.as_ref());
+        files.is_none_or(|output| output["maintenance"]["unavailable"].is_null())
     }
 
     fn differences(&self, late: &Late<'_>, expected: &Moment, now: &Moment) -> Vec<String> {
@@ -179,7 +185,7 @@ impl<'a> Oracle<'a> {
 
     /// Whether a file may differ: it is not in the scope, people wrote it where verification could not see it any more, or it is named.
     fn excused(&self, late: &Late<'_>, path: &str, moves: bool, there: Option<&String>) -> bool {
-        if path == MAINTENANCE || path == "wp-config.php" || late.is_late(&Spot::File(path.to_owned())) {
+        if path.ends_with(MAINTENANCE) || path == "wp-config.php" || late.is_late(&Spot::File(path.to_owned())) {
             return true;
         }
         let of_people = there.is_some_and(|text| late.model.authored.contains(text));

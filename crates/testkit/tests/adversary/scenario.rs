@@ -135,6 +135,8 @@ pub struct Scenario {
     pub objects: bool,
     /// Files above a few bytes are written in parts.
     pub parts: bool,
+    /// WordPress lives in `wp/` below the web root.
+    pub own_directory: bool,
     /// The destination holds an older copy and things of its own.
     pub occupied: bool,
     /// Files and rows that are there at the beginning, as bits.
@@ -164,6 +166,7 @@ impl Scenario {
             coarse: dice.once_in(2),
             objects: kind == Kind::Static && dice.once_in(3),
             parts: dice.once_in(4),
+            own_directory: dice.once_in(3),
             occupied,
             source_files: dice.below(256) | 16,
             destination_files: if occupied { dice.below(256) } else { 0 },

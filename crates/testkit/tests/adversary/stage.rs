@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 pub const TENANT: &str = "adversary";
 pub const RUN: &str = "run";
+/// The name of the file that closes a WordPress.
 pub const MAINTENANCE: &str = ".maintenance";
 
 /// A run that makes more calls goes round in circles.
@@ -143,8 +144,13 @@ impl Stage {
         }
     }
 
+    /// Where WordPress looks for it: in its own directory, which need not be the web root.
+    pub fn maintenance_file(&self) -> &'static str {
+        if self.scenario.own_directory { "wp/.maintenance" } else { MAINTENANCE }
+    }
+
     pub async fn in_maintenance(&self) -> bool {
-        self.source.files.read(MAINTENANCE).await.is_some()
+        self.source.files.read(self.maintenance_file()).await.is_some()
     }
 
     async fn look_at_standstill(&self, number: u64) {

@@ -204,8 +204,11 @@ async fn furnish(stage: &Stage) {
         }
     }
     if scenario.kind == Kind::WordPress {
-        stage.source.files.write("wp-config.php", CONFIG).await;
-        stage.lock().model.source.files.insert("wp-config.php".to_owned(), CONFIG.to_owned());
+        let core = if scenario.own_directory { "wp/wp-settings.php" } else { "wp-settings.php" };
+        for (path, text) in [("wp-config.php", CONFIG), (core, "<?php // the core")] {
+            stage.source.files.write(path, text).await;
+            stage.lock().model.source.files.insert(path.to_owned(), text.to_owned());
+        }
     }
     furnish_rows(stage).await;
     let model = &mut stage.lock().model;
