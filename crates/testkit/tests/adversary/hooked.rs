@@ -7,7 +7,7 @@ use ports::check::{Check, Role};
 use ports::databases::{
     Applied, CellEditor, Database, Fingerprint, Key, KeyRange, Reading, RowBlock, RowFormat, RowSource, RowTarget, Schema, SchemaObject, Table, View,
 };
-use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, PosixTree, WebsiteTarget};
+use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, PosixTree, Prune, WebsiteTarget};
 use ports::{ConnectorError, Examine, Result};
 use std::ops::Range;
 use std::sync::Arc;
@@ -48,6 +48,11 @@ impl FileSource for HookedFiles {
         futures::stream::once(begin).flat_map(|listed| listed.unwrap_or_else(|error| futures::stream::iter([Err(error)]).boxed())).boxed()
     }
 
+    fn list_pruned(&self, prune: Prune) -> BoxStream<'_, Result<Entry>> {
+        let begin = async { self.pass("list", &FilePath::default()).await.map(|()| self.inner.list_pruned(prune)) };
+        futures::stream::once(begin).flat_map(|listed| listed.unwrap_or_else(|error| futures::stream::iter([Err(error)]).boxed())).boxed()
+    }
+
     async fn stat(&self, path: &FilePath) -> Result<Option<Entry>> {
         self.pass("stat", path).await?;
         self.inner.stat(path).await
@@ -83,6 +88,29 @@ impl FileTarget for HookedFiles {
     async fn put_new(&self, entry: &Entry, staging: &str, body: Body) -> Result<Option<Digest>> {
         self.pass("put", &entry.path).await?;
         self.inner.put_new(entry, staging, body).await
+    }
+
+    async fn put_replacing(&self, entry: &Entry, staging: &str, body: Body, expected: &Entry) -> Result<Option<Digest>> {
+        self.pass("put", &entry.path).await?;
+        self.inner.put_replacing(entry, staging, body, expected).await
+    }
+
+    async fn remove_if(&self, path: &FilePath, expected: &Entry) -> Result<()> {
+        self.pass("remove", path).await?;
+        self.inner.remove_if(path, expected).await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.pass("settle", &FilePath::default()).await?;
+        self.inner.settle().await
+    }
+
+    fn keeps_object_metadata(&self) -> bool {
+        self.inner.keeps_object_metadata()
+    }
+
+    fn unkept(&self, entry: &Entry) -> Vec<String> {
+        self.inner.unkept(entry)
     }
 
     async fn make(&self, entry: &Entry) -> Result<()> {

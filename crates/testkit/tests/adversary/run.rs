@@ -52,6 +52,9 @@ pub async fn play(scenario: &Scenario, make: &Make) -> Played {
             break play.world.view().await.state;
         }
         let view = play.world.view().await;
+        if let Some(node) = &view.pinned_to {
+            play.world.bring_back(node);
+        }
         if let Some(end) = play.next(&view).await {
             break end;
         }

@@ -204,8 +204,10 @@ impl Stage {
     }
 
     async fn delete_backups(&self) {
-        for dir in &self.backups {
-            let _missing = std::fs::remove_dir_all(dir);
+        for entry in self.backups.iter().flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten()) {
+            if entry.file_name().to_string_lossy().starts_with("backup-") {
+                let _gone_meanwhile = std::fs::remove_dir_all(entry.path());
+            }
         }
         let (files, tables) = (self.destination.files.files().await, self.destination.rows.tables().await);
         let model = &mut self.lock().model;

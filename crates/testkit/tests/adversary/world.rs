@@ -47,6 +47,8 @@ pub struct World {
     systems: Arc<dyn Systems>,
     journal: Arc<dyn Journal>,
     processes: Vec<Process>,
+    /// Their names, as runs are pinned to them.
+    nodes: Vec<Option<String>>,
     started: u64,
     dir: TempDir,
     pub engine: Engine,
@@ -57,6 +59,7 @@ pub struct World {
 
 struct Process {
     number: u64,
+    node: usize,
     stop: CancellationToken,
     worker: JoinHandle<()>,
 }
@@ -82,9 +85,10 @@ impl World {
         clock.store(now, Ordering::Relaxed);
         let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         let calls = Arc::new(Calls { stage: stage.clone(), process: 0 });
+        let nodes = (0..NODES).map(|node| plans::registry(settings(&systems, calls.clone(), dir.path(), node)).node().map(str::to_owned)).collect();
         let engine = Engine::new(journal.clone(), plans::registry(settings(&systems, calls, dir.path(), 0)));
         let (files_before, rows_before) = (stage.destination.files.state().await, stage.destination.rows.state().await);
-        let world = Self { stage, systems, journal, processes: Vec::new(), started: 0, dir, engine, files_before, rows_before };
+        let world = Self { stage, systems, journal, processes: Vec::new(), nodes, started: 0, dir, engine, files_before, rows_before };
         // Without plans: those hold the stage, and it would hold itself.
         let engine = Engine::new(world.journal.clone(), PlanRegistry::default());
         assert!(world.stage.engine.set(engine).is_ok(), "the engine is set once");
@@ -126,7 +130,7 @@ impl World {
         let worker = Worker::new(self.journal.clone(), registry, options);
         let told = stop.clone();
         let worker = tokio::spawn(async move { worker.run(told).await.expect("a worker never fails") });
-        self.processes.push(Process { number, stop, worker });
+        self.processes.push(Process { number, node, stop, worker });
     }
 
     fn take(&mut self, number: u64) -> Option<Process> {
@@ -160,6 +164,14 @@ impl World {
         let Some(owner) = view.owner else { return };
         let token = Token { run: RUN.to_owned(), tenant: TENANT.to_owned(), owner, epoch: view.epoch };
         let _fenced = self.journal.release(&token).await;
+    }
+
+    /// A node that a run waits for comes back, if it is away.
+    pub fn bring_back(&mut self, name: &str) {
+        let node = self.nodes.iter().position(|node| node.as_deref() == Some(name)).expect("a run waits for a node that there is");
+        if self.processes.iter().all(|process| process.node != node) {
+            self.start(node);
+        }
     }
 
     /// Ends whatever runs.
