@@ -5,7 +5,9 @@ use super::{Item, MemoryFiles, Node, Op, file};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use ports::files::{Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, Prune, WebsiteTarget};
+use ports::files::{
+    Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, Prune, WebsiteTarget, not_as_expected,
+};
 use ports::{Check, ConnectorError, ErrorKind, Examine, Result, Role};
 use std::ops::Range;
 use std::sync::Arc;
@@ -66,6 +68,44 @@ impl MemoryFiles {
             return Err(self.error(ErrorKind::Changed, "write", path, "the body has another length than promised"));
         }
         Ok(data.freeze())
+    }
+
+    /// Puts a file in place, if `may` agrees with what stands there in that very moment.
+    async fn place(&self, entry: &Entry, body: Body, may: impl Fn(Option<&Entry>) -> bool + Send) -> Result<Option<Digest>> {
+        self.free(&entry.path)?;
+        self.call(Op::Put, &entry.path).await?;
+        let data = self.take(&entry.path, entry.size(), body).await?;
+        self.pass("place", &entry.path).await?;
+        self.free(&entry.path)?;
+        let mut state = self.lock();
+        let there = state.find(entry.path.as_bytes()).map(|(key, item)| self.entry(&key, item));
+        if !may(there.as_ref()) {
+            return Err(not_as_expected("write", &entry.path, &self.location()));
+        }
+        *state.writes.entry(entry.path.to_string()).or_default() += 1;
+        let taken = (self.traits.stored_digest == Some(DigestKind::Md5))
+            .then(|| Digest { kind: DigestKind::Md5, hex: hex::encode(<md5::Md5 as md5::Digest>::digest(&data)) });
+        let node = file(data, entry.content_type.clone());
+        state.store(self.tree, entry.path.as_bytes(), node, entry.mode.unwrap_or(0o600), entry.modified_ns);
+        state.keep_metadata(entry.path.as_bytes(), entry.object.clone().filter(|_| !self.tree));
+        Ok(taken)
+    }
+
+    /// Removes what is there, if `may` agrees with it in that very moment.
+    async fn take_away(&self, path: &FilePath, may: impl Fn(&Entry) -> bool + Send) -> Result<()> {
+        self.call(Op::Remove, path).await?;
+        let mut state = self.lock();
+        let Some((key, item)) = state.find(path.as_bytes()) else { return Ok(()) };
+        if !may(&self.entry(&key, item)) {
+            return Err(not_as_expected("remove", path, &self.location()));
+        }
+        if self.tree && key.ends_with(b"/") && state.items.keys().any(|k| k.len() > key.len() && k.starts_with(&key)) {
+            return Err(self.error(ErrorKind::AlreadyExists, "remove", path, "the directory is not empty"));
+        }
+        state.items.remove(&key);
+        let now = state.tick();
+        state.touch_parent(path.as_bytes(), now);
+        Ok(())
     }
 
     /// In a tree: no directory at the path, no file above it.
@@ -180,19 +220,19 @@ impl FileTarget for MemoryFiles {
     }
 
     async fn put(&self, entry: &Entry, _staging: &str, body: Body) -> Result<Option<Digest>> {
-        self.free(&entry.path)?;
-        self.call(Op::Put, &entry.path).await?;
-        let data = self.take(&entry.path, entry.size(), body).await?;
-        self.pass("place", &entry.path).await?;
-        self.free(&entry.path)?;
-        let mut state = self.lock();
-        *state.writes.entry(entry.path.to_string()).or_default() += 1;
-        let taken = (self.traits.stored_digest == Some(DigestKind::Md5))
-            .then(|| Digest { kind: DigestKind::Md5, hex: hex::encode(<md5::Md5 as md5::Digest>::digest(&data)) });
-        let node = file(data, entry.content_type.clone());
-        state.store(self.tree, entry.path.as_bytes(), node, entry.mode.unwrap_or(0o600), entry.modified_ns);
-        state.keep_metadata(entry.path.as_bytes(), entry.object.clone().filter(|_| !self.tree));
-        Ok(taken)
+        self.place(entry, body, |_| true).await
+    }
+
+    async fn put_new(&self, entry: &Entry, _staging: &str, body: Body) -> Result<Option<Digest>> {
+        self.place(entry, body, |there| there.is_none_or(|there| there.kind == EntryKind::Directory)).await
+    }
+
+    async fn put_replacing(&self, entry: &Entry, _staging: &str, body: Body, expected: &Entry) -> Result<Option<Digest>> {
+        self.place(entry, body, |there| there.is_none_or(|there| there.is_still(expected))).await
+    }
+
+    async fn remove_if(&self, path: &FilePath, expected: &Entry) -> Result<()> {
+        self.take_away(path, |there| there.is_still(expected)).await
     }
 
     async fn make(&self, entry: &Entry) -> Result<()> {
@@ -219,16 +259,7 @@ impl FileTarget for MemoryFiles {
     }
 
     async fn remove(&self, path: &FilePath) -> Result<()> {
-        self.call(Op::Remove, path).await?;
-        let mut state = self.lock();
-        let Some((key, _)) = state.find(path.as_bytes()) else { return Ok(()) };
-        if self.tree && key.ends_with(b"/") && state.items.keys().any(|k| k.len() > key.len() && k.starts_with(&key)) {
-            return Err(self.error(ErrorKind::AlreadyExists, "remove", path, "the directory is not empty"));
-        }
-        state.items.remove(&key);
-        let now = state.tick();
-        state.touch_parent(path.as_bytes(), now);
-        Ok(())
+        self.take_away(path, |_| true).await
     }
 
     async fn sweep(&self, staging: &str) -> Result<()> {
