@@ -6,7 +6,7 @@ use super::retry::with_retries;
 use super::{AppliedObject, DatabaseMover, DatabasePlan};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use ports::databases::{Fingerprint, Phase, Reading, RowBlock, RowSource, RowTarget, Table, View};
+use ports::databases::{Fingerprint, KeyRange, Phase, Reading, RowBlock, RowSource, RowTarget, Table, View};
 use ports::ledger::{Chunk, NewChunk};
 use ports::observe::Operation;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
@@ -67,7 +67,7 @@ impl DatabaseMover {
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<TablesCopied> {
-        self.plan_ranges(plan, ledger, source, observer, stop).await?;
+        self.plan_ranges(plan, ledger, source, target, observer, stop).await?;
         let after_rows = AfterRows::new(plan, target, observer, stop);
         let pending = expect_ranges(ledger, &after_rows).await?;
         if pending {
@@ -77,7 +77,9 @@ impl DatabaseMover {
                 // Ranges may hold what an earlier try brought: their keys find it, and hold off a writer that was thought dead.
                 self.create_phase(plan, Phase::Keys, ledger, target, observer, stop).await?;
             }
-            let record = (self.options.single_pass && snapshots == 1).then_some(standstill);
+            // Tables that the snapshot does not hold may have changed meanwhile: then the final pass compares, with the tables locked.
+            let whole = self.options.single_pass && snapshots == 1 && source.outside_snapshot().is_empty();
+            let record = whole.then_some(standstill);
             let totals = ledger.totals().await?;
             let done = AtomicU64::new(totals.chunks_done);
             self.copy_pending(&Bulk { plan, ledger, source, target, observer, stop, record, after_rows: &after_rows, total: totals.chunks, done }).await?;
@@ -96,6 +98,7 @@ impl DatabaseMover {
         plan: &DatabasePlan,
         ledger: &dyn Ledger,
         source: &dyn RowSource,
+        target: &dyn RowTarget,
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<()> {
@@ -113,7 +116,7 @@ impl DatabaseMover {
             }
             let table = &plan.schema.tables[index];
             observer.operation(operation("planning", &table.name.to_string(), self, 0.0));
-            let ranges = source.split(table, self.rows_per_range(table)).await?;
+            let ranges = if target.takes_ranges(table).await? { source.split(table, self.rows_per_range(table)).await? } else { vec![KeyRange::default()] };
             let count = ranges.len() as u64;
             let chunks = ranges.into_iter().enumerate().map(|(n, range)| NewChunk {
                 seq: chunk::sequence(rank, n),

@@ -2,10 +2,11 @@
 
 use super::chunk;
 use super::copy::{FINAL, operation, replace_range};
+use super::made::{self, ObjectKey};
 use super::retry::with_retries;
 use super::{AppliedObject, DatabaseMover, DatabasePlan};
 use futures::TryStreamExt;
-use ports::databases::{Phase, RowSource, RowTarget, View};
+use ports::databases::{Applied, ObjectKind, ObjectName, Phase, RowSource, RowTarget, Schema, SchemaObject, View};
 use ports::ledger::Chunk;
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
@@ -69,22 +70,39 @@ impl DatabaseMover {
         stop: &CancellationToken,
     ) -> Result<FinalPass> {
         let counts = Counts::default();
+        let mut named = Vec::new();
         let complete = ledger.recall(FINAL).await? == Some(json!(standstill));
-        let mut positions = plan.schema.clone();
         if !complete {
-            let source = self.source.read(View::Snapshot { connections: self.options.parallel }).await?;
+            // What acts on rows by itself may be there from an earlier pass of ours; it is made again behind this one.
+            let ours = made::objects(ledger).await?;
+            let acting = |o: &&SchemaObject| matches!(o.kind, ObjectKind::Trigger | ObjectKind::Event) && ours.contains(&ObjectKey::of(o));
+            for object in plan.schema.objects.iter().rev().filter(acting) {
+                target.remove(object).await?;
+            }
+            let source = self.source.read_locked(self.options.parallel).await?;
+            named = source.outside_snapshot().into_iter().map(outside).collect();
             let stored = self.destination.read(View::Latest { connections: self.options.parallel }).await?;
             let ends = Ends { source: source.as_ref(), target, stored: stored.as_ref(), standstill };
-            let outcome = self.compare_all(plan, ledger, &ends, &counts, &mut positions, observer, stop).await;
+            let outcome = self.compare_all(plan, ledger, &ends, &counts, observer, stop).await;
             let closed = source.close().await.and(stored.close().await);
             outcome?;
             closed?;
             ledger.remember(FINAL, Some(json!(standstill))).await?;
         }
-        let applied = self.create_phase(plan, Phase::AtTheEnd, ledger, target, observer, stop).await?;
-        target.finish(&positions).await?;
+        let mut applied = self.create_phase(plan, Phase::AtTheEnd, ledger, target, observer, stop).await?;
+        applied.extend(named);
+        target.finish(&self.positions().await?).await?;
         let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
         Ok(FinalPass { ranges: read(&counts.ranges), repaired: read(&counts.repaired), rows_repaired: read(&counts.rows), applied })
+    }
+
+    /// Where counters and sequences stand at the source now. Read after the rows and outside of their snapshot, so that none stands
+    /// behind them.
+    async fn positions(&self) -> Result<Schema> {
+        let source = self.source.read(View::Latest { connections: 1 }).await?;
+        let schema = source.schema().await;
+        source.close().await?;
+        schema
     }
 
     async fn compare_all(
@@ -93,13 +111,11 @@ impl DatabaseMover {
         ledger: &dyn Ledger,
         ends: &Ends<'_>,
         counts: &Counts,
-        positions: &mut ports::databases::Schema,
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<()> {
         let now = super::selection::select(ends.source.schema().await?, &self.options.tables)?.schema;
         unchanged_structure(&plan.schema, &now)?;
-        *positions = now;
         let chunks = chunk::pages(ledger, false);
         chunks.try_for_each_concurrent(self.options.parallel, |c| self.compare_range(plan, ledger, ends, counts, c, observer, stop)).await
     }
@@ -139,6 +155,13 @@ impl DatabaseMover {
     }
 }
 
+/// A table that could not be kept from changing while it was read.
+fn outside(name: ObjectName) -> AppliedObject {
+    let why =
+        "it has no transactions and could not be locked (LOCK TABLES or RELOAD is missing): rows that changed while it was read may be from different moments";
+    AppliedObject { kind: ObjectKind::Table, name, applied: Applied::Adapted(why.to_owned()) }
+}
+
 fn stays_different(table: &ports::databases::Table) -> ConnectorError {
     ConnectorError::new(
         ErrorKind::Corrupt,
@@ -151,8 +174,8 @@ fn stays_different(table: &ports::databases::Table) -> ConnectorError {
 }
 
 /// Tables and columns must be what they were when the plan was made.
-fn unchanged_structure(planned: &ports::databases::Schema, now: &ports::databases::Schema) -> Result<()> {
-    let shape = |s: &ports::databases::Schema| s.tables.iter().map(|t| (t.name.clone(), t.columns.clone())).collect::<std::collections::BTreeMap<_, _>>();
+fn unchanged_structure(planned: &Schema, now: &Schema) -> Result<()> {
+    let shape = |s: &Schema| s.tables.iter().map(|t| (t.name.clone(), t.columns.clone())).collect::<std::collections::BTreeMap<_, _>>();
     let (before, after) = (shape(planned), shape(now));
     let mut changed: Vec<String> = before.iter().filter(|(name, columns)| after.get(name) != Some(columns)).map(|(name, _)| name.to_string()).collect();
     changed.extend(after.keys().filter(|name| !before.contains_key(name)).map(ToString::to_string));

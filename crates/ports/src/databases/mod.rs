@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[serde(rename_all = "snake_case")]
 pub enum RowFormat {
     /// Tab-separated, backslash-escaped, `\N` for NULL, `\n` after each row: what `LOAD DATA` reads with character set
-    /// `binary`. BIT and spatial values travel as hexadecimal text (the writer converts, by the column's type).
+    /// `binary`. BIT values travel as hexadecimal text (the writer converts, by the column's type).
     MySqlText,
     /// PostgreSQL `COPY … (FORMAT text)`.
     PostgresText,
@@ -102,6 +102,15 @@ pub trait Database: Examine {
 
     async fn read(&self, view: View) -> Result<Arc<dyn RowSource>>;
 
+    /// [`View::Snapshot`], in which tables without transactions take part too: where the user may, they are locked for reading until
+    /// the view is closed, so their writers wait. For short views: a last pass, a backup.
+    ///
+    /// # Errors
+    /// Those of [`Database::read`].
+    async fn read_locked(&self, connections: usize) -> Result<Arc<dyn RowSource>> {
+        self.read(View::Snapshot { connections }).await
+    }
+
     async fn write(&self) -> Result<Arc<dyn RowTarget>>;
 
     /// The place as such: which database it is, and locks in it. `None` where the connector cannot tell.
@@ -120,6 +129,11 @@ pub trait RowSource: Send + Sync {
 
     /// All that the database holds, and what cannot be moved, by name.
     async fn schema(&self) -> Result<Schema>;
+
+    /// Tables that this view does not hold at one moment: what is read of them is a mixture when they change meanwhile.
+    fn outside_snapshot(&self) -> Vec<ObjectName> {
+        Vec::new()
+    }
 
     /// Cuts a table into ranges of about `rows` rows along its key, first lower and last upper bound open. At least one range.
     async fn split(&self, table: &Table, rows: u64) -> Result<Vec<KeyRange>>;
@@ -166,6 +180,22 @@ pub trait RowTarget: Send + Sync {
     /// indexes and foreign keys are objects of their own, so that they come after the rows). Already there with our definition: `AsIs`. Repeatable.
     async fn create(&self, object: &SchemaObject) -> Result<Applied>;
 
+    /// What [`RowTarget::create`] would answer, as far as the object's description tells. Changes nothing; a server may still refuse.
+    ///
+    /// # Errors
+    /// Those of asking the server what it knows.
+    async fn would_create(&self, _object: &SchemaObject) -> Result<Applied> {
+        Ok(Applied::AsIs)
+    }
+
+    /// Whether a range of this table means the same rows here as at the source. Where it does not, the table is one range.
+    ///
+    /// # Errors
+    /// Those of asking the server what it knows.
+    async fn takes_ranges(&self, _table: &Table) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Whether objects of different tables that follow the rows ([`Phase::AfterRows`]) may be made side by side, with nothing to win
     /// or to lose by their order. Objects of one table never are.
     fn tables_apart(&self) -> bool {
@@ -180,6 +210,15 @@ pub trait RowTarget: Send + Sync {
 
     /// After the last range: planner statistics, sequence positions, whatever the engine wants once. Repeatable.
     async fn finish(&self, schema: &Schema) -> Result<()>;
+
+    /// Lets act what [`RowTarget::create`] made but held back, because it changes rows by itself (events): called after verification,
+    /// with the schema whose objects were made. Repeatable.
+    ///
+    /// # Errors
+    /// Those of the server; what was enabled before stays enabled.
+    async fn enable(&self, _schema: &Schema) -> Result<()> {
+        Ok(())
+    }
 
     async fn close(&self) -> Result<()>;
 }

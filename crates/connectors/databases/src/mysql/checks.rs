@@ -1,9 +1,11 @@
 //! Checking a server before anything moves.
 
 use super::MySql;
-use super::quote::{ident, text};
+use super::quote::ident;
+use super::schema::rights;
 use super::server::Use;
 use super::snapshot;
+use super::trial;
 use futures::FutureExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
@@ -85,47 +87,73 @@ impl MySql {
     async fn may_read(&self) -> Result<CheckOutcome, ConnectorError> {
         let mut conn = self.server.session(Use::Read).await?;
         let broken = |e| self.server.failed("read", e);
-        let missing = unreadable(&mut conn).await.map_err(broken)?;
-        if let Some(missing) = missing {
-            let kind = ErrorKind::Permission;
-            let advice = "Grant SELECT, SHOW VIEW, TRIGGER and EVENT on the database to this user";
-            return Ok(CheckOutcome::Failed { finding: finding("username", missing, advice), kind });
+        let advice = self.reading_rights().await?;
+        if let Some(missing) = unreadable(&mut conn).await.map_err(broken)? {
+            return Ok(CheckOutcome::Failed { finding: finding("username", missing, advice), kind: ErrorKind::Permission });
         }
+        let hidden = rights::read(&mut conn, self.server.database()).await.map_err(broken)?.missing();
         let held = snapshot::hold_still(&mut conn, &self.server).await.map_err(|e| self.server.failed("take a consistent snapshot of", e))?;
         conn.query_drop("UNLOCK TABLES").await.map_err(broken)?;
-        let sql = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE() AND TABLE_TYPE='BASE TABLE' AND ENGINE<>'InnoDB' LIMIT 3";
-        let outside: Vec<String> = conn.query(sql).await.map_err(broken)?;
+        let outside = snapshot::outside_of_transactions(&mut conn).await.map_err(broken)?;
         conn.disconnect().await.ok();
+        if !hidden.is_empty() {
+            let kinds: Vec<_> = hidden.iter().map(|(kind, right)| format!("{kind} ({right} is missing)")).collect();
+            let issue = format!("this user does not see all of the database: {}. What it does not see stays behind", kinds.join(", "));
+            return Ok(warning("username", issue, advice));
+        }
         if !held {
             let issue = "the user may neither FLUSH TABLES nor LOCK TABLES, so a consistent copy reads over one connection";
             return Ok(warning("username", issue, "Grant RELOAD (or LOCK TABLES on the database) for a faster copy"));
         }
         if !outside.is_empty() {
-            let issue = format!("tables outside of InnoDB take no part in the snapshot: {}", outside.join(", "));
-            return Ok(warning("database", issue, "Changes to them during the copy are caught by the final pass; convert them to InnoDB for a true snapshot"));
+            let named: Vec<_> = outside.iter().take(3).map(String::as_str).collect();
+            let issue = format!("{} tables without transactions take no part in a snapshot: {}", outside.len(), named.join(", "));
+            let advice = "The last pass and backups lock them for reading: whoever writes to them waits meanwhile. Convert them to InnoDB for a true snapshot";
+            return Ok(warning("database", issue, advice));
         }
-        Ok(CheckOutcome::Passed("tables, views, triggers and events can be read, on one snapshot".to_owned()))
+        Ok(CheckOutcome::Passed("tables, views, routines, triggers and events can be read, on one snapshot".to_owned()))
     }
 
-    /// Really makes, fills and drops a table (in a database of its own when the destination is still to be made).
+    /// The rights with which nothing stays unseen.
+    async fn reading_rights(&self) -> Result<&'static str, ConnectorError> {
+        let info = self.server.info().await?;
+        Ok(if !info.mariadb {
+            "Grant SELECT, SHOW VIEW, TRIGGER, EVENT and EXECUTE on the database, and SHOW_ROUTINE, to this user"
+        } else if info.version >= (11, 3, 0) {
+            "Grant SELECT, SHOW VIEW, TRIGGER, EVENT, EXECUTE and SHOW CREATE ROUTINE on the database to this user"
+        } else {
+            "Grant SELECT, SHOW VIEW, TRIGGER, EVENT and EXECUTE on the database, and SELECT on mysql.proc, to this user"
+        })
+    }
+
+    /// Really makes, fills and drops a table and one of each other kind of object (in a database of its own when the destination is still
+    /// to be made).
     async fn may_write(&self) -> Result<CheckOutcome, ConnectorError> {
         let server = &self.server;
         let mut conn = server.session_without_database(Use::Write).await?;
-        let trial = format!("migration_trial_{:016x}", rand::random::<u64>());
-        let sql = format!("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME={}", text(server.database()));
-        let there: Option<u64> = conn.query_first(sql).await.map_err(|e| server.failed("look for", e))?;
-        let (home, own) = if there == Some(0) { (trial.clone(), true) } else { (server.database().to_owned(), false) };
-        let tried = trial_table(&mut conn, &home, &trial, own).await;
-        let clean = if own { format!("DROP DATABASE IF EXISTS {}", ident(&home)) } else { format!("DROP TABLE IF EXISTS {}.{}", ident(&home), ident(&trial)) };
-        let cleaned = conn.query_drop(clean).await;
-        tried.and(cleaned).map_err(|e| server.failed("make, fill and drop a table in", e))?;
+        let found = trial::run(&mut conn, server.database()).await.map_err(|e| server.failed("make, fill and drop a table in", e))?;
         conn.disconnect().await.ok();
         let info = server.info().await?;
+        if !found.refused.is_empty() {
+            let issue = format!("this user could not make {}. If the source has such objects, they stay behind", found.refused.join("; "));
+            return Ok(warning(
+                "username",
+                issue,
+                "Grant REFERENCES, CREATE VIEW, CREATE ROUTINE, ALTER ROUTINE, TRIGGER and EVENT on the database to this user",
+            ));
+        }
+        if !found.hidden.is_empty() {
+            let issue = format!(
+                "this user does not see all {} of the destination: what it does not see cannot be saved before it is replaced",
+                found.hidden.join(", ")
+            );
+            return Ok(warning("username", issue, self.reading_rights().await?));
+        }
         if !info.local_infile {
             let issue = "the server does not allow LOAD DATA LOCAL; rows are written with INSERT, which is slower";
             return Ok(warning("host", issue, "SET GLOBAL local_infile = ON at the destination for a faster copy"));
         }
-        Ok(CheckOutcome::Passed("a table was made, filled and dropped".to_owned()))
+        Ok(CheckOutcome::Passed("a table, a view, a routine, a trigger and an event were made and dropped".to_owned()))
     }
 
     async fn check_version(&self) -> CheckOutcome {
@@ -212,16 +240,4 @@ async fn unreadable(conn: &mut Conn) -> Result<Option<String>, Error> {
         }
     }
     Ok(None)
-}
-
-async fn trial_table(conn: &mut Conn, home: &str, trial: &str, make_home: bool) -> Result<(), Error> {
-    if make_home {
-        conn.query_drop(format!("CREATE DATABASE {}", ident(home))).await?;
-    }
-    let table = format!("{}.{}", ident(home), ident(trial));
-    conn.query_drop(format!("CREATE TABLE {table} (id INT PRIMARY KEY, t VARCHAR(10))")).await?;
-    conn.query_drop(format!("INSERT INTO {table} VALUES (1, 'x')")).await?;
-    conn.query_drop(format!("ALTER TABLE {table} ADD KEY (t)")).await?;
-    conn.query_drop(format!("DELETE FROM {table} WHERE id = 1")).await?;
-    conn.query_drop(format!("DROP TABLE {table}")).await
 }

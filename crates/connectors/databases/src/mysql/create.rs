@@ -1,10 +1,11 @@
 //! Making and dropping schema objects at a destination, adapted to what the server there knows.
 
 use super::ddl::adapt::{self, Dialect, Notes};
-use super::ddl::lexer::words;
+use super::ddl::lexer::{Mode, words};
 use super::ddl::table::{Item, TableDefinition};
 use super::errors::{refuses_definition, server_words};
-use super::quote::{ident, text, unquote};
+use super::programs::{self, Definition};
+use super::quote::{ident, text};
 use super::server::{Server, Use};
 use super::target::MySqlTarget;
 use mysql_async::prelude::Queryable;
@@ -37,19 +38,22 @@ pub(super) async fn read_dialect(server: &Server) -> Result<Dialect> {
     })
 }
 
+const NO_SEQUENCES: &str = "sequences exist only in MariaDB";
+
 /// Makes an object; see [`ports::databases::RowTarget::create`].
 pub(super) async fn create(target: &MySqlTarget, object: &SchemaObject) -> Result<Applied> {
     let server = target.server();
     let dialect = target.dialect().await?;
     if object.kind == ObjectKind::Sequence && !dialect.mariadb {
-        return Ok(Applied::Refused("sequences exist only in MariaDB".to_owned()));
+        return Ok(Applied::Refused(NO_SEQUENCES.to_owned()));
     }
+    let source = Definition::of(object, server, &server.info().await?.identity);
     let mut conn = server.session(Use::Write).await?;
     let made = match object.kind {
-        ObjectKind::Table => table(&mut conn, object, dialect).await,
+        ObjectKind::Table => table(&mut conn, &source, dialect).await,
         ObjectKind::Index | ObjectKind::ForeignKey => key(&mut conn, object, dialect).await,
         ObjectKind::Property => property(&mut conn, object, dialect).await,
-        _ => program(&mut conn, object, dialect).await,
+        _ => programs::make(&mut conn, object, &source, dialect).await,
     };
     conn.disconnect().await.ok();
     match made {
@@ -71,7 +75,7 @@ fn subject(server: &Server, object: &SchemaObject) -> String {
     format!("{kind} {} in {}", object.name, server.location())
 }
 
-enum Trouble {
+pub(super) enum Trouble {
     Server(Error),
     /// Something else has the name.
     Different,
@@ -83,15 +87,12 @@ impl From<Error> for Trouble {
     }
 }
 
-fn told(notes: Notes) -> Applied {
+pub(super) fn told(notes: Notes) -> Applied {
     if notes.is_empty() { Applied::AsIs } else { Applied::Adapted(notes.join("; ")) }
 }
 
-async fn table(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Result<Applied, Trouble> {
-    let Some(definition) = object.statements.first().and_then(|sql| TableDefinition::parse(sql)) else {
-        return Ok(Applied::Refused("its definition was not understood".to_owned()));
-    };
-    let (definition, notes) = match adapt::table(definition, dialect) {
+async fn table(conn: &mut Conn, source: &Definition<'_>, dialect: &Dialect) -> Result<Applied, Trouble> {
+    let (definition, notes) = match adapted_table(source, dialect) {
         Ok(adapted) => adapted,
         Err(reason) => return Ok(Applied::Refused(reason)),
     };
@@ -106,6 +107,33 @@ async fn table(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Res
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// The definition of a table as it will be made, with what was changed; or why it cannot be.
+fn adapted_table(source: &Definition<'_>, dialect: &Dialect) -> Result<(TableDefinition, Notes), String> {
+    let not_understood = || "its definition was not understood".to_owned();
+    let (sql, doubts) = source.text(source.statements.last().ok_or_else(not_understood)?, Mode::default());
+    let (definition, mut notes) = adapt::table(TableDefinition::parse(&sql).ok_or_else(not_understood)?, dialect)?;
+    notes.extend(doubts);
+    Ok((definition, notes))
+}
+
+/// What would become of an object, as far as its text tells: nothing is asked of the server but what it knows.
+pub(super) async fn would_create(target: &MySqlTarget, object: &SchemaObject) -> Result<Applied> {
+    let server = target.server();
+    let dialect = target.dialect().await?;
+    let source = Definition::of(object, server, &server.info().await?.identity);
+    let told_or_refused = |outcome: Result<Notes, String>| outcome.map_or_else(Applied::Refused, told);
+    Ok(match object.kind {
+        ObjectKind::Sequence if !dialect.mariadb => Applied::Refused(NO_SEQUENCES.to_owned()),
+        ObjectKind::Table => told_or_refused(adapted_table(&source, dialect).map(|(_, notes)| notes)),
+        ObjectKind::Index => told_or_refused(object.statements.iter().try_fold(Notes::new(), |mut all, sql| {
+            all.extend(adapt::index_statement(sql, dialect)?.1);
+            Ok(all)
+        })),
+        ObjectKind::View | ObjectKind::Routine | ObjectKind::Trigger | ObjectKind::Event => told(programs::adapted(object, &source, dialect).1),
+        _ => Applied::AsIs,
+    })
 }
 
 /// Whether the table that is there has our definition: the server itself words ours, under a temporary name, and the two texts
@@ -152,7 +180,10 @@ async fn key(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Resul
     let (Some(sql), Some(table)) = (object.statements.first(), &object.table) else {
         return Ok(Applied::Refused("its description has no statement".to_owned()));
     };
-    let (sql, notes) = adapt::index_statement(sql, dialect);
+    let (sql, notes) = match adapt::index_statement(sql, dialect) {
+        Ok(adapted) => adapted,
+        Err(reason) => return Ok(Applied::Refused(reason)),
+    };
     match conn.query_drop(sql.as_str()).await {
         Ok(()) => Ok(told(notes)),
         Err(Error::Server(e)) if matches!(e.code, 1061 | 1826 | 1022 | 121 | 1005) => {
@@ -179,81 +210,33 @@ fn worded_alike(key: &str) -> String {
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The database's own defaults: only an empty database takes the source's.
+/// The database's own defaults are said when it is made ([`ports::databases::RowTarget::prepare`]). A database that was there
+/// before keeps its own.
 async fn property(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Result<Applied, Trouble> {
     let mut all = Notes::new();
     for sql in &object.statements {
-        let here: Option<(String, u64)> = conn
-            .query_first(
-                "SELECT DEFAULT_COLLATION_NAME, (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE()) \
-                 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME=DATABASE()",
-            )
-            .await?;
-        let (collation, tables) = here.unwrap_or_default();
-        let (sql, notes) = adapt::statement(sql, dialect);
-        if words(&sql).last().is_some_and(|t| t.text.eq_ignore_ascii_case(&collation)) {
-            all.extend(notes);
-        } else if tables == 0 {
-            conn.query_drop(sql).await?;
-            all.extend(notes);
-        } else {
-            all.push(format!("the database is not empty and keeps its default collation {collation}"));
-        }
-    }
-    Ok(told(all))
-}
-
-/// Views, routines, triggers, events, sequences: code and positions, made anew.
-async fn program(conn: &mut Conn, object: &SchemaObject, dialect: &Dialect) -> Result<Applied, Trouble> {
-    let mut all = Notes::new();
-    for sql in drop_statements(object) {
-        conn.query_drop(sql).await?;
-    }
-    for sql in &object.statements {
-        if let Some(setting) = sql.strip_prefix("SET SESSION ") {
-            conn.query_drop(format!("SET SESSION {}", setting_for(setting, dialect))).await?;
+        if sql.starts_with("GRANT ") {
+            all.extend(grant(conn, sql).await?);
             continue;
         }
-        let (mut sql, notes) = adapt::statement(sql, dialect);
-        all.extend(notes);
-        if let Some((user, host)) = adapt::definer(&sql)
-            && !account_exists(conn, &user, &host).await?
-        {
-            all.push(format!("definer {user}@{host} does not exist there → the migrating user"));
-            sql = adapt::without_definer(&sql);
-        }
-        match conn.query_drop(sql.as_str()).await {
-            Err(Error::Server(e)) if e.code == 1227 && adapt::definer(&sql).is_some() => {
-                all.push("definer → the migrating user, who may not set another one".to_owned());
-                conn.query_drop(adapt::without_definer(&sql)).await?;
-            }
-            other => other?,
+        let here: Option<String> = conn.query_first("SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME=DATABASE()").await?;
+        let here = here.unwrap_or_default();
+        let (adapted, notes) = adapt::statement(sql, Mode::default(), dialect);
+        let wanted = words(&adapted).last().map(|t| t.text.to_owned()).unwrap_or_default();
+        if wanted.eq_ignore_ascii_case(&here) {
+            all.extend(notes);
+        } else {
+            all.push(format!("the database was there before and keeps its default collation {here} (the source's: {wanted})"));
         }
     }
     Ok(told(all))
 }
 
-/// `name = 'value'` with what the destination knows.
-fn setting_for(setting: &str, dialect: &Dialect) -> String {
-    let Some((name, value)) = setting.split_once(" = ") else { return setting.to_owned() };
-    let value = unquote(value);
-    let value = match name {
-        "sql_mode" => adapt::sql_mode(&value, dialect),
-        "collation_connection" => adapt::collation(&value, dialect).unwrap_or(value),
-        _ => value,
-    };
-    format!("{name} = {}", text(&value))
-}
-
-/// Whether an account exists. Who may not look is told no, unless it is the account in use.
-async fn account_exists(conn: &mut Conn, user: &str, host: &str) -> Result<bool, Error> {
-    let sql = format!("SELECT COUNT(*) FROM mysql.user WHERE User={} AND Host={}", text(user), text(host));
-    match conn.query_first::<u64, _>(sql).await {
-        Ok(count) => Ok(count.unwrap_or(0) > 0),
-        Err(Error::Server(_)) => {
-            let own: Option<String> = conn.query_first("SELECT CURRENT_USER()").await?;
-            Ok(own.is_some_and(|own| own == format!("{user}@{host}")))
-        }
+/// A right on a routine, for an account that may not be there.
+async fn grant(conn: &mut Conn, sql: &str) -> Result<Option<String>, Error> {
+    match conn.query_drop(sql).await {
+        Ok(()) => Ok(None),
+        Err(Error::Server(e)) => Ok(Some(format!("a right was left out ({sql}): {}", e.message))),
         Err(e) => Err(e),
     }
 }
@@ -264,7 +247,7 @@ pub(super) async fn exists(conn: &mut Conn, name: &str) -> Result<bool, Error> {
     Ok(conn.query_first::<u64, _>(sql).await?.unwrap_or(0) > 0)
 }
 
-fn drop_statements(object: &SchemaObject) -> Vec<String> {
+pub(super) fn drop_statements(object: &SchemaObject) -> Vec<String> {
     let name = ident(&object.name.name);
     let table = object.table.as_ref().map(|t| ident(&t.name)).unwrap_or_default();
     match object.kind {
@@ -276,8 +259,8 @@ fn drop_statements(object: &SchemaObject) -> Vec<String> {
         ObjectKind::Index => vec![format!("ALTER TABLE {table} DROP INDEX {name}")],
         ObjectKind::ForeignKey => vec![format!("ALTER TABLE {table} DROP FOREIGN KEY {name}")],
         ObjectKind::Routine => {
-            let kind =
-                object.statements.iter().find_map(|sql| words(sql).iter().take(12).find(|t| t.is("FUNCTION") || t.is("PROCEDURE")).map(|t| t.text.to_owned()));
+            let create = object.statements.last().map_or("", String::as_str);
+            let kind = words(create).iter().take(12).find(|t| t.is("FUNCTION") || t.is("PROCEDURE")).map(|t| t.text.to_owned());
             kind.map_or_else(|| vec!["FUNCTION".to_owned(), "PROCEDURE".to_owned()], |k| vec![k]).iter().map(|k| format!("DROP {k} IF EXISTS {name}")).collect()
         }
         ObjectKind::Schema | ObjectKind::Extension | ObjectKind::Type | ObjectKind::Constraint | ObjectKind::Property => Vec::new(),

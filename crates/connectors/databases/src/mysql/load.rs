@@ -4,11 +4,11 @@
 
 use super::errors::failure;
 use super::quote::{ident, idents};
-use super::values::{Form, form, insert_literal, load_expression, unescape, written};
+use super::values::{Form, form, insert_literal, load_expression, parameter, unescape, written};
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error};
+use mysql_async::{Conn, Error, Params, Value};
 use ports::databases::{Column, RowBlock, Table};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::io;
@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// An INSERT is sent when it has reached this size.
 const INSERT: usize = 1 << 20;
+/// The most that is sent in one packet of a load: a row may be larger than what the server takes at once.
+const PACKET: usize = 1 << 20;
 
 type Blocks = BoxStream<'static, Result<RowBlock>>;
 
@@ -35,6 +37,7 @@ pub(super) async fn infile(conn: &mut Conn, subject: &str, table: &Table, rows: 
             Err(io::Error::other("the rows ended with an error"))
         }
     });
+    let data = data.map_ok(|block| futures::stream::iter(packets(block)).map(Ok)).try_flatten();
     // The driver wants the handler to be shareable; the lock makes it so.
     let data = Mutex::new(data.boxed());
     conn.set_infile_handler(async move { Ok(data.into_inner().unwrap_or_else(PoisonError::into_inner)) });
@@ -51,6 +54,16 @@ pub(super) async fn infile(conn: &mut Conn, subject: &str, table: &Table, rows: 
         return Err(ConnectorError::new(ErrorKind::Corrupt, "write into", subject, reason));
     }
     Ok(sent)
+}
+
+/// A block in pieces that every server takes.
+fn packets(mut block: Bytes) -> Vec<Bytes> {
+    let mut out = Vec::with_capacity(block.len() / PACKET + 1);
+    while block.len() > PACKET {
+        out.push(block.split_to(PACKET));
+    }
+    out.push(block);
+    out
 }
 
 fn load_statement(table: &Table) -> String {
@@ -89,8 +102,8 @@ pub(super) async fn inserts(conn: &mut Conn, subject: &str, table: &Table, limit
             let mut row = Vec::with_capacity(line.len() + 16);
             values(&columns, line, &mut row);
             if row.len() + statement.head > limit {
-                let reason = format!("a row needs {} bytes, but the server takes {limit} at once", row.len());
-                return Err(ConnectorError::new(ErrorKind::Invalid, "write into", subject, reason).advice("Raise max_allowed_packet at the destination"));
+                total += statement.send(conn, subject, table).await? + large_row(conn, subject, table, &head, line).await?;
+                continue;
             }
             if statement.sql.len() + row.len() + 1 > full {
                 total += statement.send(conn, subject, table).await?;
@@ -99,6 +112,27 @@ pub(super) async fn inserts(conn: &mut Conn, subject: &str, table: &Table, limit
         }
     }
     Ok(total + statement.send(conn, subject, table).await?)
+}
+
+/// Writes one row whose literals would not fit into a statement: its values are sent one by one. Each may be as large as
+/// `max_allowed_packet`, which is the most that the server lets anybody write.
+async fn large_row(conn: &mut Conn, subject: &str, table: &Table, head: &str, line: &[u8]) -> Result<u64> {
+    let columns: Vec<&Column> = written(&table.columns).collect();
+    let places: Vec<_> = columns.iter().map(|c| parameter(c)).collect();
+    let cells = line.split(|b| *b == b'\t').map(|cell| unescape(cell).map_or(Value::NULL, Value::Bytes));
+    let values = Params::Positional(cells.collect());
+    let failed = |e| failure("write into", subject, e);
+    let statement = conn.prep(format!("{head}({})", places.join(","))).await.map_err(failed)?;
+    // The values are bytes as they are stored, in no character set.
+    conn.query_drop("SET character_set_client=binary, character_set_connection=binary").await.map_err(failed)?;
+    let done = conn.exec_drop(&statement, values).await;
+    let checked = match done {
+        Ok(()) => check_warnings(conn, subject, table).await,
+        Err(e) => Err(failed(e)),
+    };
+    conn.query_drop("SET character_set_client=utf8mb4, character_set_connection=utf8mb4").await.map_err(failed)?;
+    conn.close(statement).await.map_err(failed)?;
+    checked.map(|()| 1)
 }
 
 struct Statement {

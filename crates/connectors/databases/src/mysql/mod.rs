@@ -6,7 +6,8 @@
 //! schema    what there is (tables: columns and keys)      source   reading    split  cutting into ranges
 //! rows      blocks of rows                                fingerprint  content hashes of rows and ranges
 //! ddl       definitions taken apart and adapted           target   writing    load   the bulk statements
-//! create    objects at the destination                    cells    single cells      checks  before anything moves
+//! create    objects at the destination                    programs views, routines, triggers, events
+//! cells     single cells                                  checks   before anything moves
 //! ```
 //!
 //! Not here: retries, throttling, progress.
@@ -20,6 +21,7 @@ mod fingerprint;
 mod load;
 mod place;
 mod pool;
+mod programs;
 mod quote;
 mod ranges;
 mod rows;
@@ -30,6 +32,7 @@ mod source;
 mod split;
 mod tables;
 mod target;
+mod trial;
 mod values;
 
 use cells::MySqlCells;
@@ -98,7 +101,7 @@ impl Database for MySql {
 
     async fn read(&self, view: View) -> Result<Arc<dyn RowSource>> {
         let pool = match view {
-            View::Snapshot { connections } => snapshot::open(&self.server, connections.min(self.parallel)).await?,
+            View::Snapshot { connections } => snapshot::open(&self.server, connections.min(self.parallel), false).await?,
             View::Latest { connections } => {
                 let pool = Pool::growing(Arc::clone(&self.server), Use::Read, connections.min(self.parallel));
                 // Says at once when the database is missing or the password is wrong.
@@ -107,6 +110,10 @@ impl Database for MySql {
             }
         };
         Ok(Arc::new(MySqlSource::new(pool)))
+    }
+
+    async fn read_locked(&self, connections: usize) -> Result<Arc<dyn RowSource>> {
+        Ok(Arc::new(MySqlSource::new(snapshot::open(&self.server, connections.min(self.parallel), true).await?)))
     }
 
     async fn write(&self) -> Result<Arc<dyn RowTarget>> {

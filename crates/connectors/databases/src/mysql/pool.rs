@@ -13,6 +13,10 @@ pub(super) struct Pool {
     purpose: Use,
     /// Sessions of a snapshot cannot be replaced by new ones: those would see another moment.
     fixed: bool,
+    /// Tables that this view does not hold at one moment.
+    outside: Vec<String>,
+    /// The session that keeps tables locked for reading.
+    locks: Mutex<Option<Conn>>,
     idle: Mutex<Vec<Conn>>,
     permits: Arc<Semaphore>,
 }
@@ -21,13 +25,18 @@ impl Pool {
     /// Opens sessions when they are asked for, `size` at most.
     pub fn growing(server: Arc<Server>, purpose: Use, size: usize) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(size.max(1)));
-        Arc::new(Self { server, purpose, fixed: false, idle: Mutex::default(), permits })
+        Arc::new(Self { server, purpose, fixed: false, outside: Vec::new(), locks: Mutex::default(), idle: Mutex::default(), permits })
     }
 
-    /// Exactly these sessions.
-    pub fn fixed(server: Arc<Server>, sessions: Vec<Conn>) -> Arc<Self> {
+    /// Exactly these sessions, on one moment. `outside`: tables that have no part in it unless `locks` keeps them from changing.
+    pub fn fixed(server: Arc<Server>, sessions: Vec<Conn>, outside: Vec<String>, locks: Option<Conn>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(sessions.len()));
-        Arc::new(Self { server, purpose: Use::Read, fixed: true, idle: Mutex::new(sessions), permits })
+        let outside = if locks.is_some() { Vec::new() } else { outside };
+        Arc::new(Self { server, purpose: Use::Read, fixed: true, outside, locks: Mutex::new(locks), idle: Mutex::new(sessions), permits })
+    }
+
+    pub fn outside(&self) -> &[String] {
+        &self.outside
     }
 
     pub fn server(&self) -> &Arc<Server> {
@@ -56,7 +65,8 @@ impl Pool {
     pub async fn close(&self) {
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        for conn in idle {
+        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for conn in idle.into_iter().chain(locks) {
             conn.disconnect().await.ok();
         }
     }

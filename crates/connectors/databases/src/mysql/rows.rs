@@ -4,7 +4,7 @@ use super::fingerprint::{Sum, row_digits};
 use super::pool::{Lease, Pool};
 use super::quote::ident;
 use super::ranges::condition;
-use super::source::{failed, next};
+use super::source::{failed, next, subject};
 use super::values::{escape, read_expression, written};
 use bytes::Bytes;
 use mysql_async::prelude::Queryable;
@@ -42,7 +42,7 @@ pub(super) async fn send_with_fingerprint(pool: Arc<Pool>, table: &Table, range:
     let (mut block, mut sum) = (Block::new(), Sum::default());
     while let Some(row) = next(&mut lease).await.map_err(broken)? {
         let mut cells = row.unwrap_raw();
-        sum.add(cells.pop().flatten());
+        sum.add(cells.pop().flatten()).map_err(|e| e.into_error("hash the rows of", subject(&pool, table)))?;
         block.append(cells);
         if block.is_full() && out.send(Reading::Rows(block.take())).await.is_err() {
             return Ok(());

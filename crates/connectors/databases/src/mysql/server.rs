@@ -32,6 +32,8 @@ pub(super) struct ServerInfo {
     pub version: (u16, u16, u16),
     /// `MariaDB 10.11.14`, `MySQL 9.7.0`.
     pub text: String,
+    /// What the server calls itself, alike for every session and every address.
+    pub identity: String,
     pub local_infile: bool,
     pub max_allowed_packet: u64,
 }
@@ -196,5 +198,14 @@ async fn read_info(conn: &mut Conn) -> Result<ServerInfo, Error> {
     let mut parts = numbers.split('.').map(|n| n.parse().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     let product = if mariadb { "MariaDB" } else { "MySQL" };
-    Ok(ServerInfo { mariadb, version: (next(), next(), next()), text: format!("{product} {numbers}"), local_infile: local_infile == 1, max_allowed_packet })
+    let identity = if mariadb { "SELECT CONCAT_WS(':', @@hostname, @@port, @@datadir)" } else { "SELECT @@server_uuid" };
+    let identity: Option<String> = conn.query_first(identity).await?;
+    Ok(ServerInfo {
+        mariadb,
+        version: (next(), next(), next()),
+        text: format!("{product} {numbers}"),
+        identity: identity.unwrap_or_default(),
+        local_infile: local_infile == 1,
+        max_allowed_packet,
+    })
 }

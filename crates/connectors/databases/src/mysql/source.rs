@@ -1,7 +1,7 @@
 //! Reading: rows, fingerprints and row hashes over the sessions of one view.
 
 use super::errors::failure;
-use super::fingerprint::row_hash;
+use super::fingerprint::{Trouble, row_hash};
 use super::pool::{Lease, Pool};
 use super::quote::ident;
 use super::ranges::{condition, key_columns, key_expression, key_part, order_expression};
@@ -9,7 +9,7 @@ use super::{fingerprint, rows, schema, split};
 use futures::stream::{self, BoxStream, StreamExt};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, QueryResult, Row, TextProtocol, Value};
-use ports::databases::{Fingerprint, Key, KeyRange, Reading, RowBlock, RowFormat, RowSource, Schema, Table};
+use ports::databases::{Fingerprint, Key, KeyRange, ObjectName, Reading, RowBlock, RowFormat, RowSource, Schema, Table};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::future::Future;
 use std::sync::Arc;
@@ -42,6 +42,10 @@ impl RowSource for MySqlSource {
         Ok(schema)
     }
 
+    fn outside_snapshot(&self) -> Vec<ObjectName> {
+        self.pool.outside().iter().map(|name| ObjectName { schema: String::new(), name: name.clone() }).collect()
+    }
+
     async fn split(&self, table: &Table, rows: u64) -> Result<Vec<KeyRange>> {
         let mut lease = self.pool.lease().await?;
         lease.begin();
@@ -58,7 +62,7 @@ impl RowSource for MySqlSource {
     async fn fingerprint(&self, table: &Table, range: &KeyRange) -> Result<Fingerprint> {
         let mut lease = self.pool.lease().await?;
         lease.begin();
-        let found = fingerprint::of_range(&mut lease, table, range).await.map_err(|e| failed(&self.pool, "fingerprint", table, e))?;
+        let found = fingerprint::of_range(&mut lease, table, range).await.map_err(|e| e.into_error("fingerprint", subject(&self.pool, table)))?;
         lease.calm();
         Ok(found)
     }
@@ -123,7 +127,8 @@ async fn send_hashes(pool: Arc<Pool>, table: &Table, range: &KeyRange, out: mpsc
     lease.calm();
     while let Some(row) = next(&mut lease).await.map_err(broken)? {
         let mut cells = cells(row);
-        let hash = cells.pop().flatten().map(|h| String::from_utf8_lossy(&h).into_owned()).unwrap_or_default();
+        let hash = cells.pop().flatten().map(|h| String::from_utf8_lossy(&h).into_owned());
+        let hash = hash.ok_or_else(|| Trouble::Lost.into_error("compare the rows of", subject(&pool, table)))?;
         let key = Key(columns.iter().zip(cells).map(|(c, v)| key_part(c, v)).collect());
         if out.send((key, hash)).await.is_err() {
             return Ok(());

@@ -1,10 +1,12 @@
 //! Writing: objects and rows of a destination.
 
-use super::ddl::adapt::Dialect;
+use super::ddl::adapt::{self, Dialect};
+use super::ddl::lexer::Mode;
 use super::ddl::table::TableDefinition;
 use super::errors::failure;
 use super::load;
 use super::pool::{Lease, Pool};
+use super::programs::{self, Definition};
 use super::quote::{ident, text};
 use super::ranges::{condition, key_columns};
 use super::server::{Server, Use};
@@ -87,21 +89,55 @@ impl RowTarget for MySqlTarget {
         RowFormat::MySqlText
     }
 
-    async fn prepare(&self, _like: &Schema) -> Result<Option<Applied>> {
+    async fn prepare(&self, like: &Schema) -> Result<Option<Applied>> {
         let server = self.server();
+        let dialect = self.dialect().await?;
         let mut conn = server.session_without_database(Use::Write).await?;
         let failed = |e| server.failed("make", e);
         let sql = format!("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME={}", text(server.database()));
         let there: Option<u64> = conn.query_first(sql).await.map_err(failed)?;
+        let (making, mut notes) = adapt::statement(&like.making, Mode::default(), dialect);
+        let making = match making.split_once(" COMMENT = ") {
+            Some((rest, _)) if !dialect.mariadb => {
+                notes.push("the database's comment left out: only MariaDB has them".to_owned());
+                rest.to_owned()
+            }
+            _ => making,
+        };
         if there == Some(0) {
-            conn.query_drop(format!("CREATE DATABASE IF NOT EXISTS {}", ident(server.database()))).await.map_err(failed)?;
+            conn.query_drop(format!("CREATE DATABASE IF NOT EXISTS {} {making}", ident(server.database()))).await.map_err(failed)?;
         }
         conn.disconnect().await.ok();
-        Ok((there == Some(0)).then_some(Applied::AsIs))
+        Ok((there == Some(0)).then_some(create::told(notes)))
     }
 
     async fn create(&self, object: &SchemaObject) -> Result<Applied> {
         create::create(self, object).await
+    }
+
+    async fn would_create(&self, object: &SchemaObject) -> Result<Applied> {
+        create::would_create(self, object).await
+    }
+
+    /// A part of a table means the same rows only where its key is ordered alike.
+    async fn takes_ranges(&self, table: &Table) -> Result<bool> {
+        let dialect = self.dialect().await?;
+        let known = |collation: &String| dialect.collations.contains_key(collation);
+        Ok(key_columns(table).iter().all(|c| form(c) != Form::Text || c.collation.as_ref().is_none_or(known)))
+    }
+
+    async fn enable(&self, schema: &Schema) -> Result<()> {
+        let server = self.server();
+        let (dialect, identity) = (self.dialect().await?, &server.info().await?.identity);
+        for object in schema.objects.iter().filter(|o| o.kind == ObjectKind::Event) {
+            let mut conn = server.session(Use::Write).await?;
+            let source = Definition::of(object, server, identity);
+            programs::enable(&mut conn, object, &source, dialect)
+                .await
+                .map_err(|e| failure("enable", format!("event {} in {}", object.name, server.location()), e))?;
+            conn.disconnect().await.ok();
+        }
+        Ok(())
     }
 
     fn tables_apart(&self) -> bool {
@@ -133,7 +169,7 @@ impl RowTarget for MySqlTarget {
         for object in &schema.objects {
             let statement = match (object.kind, object.statements.as_slice()) {
                 (ObjectKind::Sequence, [_, position]) if info.mariadb => Some(position.clone()),
-                (ObjectKind::Table, [create]) => position(create),
+                (ObjectKind::Table, [.., create]) => position(create),
                 _ => None,
             };
             if let Some(statement) = statement
@@ -143,7 +179,8 @@ impl RowTarget for MySqlTarget {
             }
         }
         let sql = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE() AND TABLE_TYPE='BASE TABLE'";
-        for table in conn.query::<String, _>(sql).await.map_err(failed)? {
+        let there: Vec<String> = conn.query(sql).await.map_err(failed)?;
+        for table in there.into_iter().filter(|name| schema.tables.iter().any(|t| t.name.name == *name)) {
             conn.query_drop(format!("ANALYZE NO_WRITE_TO_BINLOG TABLE {}", ident(&table))).await.map_err(failed)?;
         }
         conn.disconnect().await.ok();

@@ -1,7 +1,10 @@
 //! How each column type is read, travels and is written: the one table of forms.
 //!
 //! Text and blobs travel as stored. FLOAT and DOUBLE travel with all their digits (the server's own text form of a FLOAT
-//! loses some). BIT and spatial values travel as hexadecimal text. JSON travels as UTF-8.
+//! loses some). BIT values travel as hexadecimal text, spatial ones as the bytes that are stored. JSON travels as UTF-8.
+//!
+//! The fingerprint reads through other expressions than the copy wherever one of them can lose something (a function that gives NULL
+//! for what is larger than `max_allowed_packet`), and takes no NULL for a value.
 
 use super::quote::{hex, ident};
 use ports::databases::Column;
@@ -51,7 +54,7 @@ pub(super) fn read_expression(column: &Column) -> String {
     let name = ident(&column.name);
     match form(column) {
         Form::Float => format!("{name}*1e0"),
-        Form::Bit | Form::Spatial => format!("HEX({name})"),
+        Form::Bit => format!("HEX({name})"),
         Form::Json => format!("CAST({name} AS CHAR CHARACTER SET utf8mb4)"),
         _ => name,
     }
@@ -61,7 +64,8 @@ pub(super) fn read_expression(column: &Column) -> String {
 pub(super) fn load_expression(column: &Column, variable: &str) -> Option<String> {
     match form(column) {
         Form::Bit => Some(format!("CAST(CONV({variable},16,10) AS UNSIGNED)")),
-        Form::Spatial => Some(format!("UNHEX({variable})")),
+        // Stored bytes: a reference system of four bytes, then 1 (little-endian). Backups of earlier versions hold hexadecimal text.
+        Form::Spatial => Some(format!("IF(SUBSTRING({variable},5,1)=X'01',{variable},UNHEX({variable}))")),
         Form::Json => Some(format!("CONVERT({variable} USING utf8mb4)")),
         Form::Ascii => Some(format!("CONVERT({variable} USING ascii)")),
         _ => None,
@@ -86,22 +90,33 @@ pub(super) fn insert_literal(column: &Column, value: &[u8], out: &mut Vec<u8>) {
         Form::Integer | Form::Plain | Form::Float => quoted("", ""),
         Form::Text | Form::Choice | Form::Binary => quoted("_binary ", ""),
         Form::Bit => quoted("CAST(CONV(", ",16,10) AS UNSIGNED)"),
+        Form::Spatial if value.get(4) == Some(&1) => quoted("_binary ", ""),
         Form::Spatial => quoted("UNHEX(", ")"),
         Form::Json => quoted("CONVERT(", " USING utf8mb4)"),
         Form::Ascii => quoted("CONVERT(", " USING ascii)"),
     }
 }
 
+/// The place of the travelled text, sent as a binary string, in a prepared `INSERT`.
+pub(super) fn parameter(column: &Column) -> &'static str {
+    match form(column) {
+        Form::Bit => "CAST(CONV(?,16,10) AS UNSIGNED)",
+        Form::Json => "CONVERT(? USING utf8mb4)",
+        Form::Ascii => "CONVERT(? USING ascii)",
+        _ => "?",
+    }
+}
+
 /// Expressions for the fingerprint of one column, each plain text or bytes that cannot contain the separator unless a length
-/// stands before it. Equal values give equal bytes on MySQL and MariaDB alike. None is NULL where the column is declared without
-/// NULLs; one that is there all the same makes the whole row's form NULL, which equals no other.
+/// stands before it. Equal values give equal bytes on MySQL and MariaDB alike. Only a NULL that is stored is written as one. An
+/// expression that gives NULL for anything else makes the whole row's form NULL, which is an error and never a fingerprint.
 pub(super) fn canonical(column: &Column) -> Vec<String> {
     let name = ident(&column.name);
-    let or = |value: String, else_: &str| if column.nullable { format!("IFNULL({value},{else_})") } else { value };
+    let or = |value: String, else_: &str| if column.nullable { format!("IF({name} IS NULL,{else_},{value})") } else { value };
     match form(column) {
-        Form::Integer | Form::Plain | Form::Ascii => vec![or(name, "'N'")],
+        Form::Integer | Form::Plain | Form::Ascii => vec![or(name.clone(), "'N'")],
         Form::Bit => vec![or(format!("{name}+0"), "'N'")],
-        Form::Spatial => vec![or(format!("HEX({name})"), "'N'")],
+        Form::Spatial => vec![or(format!("SHA2({name},256)"), "'N'")],
         Form::Float => vec![canonical_float(&name)],
         // Long values would not fit into one string with the rest of their row.
         Form::Text | Form::Binary if is_long(column) => vec![or(format!("SHA2({name},256)"), "'N'")],

@@ -13,6 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use testkit::rig::{self, Server};
 
+#[path = "mysql_cases.rs"]
+mod cases;
+#[path = "mysql_dumps.rs"]
+mod dumps;
 #[path = "mysql_nasty.rs"]
 mod nasty;
 #[path = "mysql_ranges.rs"]

@@ -66,7 +66,9 @@ pub async fn copy(source: &dyn Database, destination: &dyn Database, rows: u64) 
     make(&*to, &schema, Phase::BeforeRows, &mut copied).await;
     let refused: BTreeSet<_> = copied.applied.iter().filter(|(_, a)| matches!(a, Applied::Refused(_))).map(|(o, _)| o.name.clone()).collect();
     for table in schema.tables.iter().filter(|t| !refused.contains(&t.name)) {
-        for range in from.split(table, rows).await.expect("split") {
+        let parts = to.takes_ranges(table).await.expect("ask for ranges");
+        let ranges = if parts { from.split(table, rows).await.expect("split") } else { vec![KeyRange::default()] };
+        for range in ranges {
             for _ in 0..2 {
                 let count = to.replace(table, &range, from.rows(table, &range)).await.unwrap_or_else(|e| panic!("{e}"));
                 copied.rows += count;
@@ -79,6 +81,9 @@ pub async fn copy(source: &dyn Database, destination: &dyn Database, rows: u64) 
     make(&*to, &schema, Phase::AtTheEnd, &mut copied).await;
     to.finish(&schema).await.expect("finish");
     to.finish(&schema).await.expect("finish again");
+    for _ in 0..2 {
+        to.enable(&schema).await.expect("enable");
+    }
     to.close().await.expect("close");
     from.close().await.expect("close");
     copied

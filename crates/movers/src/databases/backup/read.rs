@@ -59,11 +59,15 @@ pub async fn restore(
         schema.objects.retain(|o| names.contains(&o.name) || o.table.as_ref().is_some_and(|t| names.contains(t)));
     }
     let target = database.write().await?;
-    let outcome = load(&schema, &contents, dir, target.as_ref(), observer, stop).await;
+    let outcome = async {
+        load(&schema, &contents, dir, target.as_ref(), observer, stop).await?;
+        prove(database, &schema, &contents).await?;
+        target.enable(&schema).await
+    };
+    let outcome = outcome.await;
     let closed = target.close().await;
     outcome?;
     closed?;
-    prove(database, &schema, &contents).await?;
     Ok(DatabaseRestored { tables: contents.tables.len() as u64, rows: contents.tables.iter().map(|t| t.rows).sum(), proven: true })
 }
 

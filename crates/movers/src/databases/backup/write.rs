@@ -2,7 +2,7 @@
 
 use super::{Contents, ROWS_FILE, SCHEMA_FILE, io_error};
 use futures::TryStreamExt;
-use ports::databases::{Database, Fingerprint, KeyRange, ObjectName, RowSource, Schema, Table, View};
+use ports::databases::{Database, Fingerprint, KeyRange, ObjectName, RowSource, Schema, Table};
 use ports::observe::{Level, Operation};
 use ports::{ConnectorError, ErrorKind, Observer, Result};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub async fn back_up(
     stop: &CancellationToken,
 ) -> Result<DatabaseBackup> {
     tokio::fs::create_dir_all(dir).await.map_err(|e| io_error("make directory", dir, e))?;
-    let view = database.read(View::Snapshot { connections: 1 }).await?;
+    let view = database.read_locked(1).await?;
     let outcome = save(database, view.as_ref(), only, dir, observer, stop).await;
     let closed = view.close().await;
     let backup = outcome?;

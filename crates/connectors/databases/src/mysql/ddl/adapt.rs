@@ -2,8 +2,7 @@
 //!
 //! Every change is told in words. What cannot be kept in meaning is refused, with the reason. Pure text work.
 
-use super::super::quote::unquote;
-use super::lexer::{Kind, tokens};
+use super::lexer::{Kind, Mode, tokens, tokens_in};
 use super::table::{Item, TableDefinition, remove_option};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +62,11 @@ const MYSQL_MODES: [&str; 1] = ["TIME_TRUNCATE_FRACTIONAL"];
 /// The reason why it cannot be made there.
 pub(in super::super) fn table(mut table: TableDefinition, dialect: &Dialect) -> Result<(TableDefinition, Notes), String> {
     let mut notes = Notes::new();
+    if dialect.mariadb {
+        table.items.retain(|item| !is_unenforced(item, &mut notes));
+    } else {
+        notes.extend(whole_texts(&mut table));
+    }
     for item in &mut table.items {
         match item {
             Item::Column { name, text } => *text = column(name, text, dialect, &mut notes)?,
@@ -84,18 +88,61 @@ pub(in super::super) fn table(mut table: TableDefinition, dialect: &Dialect) -> 
     Ok((table, notes))
 }
 
-/// Adapts any other statement: its collations only.
-pub(in super::super) fn statement(sql: &str, dialect: &Dialect) -> (String, Notes) {
+/// Whether this is a check that is not enforced. MariaDB reads the words as a comment and would enforce it.
+fn is_unenforced(item: &Item, notes: &mut Notes) -> bool {
+    let Item::Other { text } = item else { return false };
+    let all = tokens(text);
+    let found = all.iter().any(|t| t.kind == Kind::Comment && t.text.to_ascii_uppercase().contains("NOT ENFORCED"));
+    if found {
+        notes.push(format!("{}: NOT ENFORCED exists only in MySQL, left out", text.trim_end()));
+    }
+    found
+}
+
+/// Takes out unique keys over whole texts, which MySQL does not have. Their rows arrive; that they stay unique is no longer proven.
+fn whole_texts(table: &mut TableDefinition) -> Notes {
+    let long = |column: &str| table.items.iter().any(|i| matches!(i, Item::Column { name, text } if name == column && is_long(text)));
+    let (mut notes, mut out) = (Notes::new(), BTreeSet::new());
+    for item in &table.items {
+        let Item::Index { name, text, .. } = item else { continue };
+        if let Some(column) = unbounded(text).into_iter().find(|c| long(c)) {
+            notes.push(format!("unique key {name} over the whole of {column} exists only in MariaDB, left out"));
+            out.insert(name.clone());
+        }
+    }
+    table.items.retain(|i| !matches!(i, Item::Index { name, .. } if out.contains(name)));
+    notes
+}
+
+/// The columns of a key that stand without a length.
+fn unbounded(key: &str) -> Vec<String> {
+    let all = super::lexer::words(key);
+    let solid = |at: usize, text: &str| all.get(at).is_some_and(|t| t.text == text);
+    (0..all.len())
+        .filter(|at| all[*at].kind == Kind::Name && *at > 0 && (solid(at - 1, "(") || solid(at - 1, ",")) && !solid(at + 1, "("))
+        .filter_map(|at| all[at].name())
+        .collect()
+}
+
+/// Adapts any other statement, written in `mode`: its collations only.
+pub(in super::super) fn statement(sql: &str, mode: Mode, dialect: &Dialect) -> (String, Notes) {
     let mut notes = Notes::new();
-    let sql = collations(sql, dialect, &mut notes);
+    let sql = collations_in(sql, mode, dialect, &mut notes);
     notes.dedup();
     (sql, notes)
 }
 
 /// Adapts `ALTER TABLE … ADD … KEY`.
-pub(in super::super) fn index_statement(sql: &str, dialect: &Dialect) -> (String, Notes) {
+///
+/// # Errors
+/// The reason why it cannot be made there.
+pub(in super::super) fn index_statement(sql: &str, dialect: &Dialect) -> Result<(String, Notes), String> {
+    let all = super::lexer::words(sql);
+    if dialect.mariadb && !all.iter().any(|t| t.is("FOREIGN")) && all.windows(2).any(|pair| pair[0].is("(") && pair[1].is("(")) {
+        return Err("indexes on expressions exist only in MySQL".to_owned());
+    }
     let mut notes = Notes::new();
-    (index(sql, dialect, &mut notes), notes)
+    Ok((index(sql, dialect, &mut notes), notes))
 }
 
 /// A list of SQL modes without those that the destination does not know.
@@ -129,7 +176,11 @@ pub(in super::super) fn collation(name: &str, dialect: &Dialect) -> Option<Strin
 }
 
 fn collations(sql: &str, dialect: &Dialect, notes: &mut Notes) -> String {
-    let all = tokens(sql);
+    collations_in(sql, Mode::default(), dialect, notes)
+}
+
+fn collations_in(sql: &str, mode: Mode, dialect: &Dialect, notes: &mut Notes) -> String {
+    let all = tokens_in(sql, mode);
     let mut out = String::with_capacity(sql.len());
     let mut expecting = false;
     for token in &all {
@@ -147,8 +198,14 @@ fn collations(sql: &str, dialect: &Dialect, notes: &mut Notes) -> String {
     out
 }
 
+/// MySQL says INVISIBLE in a comment for versions that MariaDB does not count itself among.
+fn spelled_out(text: &str, instead: &str, possible: bool) -> String {
+    let is_it = |t: &super::lexer::Token<'_>| possible && t.kind == Kind::Comment && t.text.starts_with("/*!80") && t.text.ends_with(" INVISIBLE */");
+    tokens(text).iter().map(|t| if is_it(t) { instead } else { t.text }).collect()
+}
+
 fn index(text: &str, dialect: &Dialect, notes: &mut Notes) -> String {
-    let mut out = text.to_owned();
+    let mut out = if dialect.mariadb { spelled_out(text, "IGNORED", true) } else { text.to_owned() };
     if !dialect.mariadb {
         for (word, instead) in [("IGNORED", "INVISIBLE"), ("CLUSTERING", "")] {
             if tokens(&out).iter().any(|t| t.is(word)) {
@@ -180,6 +237,7 @@ fn column(name: &str, text: &str, dialect: &Dialect, notes: &mut Notes) -> Resul
             return Err(format!("column {name} takes its default from a sequence, which MySQL does not have"));
         }
     }
+    let text = &if dialect.mariadb { spelled_out(text, "INVISIBLE", !has("NOT") || has("DEFAULT") || has("AUTO_INCREMENT")) } else { text.to_owned() };
     foreign_comments(text, dialect, name, notes);
     let mut out = collations(text, dialect, notes);
     if dialect.mariadb {
@@ -216,16 +274,25 @@ fn foreign_comments(text: &str, dialect: &Dialect, name: &str, notes: &mut Notes
     }
 }
 
+/// Whether a column is of one of the types that are stored apart from the row.
+fn is_long(column: &str) -> bool {
+    tokens(column).iter().find(|t| t.kind == Kind::Word).is_some_and(|t| {
+        let name = t.text.to_ascii_lowercase();
+        name.ends_with("text") || name.ends_with("blob")
+    })
+}
+
 /// MySQL wants an expression as a default in parentheses, and a literal as well where the type is TEXT, BLOB, JSON or spatial.
 fn default_expression(text: &str) -> String {
     let all = tokens(text);
     let solid = |from: usize| (from..all.len()).find(|i| !matches!(all[*i].kind, Kind::Space | Kind::Comment));
     let Some(from) = all.iter().position(|t| t.is("DEFAULT")).and_then(|at| solid(at + 1)) else { return text.to_owned() };
     let word = all[from].text.to_ascii_lowercase();
-    let large = all.iter().find(|t| t.kind == Kind::Word).is_some_and(|t| {
-        let t = t.text.to_ascii_lowercase();
-        t.ends_with("text") || t.ends_with("blob") || matches!(t.as_str(), "json" | "geometry" | "point" | "linestring" | "polygon") || t.starts_with("multi")
-    });
+    let large = is_long(text)
+        || all.iter().find(|t| t.kind == Kind::Word).is_some_and(|t| {
+            let t = t.text.to_ascii_lowercase();
+            matches!(t.as_str(), "json" | "geometry" | "point" | "linestring" | "polygon") || t.starts_with("multi")
+        });
     let now = matches!(word.as_str(), "current_timestamp" | "now" | "localtime" | "localtimestamp");
     let prefixed = matches!(word.as_str(), "b" | "x") || word.starts_with('_');
     let literal =
@@ -302,24 +369,6 @@ fn engine(options: &str, dialect: &Dialect, notes: &mut Notes) -> String {
     out
 }
 
-/// The account named by `DEFINER=`, as `(user, host)`.
-pub(in super::super) fn definer(sql: &str) -> Option<(String, String)> {
-    let all: Vec<_> = tokens(sql).into_iter().filter(|t| t.kind != Kind::Space).collect();
-    let at = all.iter().position(|t| t.is("DEFINER"))?;
-    let [eq, user, sign, host] = all.get(at + 1..at + 5)? else { return None };
-    (eq.is("=") && user.kind == Kind::Name && sign.text == "@" && host.kind == Kind::Name).then(|| (unquote(user.text), unquote(host.text)))
-}
-
-/// The same statement with the user who runs it as its definer.
-pub(in super::super) fn without_definer(sql: &str) -> String {
-    let all = tokens(sql);
-    let Some(at) = all.iter().position(|t| t.is("DEFINER")) else { return sql.to_owned() };
-    let Some(host) = (at..all.len()).filter(|i| all[*i].kind == Kind::Name).nth(1) else { return sql.to_owned() };
-    let before: String = all[..at].iter().map(|t| t.text).collect();
-    let after: String = all[host + 1..].iter().map(|t| t.text).collect();
-    format!("{before}DEFINER=CURRENT_USER{after}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,7 +396,7 @@ mod tests {
             assert_eq!(collation(from, &d).as_deref(), Some(to), "{from}");
         }
         assert_eq!(collation("utf8mb4_bin", &d), None);
-        let (sql, notes) = statement("SELECT 'COLLATE x' COLLATE utf8mb4_uca1400_ai_ci", &d);
+        let (sql, notes) = statement("SELECT 'COLLATE x' COLLATE utf8mb4_uca1400_ai_ci", Mode::default(), &d);
         assert_eq!(sql, "SELECT 'COLLATE x' COLLATE utf8mb4_0900_ai_ci");
         assert_eq!(notes, ["collation utf8mb4_uca1400_ai_ci → utf8mb4_0900_ai_ci"]);
     }
@@ -377,14 +426,32 @@ mod tests {
             .expect("it can be made");
         assert_eq!(made.options, "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4");
         assert_eq!(notes, ["table option PAGE_CHECKSUM left out", "engine Aria → InnoDB", "ROW_FORMAT left out"]);
+        let (made, notes) = table(
+            parse("CREATE TABLE `t` (\n `b` text NOT NULL,\n `n` int,\n UNIQUE KEY `u` (`b`) USING HASH,\n UNIQUE KEY `v` (`n`,`b`(9))) ENGINE=InnoDB"),
+            &mysql(),
+        )
+        .expect("it can be made");
+        assert_eq!(made.items.len(), 3, "the key with a length stays");
+        assert_eq!(notes, ["unique key u over the whole of b exists only in MariaDB, left out"]);
         assert!(table(parse("CREATE TABLE `t` (\n `a` uuid) ENGINE=InnoDB"), &mysql()).expect_err("no such type").contains("uuid"));
         assert!(table(parse("CREATE TABLE `t` (\n `a` int) ENGINE=InnoDB WITH SYSTEM VERSIONING"), &mysql()).is_err());
     }
 
     #[test]
-    fn definers_are_found_and_replaced() {
-        let sql = "CREATE ALGORITHM=UNDEFINED DEFINER=`a b`@`%` SQL SECURITY DEFINER VIEW `v` AS select 1";
-        assert_eq!(definer(sql), Some(("a b".to_owned(), "%".to_owned())));
-        assert_eq!(without_definer(sql), "CREATE ALGORITHM=UNDEFINED DEFINER=CURRENT_USER SQL SECURITY DEFINER VIEW `v` AS select 1");
+    fn what_only_mysql_enforces_or_hides_is_kept_in_meaning() {
+        let sql = "CREATE TABLE `t` (\n `id` int NOT NULL,\n `a` int DEFAULT '4' /*!80023 INVISIBLE */,\n `b` int NOT NULL /*!80023 INVISIBLE */,\n \
+            CONSTRAINT `c` CHECK ((`a` > 0)) /*!80016 NOT ENFORCED */,\n CONSTRAINT `d` CHECK ((`a` > 1))) ENGINE=InnoDB";
+        let mariadb = Dialect { mariadb: true, ..mysql() };
+        let (made, notes) = table(TableDefinition::parse(sql).expect("a table"), &mariadb).expect("it can be made");
+        assert_eq!(
+            made.items.iter().map(Item::text).collect::<Vec<_>>()[1..],
+            ["`a` int DEFAULT '4' INVISIBLE", "`b` int NOT NULL /*!80023 INVISIBLE */", "CONSTRAINT `d` CHECK ((`a` > 1))"]
+        );
+        assert_eq!(notes, ["CONSTRAINT `c` CHECK ((`a` > 0)) /*!80016 NOT ENFORCED */: NOT ENFORCED exists only in MySQL, left out", "b: INVISIBLE left out"]);
+        assert_eq!(
+            index_statement("ALTER TABLE `t` ADD KEY `i` (`a`) /*!80000 INVISIBLE */", &mariadb).expect("it can be made").0,
+            "ALTER TABLE `t` ADD KEY `i` (`a`) IGNORED"
+        );
+        assert!(index_statement("ALTER TABLE `t` ADD KEY `i` ((lower(`s`)))", &mariadb).is_err());
     }
 }

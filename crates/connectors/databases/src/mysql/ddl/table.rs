@@ -31,6 +31,14 @@ pub(in super::super) enum Item {
 }
 
 impl Item {
+    /// The name of an index, a foreign key or a column; empty for what has none.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Column { name, .. } | Self::Index { name, .. } | Self::ForeignKey { name, .. } => name,
+            Self::PrimaryKey { .. } | Self::Other { .. } => "",
+        }
+    }
+
     pub fn text(&self) -> &str {
         match self {
             Self::Column { text, .. } | Self::PrimaryKey { text, .. } | Self::Index { text, .. } | Self::ForeignKey { text, .. } | Self::Other { text } => text,
