@@ -60,6 +60,17 @@ impl DatabaseMover {
         Ok(pass)
     }
 
+    /// Lets act at the destination what was made inactive because it changes rows by itself (events). After verification. Repeatable.
+    ///
+    /// # Errors
+    /// Those of the destination; what was enabled before stays enabled.
+    pub async fn enable(&self, plan: &DatabasePlan) -> Result<()> {
+        let target = self.destination.write().await?;
+        let outcome = target.enable(&plan.schema).await;
+        target.close().await?;
+        outcome
+    }
+
     async fn pass(
         &self,
         plan: &DatabasePlan,

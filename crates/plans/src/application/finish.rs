@@ -44,7 +44,11 @@ impl Step for Finish {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
         let parts = Parts::of(cx).await?;
-        let (leftovers, count) = parts.leftovers(&self.job);
+        let (mut leftovers, mut count) = parts.leftovers(&self.job);
+        if let Some(held_back) = self.enable(&parts).await? {
+            leftovers.push(held_back);
+            count += 1;
+        }
         let report = self.report(cx, &parts, &leftovers, count);
         let words = if count == 0 { "Completed".to_owned() } else { format!("Completed with warnings: {count} things stay behind, see the report") };
         observer.info("report", words);
@@ -54,6 +58,18 @@ impl Step for Finish {
     /// The first undo of a completed migration: before anything is taken back, the way back is proven and later rows are saved.
     async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
         secure(&self.job, cx, &RunObserver::new(cx)).await.map(drop)
+    }
+}
+
+impl Finish {
+    /// Lets act what was made inactive until everything was verified; what stays inactive is named.
+    async fn enable(&self, parts: &Parts) -> StepResult<Option<Leftover>> {
+        let (Some(mover), Some(plan)) = (self.job.database_mover().await?, &parts.database) else { return Ok(None) };
+        match mover.enable(plan).await {
+            Ok(()) => Ok(None),
+            Err(e) if e.temporary => Err(step_error(e)),
+            Err(e) => Ok(Some(Leftover::new("inactive object", e.subject.clone(), e.to_string()))),
+        }
     }
 }
 

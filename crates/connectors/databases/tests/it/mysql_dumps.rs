@@ -42,6 +42,7 @@ const ZOO: [Case; 4] = [
             "INSERT INTO a VALUES (1),(2)",
             "CREATE TABLE m (id INT PRIMARY KEY)",
             "CREATE TABLE child (id INT PRIMARY KEY)",
+            "CREATE TABLE bin (id INT PRIMARY KEY)",
         ],
         before: &[
             "CREATE TABLE a (id INT PRIMARY KEY AUTO_INCREMENT COMMENT 'é', v VARCHAR(20) COMMENT 'it''s', KEY later (v) COMMENT 'k') AUTO_INCREMENT=5000 COMMENT='important; ü'",
