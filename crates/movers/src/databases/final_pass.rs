@@ -113,7 +113,7 @@ impl DatabaseMover {
         let source = self.source.read(View::Latest { connections: 1 }).await?;
         let schema = source.schema().await;
         source.close().await?;
-        schema
+        Ok(super::selection::select(schema?, &self.options.tables)?.schema)
     }
 
     async fn compare_all(

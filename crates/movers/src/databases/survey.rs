@@ -2,8 +2,8 @@
 
 use super::DatabaseMover;
 use super::selection::{Selected, select};
-use ports::databases::{ObjectKind, Schema, SchemaObject, Unmovable, View};
-use ports::{ErrorKind, Result};
+use ports::databases::{Applied, Database, ObjectKind, Schema, SchemaObject, Unmovable, View};
+use ports::{ConnectorError, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -31,6 +31,7 @@ impl DatabaseMover {
     /// Reads schema and estimates of the source, and what exists at the destination.
     pub async fn survey(&self) -> Result<DatabasePlan> {
         let Selected { schema, left_out } = select(read_schema(&self.source).await?, &self.options.tables)?;
+        refuse_impossible(&schema, self.destination.as_ref()).await?;
         let existing = match read_schema(&self.destination).await {
             Ok(found) => Some(found),
             Err(e) if e.kind == ErrorKind::NotFound => None,
@@ -59,6 +60,24 @@ async fn read_schema(database: &std::sync::Arc<dyn ports::databases::Database>) 
     let schema = view.schema().await;
     view.close().await?;
     schema
+}
+
+/// Names the tables that the destination cannot have: their rows would have nowhere to go.
+async fn refuse_impossible(schema: &Schema, destination: &dyn Database) -> Result<()> {
+    let tables: Vec<SchemaObject> = schema.objects.iter().filter(|o| o.kind == ObjectKind::Table).cloned().collect();
+    let would = destination.would_create(&tables).await?;
+    let refused = tables.iter().zip(would).filter_map(|(table, would)| match would {
+        Applied::Refused(reason) => Some(format!("{}: {reason}", table.name)),
+        Applied::AsIs | Applied::Adapted(_) => None,
+    });
+    let refused: Vec<String> = refused.collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("the destination cannot have these tables: {}", refused.join("; "));
+    Err(ConnectorError::new(ErrorKind::Unsupported, "move to", destination.location(), reason)
+        .permanent()
+        .advice("Leave them out (database.tables.exclude), change them at the source, or choose a destination of the source's product"))
 }
 
 /// Objects share one name space per class: a view stands in the way of a table.

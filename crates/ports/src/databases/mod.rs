@@ -113,6 +113,15 @@ pub trait Database: Examine {
 
     async fn write(&self) -> Result<Arc<dyn RowTarget>>;
 
+    /// What [`RowTarget::create`] would answer for each of these objects here, as far as their descriptions tell. Changes nothing; the
+    /// server may still refuse.
+    ///
+    /// # Errors
+    /// Those of asking the server what it knows.
+    async fn would_create(&self, objects: &[SchemaObject]) -> Result<Vec<Applied>> {
+        Ok(vec![Applied::AsIs; objects.len()])
+    }
+
     /// The place as such: which database it is, and locks in it. `None` where the connector cannot tell.
     fn place(&self) -> Option<Arc<dyn crate::place::DatabasePlace>> {
         None
@@ -179,14 +188,6 @@ pub trait RowTarget: Send + Sync {
     /// Makes an object from the source's description (a table: columns, defaults, generated columns, primary key, character set; its other
     /// indexes and foreign keys are objects of their own, so that they come after the rows). Already there with our definition: `AsIs`. Repeatable.
     async fn create(&self, object: &SchemaObject) -> Result<Applied>;
-
-    /// What [`RowTarget::create`] would answer, as far as the object's description tells. Changes nothing; a server may still refuse.
-    ///
-    /// # Errors
-    /// Those of asking the server what it knows.
-    async fn would_create(&self, _object: &SchemaObject) -> Result<Applied> {
-        Ok(Applied::AsIs)
-    }
 
     /// Whether a range of this table means the same rows here as at the source. Where it does not, the table is one range.
     ///

@@ -39,7 +39,7 @@ use cells::MySqlCells;
 use domain::spec::{DatabaseAt, DatabaseEngine};
 use pool::Pool;
 use ports::Result;
-use ports::databases::{CellEditor, Database, RowSource, RowTarget, View};
+use ports::databases::{Applied, CellEditor, Database, RowSource, RowTarget, SchemaObject, View};
 use server::{Server, Use};
 use source::MySqlSource;
 use std::sync::Arc;
@@ -123,6 +123,15 @@ impl Database for MySql {
 
     fn place(&self) -> Option<Arc<dyn ports::place::DatabasePlace>> {
         Some(Arc::new(Self { server: Arc::clone(&self.server), parallel: self.parallel, loading: self.loading }))
+    }
+
+    async fn would_create(&self, objects: &[SchemaObject]) -> Result<Vec<Applied>> {
+        let target = MySqlTarget::new(Pool::growing(Arc::clone(&self.server), Use::Write, 1), self.loading);
+        let mut out = Vec::with_capacity(objects.len());
+        for object in objects {
+            out.push(create::would_create(&target, object).await?);
+        }
+        Ok(out)
     }
 
     fn cells(&self) -> Option<Arc<dyn CellEditor>> {

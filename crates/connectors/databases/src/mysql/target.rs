@@ -115,10 +115,6 @@ impl RowTarget for MySqlTarget {
         create::create(self, object).await
     }
 
-    async fn would_create(&self, object: &SchemaObject) -> Result<Applied> {
-        create::would_create(self, object).await
-    }
-
     /// A part of a table means the same rows only where its key is ordered alike.
     async fn takes_ranges(&self, table: &Table) -> Result<bool> {
         let dialect = self.dialect().await?;
