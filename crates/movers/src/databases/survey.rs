@@ -55,7 +55,7 @@ impl DatabaseMover {
     }
 }
 
-async fn read_schema(database: &std::sync::Arc<dyn ports::databases::Database>) -> Result<Schema> {
+async fn read_schema(database: &std::sync::Arc<dyn Database>) -> Result<Schema> {
     let view = database.read(View::Latest { connections: 1 }).await?;
     let schema = view.schema().await;
     view.close().await?;

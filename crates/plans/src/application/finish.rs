@@ -4,7 +4,7 @@
 
 use super::job::{Job, database_plan, files_plan, timed_report, value};
 use super::later::secure;
-use crate::adapters::{RunObserver, StepResult};
+use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::report::{Leftover, leftovers_of_applied, push_all};
 use domain::spec::System;
 use domain::units;
