@@ -11,12 +11,14 @@ pub use read::{DatabaseRestored, check, restore};
 pub(super) use write::save_range;
 pub use write::{DatabaseBackup, SavedTable, back_up};
 
-use ports::databases::RowFormat;
+use ports::databases::{Attached, ObjectName, RowFormat, RowSource, Schema};
 use ports::{ConnectorError, ErrorKind};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const SCHEMA_FILE: &str = "schema.json";
+/// What hangs on the saved objects beside their descriptions. A backup of an older version has none.
+const ATTACHED_FILE: &str = "attached.json";
 const ROWS_FILE: &str = "rows.json";
 
 /// `rows.json`: written last, so a directory without it is no backup.
@@ -39,4 +41,19 @@ fn io_error(operation: &str, path: &Path, error: std::io::Error) -> ConnectorErr
         _ => "",
     };
     ConnectorError::new(kind, operation, path.display().to_string(), error.to_string()).advice(advice).because(error)
+}
+
+/// The named objects with what belongs to them (everything when `None`), and what hangs on them.
+async fn described(view: &dyn RowSource, only: Option<&[ObjectName]>) -> ports::Result<(Schema, Attached)> {
+    let mut schema = view.schema().await?;
+    let names: Vec<ObjectName> = match only {
+        Some(names) => names.to_vec(),
+        None => schema.objects.iter().map(|o| o.name.clone()).collect(),
+    };
+    if only.is_some() {
+        schema.tables.retain(|t| names.contains(&t.name));
+        schema.objects.retain(|o| names.contains(&o.name) || o.table.as_ref().is_some_and(|t| names.contains(t)));
+    }
+    let attached = view.attached(&names).await?;
+    Ok((schema, attached))
 }

@@ -102,18 +102,20 @@ impl DatabaseMover {
         }
         let mut applied = self.create_phase(plan, Phase::AtTheEnd, ledger, target, observer, stop).await?;
         applied.extend(named);
-        target.finish(&self.positions().await?).await?;
+        applied.extend(Self::recorded_before(ledger).await?.rejoin(target, observer, stop).await?);
+        target.finish(&self.positions_now(plan).await?).await?;
         let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
         Ok(FinalPass { ranges: read(&counts.ranges), repaired: read(&counts.repaired), rows_repaired: read(&counts.rows), applied })
     }
 
-    /// Where counters and sequences stand at the source now. Read after the rows and outside of their snapshot, so that none stands
-    /// behind them.
-    async fn positions(&self) -> Result<Schema> {
+    /// Counters belong to no snapshot. Read now, after the one of the rows, none stands behind a number that the rows hold.
+    async fn positions_now(&self, plan: &DatabasePlan) -> Result<ports::databases::Schema> {
         let source = self.source.read(View::Latest { connections: 1 }).await?;
-        let schema = source.schema().await;
-        source.close().await?;
-        Ok(super::selection::select(schema?, &self.options.tables)?.schema)
+        let positions = source.positions(&plan.schema).await;
+        let closed = source.close().await;
+        let positions = positions?;
+        closed?;
+        Ok(positions)
     }
 
     async fn compare_all(

@@ -13,6 +13,7 @@
 
 mod after_rows;
 mod backup;
+mod before;
 mod chunk;
 mod copy;
 mod edits;

@@ -43,6 +43,7 @@ impl DatabaseMover {
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<Prepared> {
+        self.record_before(standing, ledger).await?;
         let absent = self.destination_schema().await?.is_none();
         made::database_begun(ledger, absent).await?;
         let target = self.destination.write().await?;
@@ -91,8 +92,13 @@ impl DatabaseMover {
     ) -> Result<Vec<AppliedObject>> {
         let there = self.destination_schema().await?.unwrap_or_default();
         made::making(ledger, plan, phase, &there).await?;
+        let before = Self::recorded_before(ledger).await?;
         let mut out = Vec::new();
         for object in plan.schema.objects.iter().filter(|o| o.phase == phase) {
+            if before.is_others(&plan.schema, object) {
+                out.push(left_to_others(object, observer));
+                continue;
+            }
             out.push(create_one(object, target, observer, stop).await?);
         }
         Ok(out)
@@ -113,6 +119,13 @@ pub(super) async fn create_one(object: &SchemaObject, target: &dyn RowTarget, ob
         Applied::Refused(reason) => observer.log(Level::Warning, "database", format!("Could not make {}: {reason}", describe(object)), json!({})),
     }
     Ok(AppliedObject { kind: object.kind, name: object.name.clone(), applied })
+}
+
+/// What is said about a database or a schema that holds other things too stays as they have it, by name.
+fn left_to_others(object: &SchemaObject, observer: &dyn Observer) -> AppliedObject {
+    let reason = "the destination holds other tables too, so it stays as it is there".to_owned();
+    observer.log(Level::Warning, "database", format!("Left {}: {reason}", describe(object)), json!({}));
+    AppliedObject { kind: object.kind, name: object.name.clone(), applied: Applied::Refused(reason) }
 }
 
 pub(super) fn describe(object: &SchemaObject) -> String {

@@ -1,6 +1,7 @@
 //! Looking before moving: what the source holds, what the destination has under the same names. Reads only.
 
 use super::DatabaseMover;
+use super::before::refuse_held;
 use super::selection::{Selected, select};
 use ports::databases::{Applied, Database, ObjectKind, Schema, SchemaObject, Unmovable, View};
 use ports::{ConnectorError, ErrorKind, Result};
@@ -32,13 +33,13 @@ impl DatabaseMover {
     pub async fn survey(&self) -> Result<DatabasePlan> {
         let Selected { schema, left_out } = select(read_schema(&self.source).await?, &self.options.tables)?;
         refuse_impossible(&schema, self.destination.as_ref()).await?;
-        let existing = match read_schema(&self.destination).await {
+        let existing = match self.overwritten_objects(&schema).await {
             Ok(found) => Some(found),
             Err(e) if e.kind == ErrorKind::NotFound => None,
             Err(e) => return Err(e),
         };
         let destination_exists = existing.is_some();
-        let overwrites = existing.map(|found| same_names(&schema, found)).unwrap_or_default();
+        let overwrites = existing.unwrap_or_default();
         Ok(DatabasePlan {
             tables: schema.tables.len() as u64,
             rows: schema.tables.iter().map(|t| t.rows).sum(),
@@ -52,6 +53,27 @@ impl DatabaseMover {
             version_destination: if destination_exists { self.destination.version().await? } else { String::new() },
             schema,
         })
+    }
+}
+
+impl DatabaseMover {
+    /// The destination's objects that have the name of one of ours.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when others built on one of them, so that it cannot be dropped.
+    async fn overwritten_objects(&self, ours: &Schema) -> Result<Vec<SchemaObject>> {
+        let view = self.destination.read(View::Latest { connections: 1 }).await?;
+        let overwritten = async {
+            let overwrites = same_names(ours, view.schema().await?);
+            let names: Vec<_> = overwrites.iter().map(|o| o.name.clone()).collect();
+            if !names.is_empty() {
+                refuse_held(&self.destination.location(), &view.attached(&names).await?.holding)?;
+            }
+            Ok(overwrites)
+        };
+        let overwritten = overwritten.await;
+        view.close().await?;
+        overwritten
     }
 }
 

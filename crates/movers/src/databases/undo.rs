@@ -1,5 +1,6 @@
 //! Taking a database back: what was made goes, what was removed comes back from its backup. Acts on what was done, not on the plan.
 
+use super::before::DestinationBefore;
 use super::made::{self, ObjectKey};
 use super::prepare::describe;
 use super::{DatabaseMover, DatabasePlan, DatabaseRestored, backup};
@@ -54,7 +55,11 @@ impl DatabaseMover {
                     );
                     observer.log(Level::Warning, "rollback", message, json!({"objects": others.len()}));
                 }
-                drop_made(plan, &made, target.as_ref(), observer).await
+                let before = Self::recorded_before(ledger).await?;
+                match drop_made(plan, &made, &before, target.as_ref(), observer).await {
+                    Ok(undone) => before.restore_containers(&plan.schema, target.as_ref(), observer).await.map(|()| undone),
+                    Err(e) => Err(e),
+                }
             }
         };
         target.close().await?;
@@ -117,9 +122,15 @@ fn is_foreign(object: &SchemaObject, made: &BTreeSet<ObjectKey>, plan: &Database
     !belongs && !planned
 }
 
-async fn drop_made(plan: &DatabasePlan, made: &BTreeSet<ObjectKey>, target: &dyn RowTarget, observer: &dyn Observer) -> Result<DatabaseUndone> {
+async fn drop_made(
+    plan: &DatabasePlan,
+    made: &BTreeSet<ObjectKey>,
+    before: &DestinationBefore,
+    target: &dyn RowTarget,
+    observer: &dyn Observer,
+) -> Result<DatabaseUndone> {
     let mut undone = DatabaseUndone { begun: true, ..DatabaseUndone::default() };
-    for object in plan.schema.objects.iter().rev().filter(|o| made.contains(&ObjectKey::of(o))) {
+    for object in plan.schema.objects.iter().rev().filter(|o| made.contains(&ObjectKey::of(o)) && !before.holds(o)) {
         match target.remove(object).await {
             Ok(()) => undone.removed += 1,
             Err(e) if e.temporary => return Err(e),

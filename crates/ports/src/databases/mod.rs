@@ -6,7 +6,7 @@
 
 mod schema;
 
-pub use schema::{Column, ObjectKind, ObjectName, Phase, Schema, SchemaObject, Table, Unmovable};
+pub use schema::{Attached, Column, ObjectKind, ObjectName, Phase, Schema, SchemaObject, Table, Unmovable};
 
 use crate::Result;
 use crate::check::Examine;
@@ -142,6 +142,26 @@ pub trait RowSource: Send + Sync {
     /// Tables that this view does not hold at one moment: what is read of them is a mixture when they change meanwhile.
     fn outside_snapshot(&self) -> Vec<ObjectName> {
         Vec::new()
+    }
+
+    /// `schema` with the positions of its counters (sequences, AUTOINCREMENT) as they stand now. Counters are no part of a snapshot: asked after the
+    /// rows' snapshot was taken, none stands behind a number that those rows hold.
+    ///
+    /// # Errors
+    /// Those of [`RowSource::schema`].
+    async fn positions(&self, schema: &Schema) -> Result<Schema> {
+        let _ = schema;
+        self.schema().await
+    }
+
+    /// What hangs on these objects besides their own descriptions: what goes with them when they are dropped, what bringing the same objects back
+    /// needs beyond [`RowSource::schema`], and what keeps them from being dropped. Reads only.
+    ///
+    /// # Errors
+    /// Those of [`RowSource::schema`].
+    async fn attached(&self, names: &[ObjectName]) -> Result<Attached> {
+        let _ = names;
+        Ok(Attached::default())
     }
 
     /// Cuts a table into ranges of about `rows` rows along its key, first lower and last upper bound open. At least one range.

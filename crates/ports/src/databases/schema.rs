@@ -104,3 +104,18 @@ pub struct Schema {
     #[serde(default)]
     pub making: String,
 }
+
+/// What hangs on some objects of a database besides their own descriptions ([`super::RowSource::attached`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Attached {
+    /// Belongs to others and goes when the objects are dropped: foreign keys of other tables that point at them, memberships in publications. To be
+    /// made again once objects of these names are there.
+    pub severed: Vec<SchemaObject>,
+    /// Owners and exact rights: for bringing back the same objects, last of all.
+    pub ownership: Vec<SchemaObject>,
+    /// What is said about the database and its schemas, as it stands now, including what is not set.
+    pub containers: Vec<SchemaObject>,
+    /// What others built on the objects, and so keeps them from being dropped.
+    pub holding: Vec<Unmovable>,
+}

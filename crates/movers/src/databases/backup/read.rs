@@ -1,10 +1,10 @@
 //! Reading a backup: checking its files, and bringing a database back to what it was.
 
-use super::{Contents, ROWS_FILE, SCHEMA_FILE, SavedTable, io_error};
+use super::{ATTACHED_FILE, Contents, ROWS_FILE, SCHEMA_FILE, SavedTable, io_error};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use ports::databases::{Database, KeyRange, ObjectKind, ObjectName, Phase, RowBlock, RowTarget, Schema, View};
+use ports::databases::{Applied, Attached, Database, KeyRange, ObjectKind, ObjectName, Phase, RowBlock, RowTarget, Schema, SchemaObject, View};
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Observer, Result};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub struct DatabaseRestored {
     pub rows: u64,
     /// Every table's fingerprint equals the one in the backup.
     pub proven: bool,
+    /// What is not as it was: objects that could not be made again, or that read differently from what was saved, with the reason.
+    #[serde(default)]
+    pub differing: Vec<String>,
 }
 
 /// Whether the backup in `dir` is complete and readable: every file is read, its hash compared with the recorded one. Reads only.
@@ -53,25 +56,41 @@ pub async fn restore(
     stop: &CancellationToken,
 ) -> Result<DatabaseRestored> {
     let (mut schema, mut contents) = read_checked(dir).await?;
+    let mut attached: Attached = read_json_or_default(&dir.join(ATTACHED_FILE)).await?;
     if let Some(names) = only {
         contents.tables.retain(|t| names.contains(&t.name));
         schema.tables.retain(|t| names.contains(&t.name));
         schema.objects.retain(|o| names.contains(&o.name) || o.table.as_ref().is_some_and(|t| names.contains(t)));
+        attached.ownership.retain(|o| o.table.as_ref().is_none_or(|t| names.contains(t)));
     }
     let target = database.write().await?;
     let outcome = async {
-        load(&schema, &contents, dir, target.as_ref(), observer, stop).await?;
-        prove(database, &schema, &contents).await?;
-        target.enable(&schema).await
+        let mut differing = load(&schema, &attached, &contents, dir, target.as_ref(), observer, stop).await?;
+        differing.extend(prove(database, &schema, &attached, &contents).await?);
+        target.enable(&schema).await?;
+        Ok(differing)
     };
-    let outcome = outcome.await;
+    let outcome: Result<Vec<String>> = outcome.await;
     let closed = target.close().await;
-    outcome?;
+    let differing = outcome?;
     closed?;
-    Ok(DatabaseRestored { tables: contents.tables.len() as u64, rows: contents.tables.iter().map(|t| t.rows).sum(), proven: true })
+    for what in &differing {
+        observer.log(Level::Warning, "rollback", format!("Not as it was: {what}"), json!({}));
+    }
+    let rows = contents.tables.iter().map(|t| t.rows).sum();
+    Ok(DatabaseRestored { tables: contents.tables.len() as u64, rows, proven: true, differing })
 }
 
-async fn load(schema: &Schema, contents: &Contents, dir: &Path, target: &dyn RowTarget, observer: &dyn Observer, stop: &CancellationToken) -> Result<()> {
+/// Gives what could not be made again and does not belong to the saved rows.
+async fn load(
+    schema: &Schema,
+    attached: &Attached,
+    contents: &Contents,
+    dir: &Path,
+    target: &dyn RowTarget,
+    observer: &dyn Observer,
+    stop: &CancellationToken,
+) -> Result<Vec<String>> {
     if target.format() != contents.format {
         return Err(ConnectorError::new(ErrorKind::Unsupported, "restore", dir.display().to_string(), "the backup is of another database engine").permanent());
     }
@@ -84,7 +103,7 @@ async fn load(schema: &Schema, contents: &Contents, dir: &Path, target: &dyn Row
             target.remove(object).await?;
         }
     }
-    create(schema, Phase::BeforeRows, target).await?;
+    let mut refused = create(schema, Phase::BeforeRows, target).await?;
     for (table, saved) in schema.tables.iter().zip(&contents.tables) {
         if stop.is_cancelled() {
             return Err(ConnectorError::stopped("restore", dir.display().to_string()));
@@ -93,23 +112,40 @@ async fn load(schema: &Schema, contents: &Contents, dir: &Path, target: &dyn Row
         observer.meter().finished(rows);
         observer.log(Level::Info, "rollback", format!("Restored table {} ({rows} rows)", table.name), json!({}));
     }
-    create(schema, Phase::Keys, target).await?;
-    create(schema, Phase::AfterRows, target).await?;
-    create(schema, Phase::AtTheEnd, target).await?;
-    target.finish(schema).await
+    for phase in [Phase::Keys, Phase::AfterRows, Phase::AtTheEnd] {
+        refused.extend(create(schema, phase, target).await?);
+    }
+    target.finish(schema).await?;
+    target.enable(schema).await?;
+    for object in attached.severed.iter().chain(&attached.ownership) {
+        refused.extend(create_optional(object, target).await?);
+    }
+    Ok(refused)
 }
 
-async fn create(schema: &Schema, phase: Phase, target: &dyn RowTarget) -> Result<()> {
+/// A refused table or key is an error. What is only said about objects is told instead: the rows are back all the same.
+async fn create(schema: &Schema, phase: Phase, target: &dyn RowTarget) -> Result<Vec<String>> {
+    let mut refused = Vec::new();
     for object in schema.objects.iter().filter(|o| o.phase == phase) {
-        if let ports::databases::Applied::Refused(reason) = target.create(object).await? {
+        if object.kind == ObjectKind::Property {
+            refused.extend(create_optional(object, target).await?);
+        } else if let Applied::Refused(reason) = target.create(object).await? {
             let what = super::super::prepare::describe(object);
             return Err(ConnectorError::new(ErrorKind::Unsupported, "restore", what, reason).permanent());
         }
     }
-    Ok(())
+    Ok(refused)
 }
 
-async fn prove(database: &Arc<dyn Database>, schema: &Schema, contents: &Contents) -> Result<()> {
+async fn create_optional(object: &SchemaObject, target: &dyn RowTarget) -> Result<Option<String>> {
+    Ok(match target.create(object).await? {
+        Applied::AsIs => None,
+        Applied::Adapted(change) | Applied::Refused(change) => Some(format!("{}: {change}", super::super::prepare::describe(object))),
+    })
+}
+
+/// Every table's rows must be the saved ones. Gives the objects whose description is another one than the saved.
+async fn prove(database: &Arc<dyn Database>, schema: &Schema, attached: &Attached, contents: &Contents) -> Result<Vec<String>> {
     let view = database.read(View::Latest { connections: 1 }).await?;
     for (table, saved) in schema.tables.iter().zip(&contents.tables) {
         if view.fingerprint(table, &KeyRange::default()).await? != saved.fingerprint {
@@ -117,7 +153,12 @@ async fn prove(database: &Arc<dyn Database>, schema: &Schema, contents: &Content
             return Err(ConnectorError::new(ErrorKind::Corrupt, "restore", format!("table {}", table.name), reason).permanent());
         }
     }
-    view.close().await
+    let names: Vec<ObjectName> = schema.objects.iter().map(|o| o.name.clone()).collect();
+    let (now, attached_now) = super::described(view.as_ref(), Some(&names)).await?;
+    view.close().await?;
+    let wanted = schema.objects.iter().chain(&attached.severed).chain(&attached.ownership);
+    let found: Vec<&SchemaObject> = now.objects.iter().chain(&attached_now.severed).chain(&attached_now.ownership).collect();
+    Ok(wanted.filter(|o| !found.contains(o)).map(|o| format!("{} reads differently from what was saved", super::super::prepare::describe(o))).collect())
 }
 
 /// Reads every file and compares size and hash with the contents list.
@@ -166,6 +207,14 @@ fn read_blocks(path: &Path, mut take: impl FnMut(RowBlock) -> bool) -> std::io::
         if !take(RowBlock { rows, data: Bytes::from(data) }) {
             return Ok(());
         }
+    }
+}
+
+/// A file that an older version did not write is as good as an empty one.
+async fn read_json_or_default<T: serde::de::DeserializeOwned + Default>(path: &Path) -> Result<T> {
+    match read_json(path).await {
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(T::default()),
+        other => other,
     }
 }
 

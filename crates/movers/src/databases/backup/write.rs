@@ -1,8 +1,8 @@
 //! Saving: one snapshot, one table after the other, then everything read back.
 
-use super::{Contents, ROWS_FILE, SCHEMA_FILE, io_error};
+use super::{ATTACHED_FILE, Contents, ROWS_FILE, SCHEMA_FILE, io_error};
 use futures::TryStreamExt;
-use ports::databases::{Database, Fingerprint, KeyRange, ObjectName, RowSource, Schema, Table};
+use ports::databases::{Database, Fingerprint, KeyRange, ObjectName, RowSource, Table};
 use ports::observe::{Level, Operation};
 use ports::{ConnectorError, ErrorKind, Observer, Result};
 use serde::{Deserialize, Serialize};
@@ -59,10 +59,8 @@ async fn save(
     observer: &dyn Observer,
     stop: &CancellationToken,
 ) -> Result<DatabaseBackup> {
-    let mut schema = view.schema().await?;
-    if let Some(names) = only {
-        keep(&mut schema, names);
-    }
+    let (schema, attached) = super::described(view, only).await?;
+    write_json(&dir.join(ATTACHED_FILE), &attached).await?;
     write_json(&dir.join(SCHEMA_FILE), &schema).await?;
     let mut tables = Vec::with_capacity(schema.tables.len());
     for (index, table) in schema.tables.iter().enumerate() {
@@ -85,12 +83,6 @@ async fn save(
     write_json(&dir.join(ROWS_FILE), &Contents { format: view.format(), tables: tables.clone() }).await?;
     let (rows, bytes) = tables.iter().fold((0, 0), |(r, b), t| (r + t.rows, b + t.bytes));
     Ok(DatabaseBackup { tables, rows, bytes, objects: schema.objects.len() as u64 })
-}
-
-/// Leaves only the named objects and what belongs to them.
-fn keep(schema: &mut Schema, names: &[ObjectName]) {
-    schema.tables.retain(|t| names.contains(&t.name));
-    schema.objects.retain(|o| names.contains(&o.name) || o.table.as_ref().is_some_and(|t| names.contains(t)));
 }
 
 /// A range that was saved by itself.
