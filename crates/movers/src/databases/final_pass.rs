@@ -108,6 +108,17 @@ impl DatabaseMover {
         Ok(FinalPass { ranges: read(&counts.ranges), repaired: read(&counts.repaired), rows_repaired: read(&counts.rows), applied })
     }
 
+    /// Lets triggers and events act, after verification. Repeatable.
+    ///
+    /// # Errors
+    /// Those of [`ports::databases::RowTarget::enable`].
+    pub async fn enable(&self, plan: &DatabasePlan) -> Result<()> {
+        let target = self.destination.write().await?;
+        let outcome = target.enable(&plan.schema).await;
+        target.close().await?;
+        outcome
+    }
+
     /// Counters belong to no snapshot. Read now, after the one of the rows, none stands behind a number that the rows hold.
     async fn positions_now(&self, plan: &DatabasePlan) -> Result<ports::databases::Schema> {
         let source = self.source.read(View::Latest { connections: 1 }).await?;

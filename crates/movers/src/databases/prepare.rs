@@ -30,7 +30,7 @@ impl DatabaseMover {
     pub async fn standing(&self, plan: &DatabasePlan, ledger: &dyn Ledger) -> Result<Vec<SchemaObject>> {
         let Some(there) = self.destination_schema().await? else { return Ok(Vec::new()) };
         let ours = made::objects(ledger).await?;
-        Ok(super::survey::same_names(&plan.schema, there).into_iter().filter(|o| !ours.contains(&ObjectKey::of(o))).collect())
+        Ok(super::preflight::same_names(&plan.schema, there).into_iter().filter(|o| !ours.contains(&ObjectKey::of(o))).collect())
     }
 
     /// Makes the database and drops `standing`, of which the caller has a backup; then makes what must be there before the rows. What is removed or

@@ -1,12 +1,11 @@
 //! Looking before moving: what the source holds, what the destination has under the same names. Reads only.
 
 use super::DatabaseMover;
-use super::before::refuse_held;
+use super::preflight::{Preflight, preflight};
 use super::selection::{Selected, select};
 use ports::databases::{Applied, Database, ObjectKind, Schema, SchemaObject, Unmovable, View};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// Everything that the later phases need to know. Stored with the migration; holds no secret and no row.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -23,6 +22,9 @@ pub struct DatabasePlan {
     pub left_out: Vec<Unmovable>,
     /// Objects of the destination that have the name of one of ours: they will be replaced.
     pub overwrites: Vec<SchemaObject>,
+    /// What the destination will refuse to make, by a trial that was taken back.
+    #[serde(default)]
+    pub refused: Vec<Unmovable>,
     pub destination_exists: bool,
     pub version_source: String,
     pub version_destination: String,
@@ -33,13 +35,7 @@ impl DatabaseMover {
     pub async fn survey(&self) -> Result<DatabasePlan> {
         let Selected { schema, left_out } = select(read_schema(&self.source).await?, &self.options.tables)?;
         refuse_impossible(&schema, self.destination.as_ref()).await?;
-        let existing = match self.overwritten_objects(&schema).await {
-            Ok(found) => Some(found),
-            Err(e) if e.kind == ErrorKind::NotFound => None,
-            Err(e) => return Err(e),
-        };
-        let destination_exists = existing.is_some();
-        let overwrites = existing.unwrap_or_default();
+        let Preflight { destination_exists, overwrites, refused } = preflight(&schema, &self.destination).await?;
         Ok(DatabasePlan {
             tables: schema.tables.len() as u64,
             rows: schema.tables.iter().map(|t| t.rows).sum(),
@@ -48,32 +44,12 @@ impl DatabaseMover {
             unmovable: schema.unmovable.clone(),
             left_out,
             overwrites,
+            refused,
             destination_exists,
             version_source: schema.server.clone(),
             version_destination: if destination_exists { self.destination.version().await? } else { String::new() },
             schema,
         })
-    }
-}
-
-impl DatabaseMover {
-    /// The destination's objects that have the name of one of ours.
-    ///
-    /// # Errors
-    /// `AlreadyExists` when others built on one of them, so that it cannot be dropped.
-    async fn overwritten_objects(&self, ours: &Schema) -> Result<Vec<SchemaObject>> {
-        let view = self.destination.read(View::Latest { connections: 1 }).await?;
-        let overwritten = async {
-            let overwrites = same_names(ours, view.schema().await?);
-            let names: Vec<_> = overwrites.iter().map(|o| o.name.clone()).collect();
-            if !names.is_empty() {
-                refuse_held(&self.destination.location(), &view.attached(&names).await?.holding)?;
-            }
-            Ok(overwrites)
-        };
-        let overwritten = overwritten.await;
-        view.close().await?;
-        overwritten
     }
 }
 
@@ -100,23 +76,4 @@ async fn refuse_impossible(schema: &Schema, destination: &dyn Database) -> Resul
     Err(ConnectorError::new(ErrorKind::Unsupported, "move to", destination.location(), reason)
         .permanent()
         .advice("Leave them out (database.tables.exclude), change them at the source, or choose a destination of the source's product"))
-}
-
-/// Objects share one name space per class: a view stands in the way of a table.
-fn class(kind: ObjectKind) -> u8 {
-    match kind {
-        ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence => 0,
-        ObjectKind::Routine => 1,
-        ObjectKind::Trigger => 2,
-        ObjectKind::Event => 3,
-        ObjectKind::Type => 4,
-        // These live and die with their table, or are shared on purpose.
-        ObjectKind::Schema | ObjectKind::Extension | ObjectKind::Index | ObjectKind::ForeignKey | ObjectKind::Constraint | ObjectKind::Property => 5,
-    }
-}
-
-/// Their objects that have the name of one of ours.
-pub(super) fn same_names(ours: &Schema, theirs: Schema) -> Vec<SchemaObject> {
-    let names: BTreeSet<_> = ours.objects.iter().map(|o| (class(o.kind), &o.name)).filter(|(c, _)| *c < 5).collect();
-    theirs.objects.into_iter().filter(|o| class(o.kind) < 5 && names.contains(&(class(o.kind), &o.name))).collect()
 }

@@ -217,6 +217,15 @@ pub trait RowTarget: Send + Sync {
         Ok(true)
     }
 
+    /// Tries to make all objects of `schema` and takes everything back: gives what [`RowTarget::create`] would refuse, with the reason. Only where that
+    /// leaves no trace and keeps nobody waiting; nothing otherwise, and where the database is not there yet.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    async fn rehearse(&self, _schema: &Schema) -> Result<Vec<Unmovable>> {
+        Ok(Vec::new())
+    }
+
     /// Whether objects of different tables that follow the rows ([`Phase::AfterRows`]) may be made side by side, with nothing to win
     /// or to lose by their order. Objects of one table never are.
     fn tables_apart(&self) -> bool {

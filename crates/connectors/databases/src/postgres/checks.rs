@@ -12,11 +12,15 @@ const OLDEST: i32 = 140_000;
 /// Clocks further apart than this are worth a word, in seconds.
 const CLOCK_TOLERANCE: f64 = 30.0;
 
+/// What the people at the source will notice.
+const LOAD: &str = "one snapshot is held while rows are copied: nobody waits for it, but old versions of changed rows are kept until it ends, and \
+    ALTER and DROP of a table wait while the table is read";
+
 type Outcome = Result<CheckOutcome>;
 
 impl Examine for Postgres {
     fn checks(&self, role: Role) -> Vec<Check<'_>> {
-        vec![
+        let mut checks = vec![
             Check { name: "connectivity", run: Box::pin(async move { settle(self.connectivity().await) }) },
             Check { name: "credentials", run: Box::pin(async move { settle(self.credentials(role).await) }) },
             Check { name: "permissions", run: Box::pin(async move { settle(self.permissions(role).await) }) },
@@ -24,7 +28,12 @@ impl Examine for Postgres {
             Check { name: "character_set", run: Box::pin(async move { settle(self.character_set(role).await) }) },
             Check { name: "connections", run: Box::pin(async move { settle(self.connections(role).await) }) },
             Check { name: "clock", run: Box::pin(async move { settle(self.clock(role).await) }) },
-        ]
+            Check { name: "row_level_security", run: Box::pin(async move { settle(self.row_security(role).await) }) },
+        ];
+        if role == Role::Source {
+            checks.push(Check { name: "source_load", run: Box::pin(async { passed(LOAD) }) });
+        }
+        checks
     }
 }
 
@@ -102,6 +111,26 @@ impl Postgres {
         let user = &self.server.at.username;
         let advice = format!("GRANT pg_read_all_data TO {user}, or USAGE on the schemas and SELECT on their tables and sequences");
         Ok(failed("database.username", format!("user {user} may not read {}", names.join(", ")), advice, ErrorKind::Permission))
+    }
+
+    /// Rows that a policy hides from this user would stay behind: the session refuses to read such tables, so say it before.
+    async fn row_security(&self, role: Role) -> Outcome {
+        let connection = self.enter(role).await?;
+        let query = "SELECT c.oid::regclass::text FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity \
+            AND pg_catalog.row_security_active(c.oid) ORDER BY 1";
+        let rows = connection.client.query(query, &[]).await.map_err(|e| self.failure(e))?;
+        if rows.is_empty() {
+            return Ok(passed("no policy hides rows from this user"));
+        }
+        let user = &self.server.at.username;
+        let names: Vec<String> = rows.iter().map(|r| r.get(0)).collect();
+        let issue = format!("row-level security hides rows from user {user} in {}", names.join(", "));
+        let advice = format!("ALTER ROLE {user} BYPASSRLS, or use the tables' owner, for whom they must not say FORCE ROW LEVEL SECURITY");
+        Ok(match role {
+            Role::Source => failed("database.username", issue, advice, ErrorKind::Permission),
+            // Only tables that are replaced are read there, for the backup.
+            Role::Destination => warning("database.username", issue, &advice),
+        })
     }
 
     /// Makes, fills and drops a table under a name of its own; without a database, asks whether one may be made.

@@ -130,7 +130,8 @@ pub async fn text_of(client: &Client) -> Result<Text, tokio_postgres::Error> {
         Some("b") => locale.as_deref().is_some_and(by_bytes),
         _ => by_bytes(&collate),
     };
-    Ok(Text { bytewise, utf8: encoding == "UTF8" })
+    let unknown = encoding == "SQL_ASCII";
+    Ok(Text { bytewise, utf8: unknown || encoding == "UTF8", unknown })
 }
 
 /// Up to a number of connections with the same session, opened when needed.

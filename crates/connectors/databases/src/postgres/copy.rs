@@ -24,6 +24,8 @@ pub struct Order {
     pub query: String,
     pub subject: String,
     pub binary: bool,
+    /// Text comes as the bytes that are stored.
+    pub raw: bool,
     pub hashes: Hashes,
 }
 
@@ -56,6 +58,9 @@ pub fn read(pool: Arc<Pool>, order: Order) -> BoxStream<'static, Result<Reading>
 impl Copy {
     async fn start(pool: Arc<Pool>, order: Order) -> Result<Self> {
         let lease = pool.lease().await?;
+        if order.raw {
+            lease.client().batch_execute("SET client_encoding = 'SQL_ASCII'").await.map_err(|e| tried("read", &order.subject).failed(e))?;
+        }
         let wire = lease.client().copy_out(&order.query).await.map_err(|e| tried("read", &order.subject).failed(e))?;
         Ok(Self { wire: Some(Box::pin(wire)), lease, order, begun: false, tally: Tally::default(), kept: None })
     }
@@ -73,6 +78,9 @@ impl Copy {
         let block = self.next_block().await?;
         if block.rows > 0 {
             return Ok(Some((Reading::Rows(block), Some(self))));
+        }
+        if self.order.raw {
+            self.lease.client().batch_execute("SET client_encoding = 'UTF8'").await.map_err(|e| tried("read", &self.order.subject).failed(e))?;
         }
         self.lease.give_back();
         let hashed = !matches!(self.order.hashes, Hashes::Unwanted);

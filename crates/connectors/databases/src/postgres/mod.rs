@@ -5,7 +5,7 @@
 //! sql, hash*  quoting, ranges, rows as numbers  target        prepare, COPY in, finish
 //! schema/     catalogs → objects in order       objects       create and drop
 //! cells       changing single values            checks        before anything moves
-//! guard       autovacuum waits its turn
+//! guard       autovacuum waits its turn                    rehearsal     a trial that is rolled back
 //! ```
 //! Rows travel as [`RowFormat::PostgresBinary`]; tables with types whose binary form may differ between servers travel as
 //! text. Both ends see that from the same [`Table`](ports::databases::Table), so no block needs a mark.
@@ -21,6 +21,11 @@ mod hash_bytes;
 mod hash_row;
 mod objects;
 mod place;
+<<<<<<< HEAD
+=======
+mod place;
+mod rehearsal;
+>>>>>>> e8f2762 (postgres, sqlite: dumps are as before, sequences and rights as at the source)
 mod schema;
 mod source;
 mod sql;

@@ -5,6 +5,7 @@
 
 use super::connection::{Lease, Server};
 use super::error::{Tried, tried};
+use super::schema::ROW_SECURITY;
 use super::sql::{self, ident, literal};
 use ports::databases::{Applied, ObjectKind, ObjectName, SchemaObject};
 use ports::{ConnectorError, ErrorKind, Result};
@@ -54,24 +55,114 @@ pub async fn drop_database(server: &Server) -> Result<()> {
     connection.client.batch_execute(&statement).await.map_err(|e| t.failed(e))
 }
 
-/// Makes one object. A refusal of the server is an answer, except for what rows need (a table without its place is an error).
+/// Makes one object; what acts by itself is made inactive ([`enable`]). A refusal of the server is an answer, except for what rows need (a table
+/// without its place is an error).
 pub async fn create(lease: &Lease, location: &str, object: &SchemaObject) -> Result<Applied> {
+    let subject = format!("{:?} {} of {location}", object.kind, object.name);
+    let t = tried("create", &subject);
+    match attempt(lease, location, object).await {
+        Ok(()) => Ok(Applied::AsIs),
+        Err(e) if e.temporary || object.kind == ObjectKind::Table || e.kind == ErrorKind::NoSpace => Err(e),
+        Err(e) => otherwise(lease, t, object, &e).await,
+    }
+}
+
+/// Makes one object as it is, unless it is there.
+pub async fn attempt(lease: &Lease, location: &str, object: &SchemaObject) -> Result<()> {
     let subject = format!("{:?} {} of {location}", object.kind, object.name);
     let t = tried("create", &subject);
     if let Some(query) = exists_query(object) {
         let there: bool = lease.client().query_one(&query, &[]).await.map_err(|e| t.failed(e))?.get(0);
         if there {
-            return Ok(Applied::AsIs);
+            return Ok(());
         }
     }
-    match lease.client().batch_execute(&object.statements.join(";\n")).await.map_err(|e| t.failed(e)) {
-        Ok(()) => Ok(Applied::AsIs),
-        Err(e) if e.temporary || object.kind == ObjectKind::Table || e.kind == ErrorKind::NoSpace => Err(e),
-        Err(e) => Ok(Applied::Refused(refusal(&e))),
+    let statements = if acts(object) { inactive(lease, t, object).await? } else { object.statements.clone() };
+    lease.client().batch_execute(&statements.join(";\n")).await.map_err(|e| t.failed(e))
+}
+
+/// What can be made of an object that the server refused as a whole.
+async fn otherwise(lease: &Lease, t: Tried<'_>, object: &SchemaObject, error: &ConnectorError) -> Result<Applied> {
+    match object.kind {
+        // The rows that it finds wrong are not ours to change; new ones are held to it.
+        ObjectKind::ForeignKey if error.reason.contains("[SQLSTATE 23503]") => {
+            let unproven: Vec<String> = object.statements.iter().map(|s| format!("{s} NOT VALID")).collect();
+            match lease.client().batch_execute(&unproven.join(";\n")).await.map_err(|e| t.failed(e)) {
+                Ok(()) => Ok(Applied::Adapted(format!("NOT VALID, because rows that are there break it: {}", error.reason))),
+                Err(_) => Ok(Applied::Refused(refusal(error))),
+            }
+        }
+        ObjectKind::Property if object.statements.len() > 1 => {
+            let mut refused = Vec::new();
+            for statement in &object.statements {
+                match lease.client().batch_execute(statement).await.map_err(|e| t.failed(e)) {
+                    Ok(()) => {}
+                    Err(e) if e.temporary => return Err(e),
+                    Err(e) => refused.push(refusal(&e)),
+                }
+            }
+            let all = refused.len() == object.statements.len();
+            refused.dedup();
+            Ok(match (refused.is_empty(), all) {
+                (true, _) => Applied::AsIs,
+                (_, true) => Applied::Refused(refused.join("; ")),
+                _ => Applied::Adapted(format!("without what was refused: {}", refused.join("; "))),
+            })
+        }
+        _ => Ok(Applied::Refused(refusal(error))),
     }
 }
 
-fn refusal(error: &ConnectorError) -> String {
+/// Whether the object acts by itself once it is there: also row-level security that holds its table's owner, who still has to read it.
+pub fn acts(object: &SchemaObject) -> bool {
+    matches!(object.kind, ObjectKind::Trigger | ObjectKind::Event) || is_forced_security(object)
+}
+
+fn is_forced_security(object: &SchemaObject) -> bool {
+    object.kind == ObjectKind::Property && object.statements.len() > 1 && object.name.name.starts_with(ROW_SECURITY)
+}
+
+/// The statements that make an acting object without letting it act. A view's trigger cannot be switched off; nobody writes to the view yet.
+async fn inactive(lease: &Lease, t: Tried<'_>, object: &SchemaObject) -> Result<Vec<String>> {
+    let name = ident(&object.name.name);
+    let made = object.statements.iter().take(1).cloned();
+    if object.kind == ObjectKind::Property {
+        return Ok(made.collect());
+    }
+    let Some(table) = object.table.as_ref().map(sql::qualified) else {
+        return Ok(made.chain([format!("ALTER EVENT TRIGGER {name} DISABLE")]).collect());
+    };
+    if !is_table(lease, t, &table).await? {
+        return Ok(object.statements.clone());
+    }
+    Ok(made.chain([format!("ALTER TABLE {table} DISABLE TRIGGER {name}")]).collect())
+}
+
+async fn is_table(lease: &Lease, t: Tried<'_>, name: &str) -> Result<bool> {
+    let query = "SELECT COALESCE((SELECT relkind IN ('r', 'p') FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1)), false)";
+    Ok(lease.client().query_one(query, &[&name]).await.map_err(|e| t.failed(e))?.get(0))
+}
+
+/// Lets it act as the source lets it. One that could not be made is passed over: that was told.
+pub async fn enable(lease: &Lease, location: &str, object: &SchemaObject) -> Result<()> {
+    let subject = format!("{:?} {} of {location}", object.kind, object.name);
+    let t = tried("enable", &subject);
+    let name = ident(&object.name.name);
+    let on = match object.table.as_ref().map(sql::qualified) {
+        _ if object.kind == ObjectKind::Property => None,
+        None => Some(format!("ALTER EVENT TRIGGER {name} ENABLE")),
+        Some(table) if is_table(lease, t, &table).await? => Some(format!("ALTER TABLE {table} ENABLE TRIGGER {name}")),
+        Some(_) => return Ok(()),
+    };
+    let statements: Vec<String> = on.into_iter().chain(object.statements.iter().skip(1).cloned()).collect();
+    match lease.client().batch_execute(&statements.join(";\n")).await.map_err(|e| t.failed(e)) {
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// The server's words for people.
+pub fn refusal(error: &ConnectorError) -> String {
     if error.advice.is_empty() { error.reason.clone() } else { format!("{}. {}", error.reason, error.advice) }
 }
 
@@ -84,7 +175,11 @@ fn exists_query(object: &SchemaObject) -> Option<String> {
         ObjectKind::Schema => format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {bare})"),
         ObjectKind::Extension => format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = {bare})"),
         ObjectKind::Type => format!("SELECT pg_catalog.to_regtype({name}) IS NOT NULL OR pg_catalog.to_regcollation({name}) IS NOT NULL"),
-        ObjectKind::Sequence | ObjectKind::Table | ObjectKind::Index | ObjectKind::View => format!("SELECT pg_catalog.to_regclass({name}) IS NOT NULL"),
+        ObjectKind::Sequence | ObjectKind::Table | ObjectKind::View => format!("SELECT pg_catalog.to_regclass({name}) IS NOT NULL"),
+        // Another table's index of this name is not ours.
+        ObjectKind::Index => format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass({name}) AND indrelid = pg_catalog.to_regclass({on}))"
+        ),
         ObjectKind::Constraint | ObjectKind::ForeignKey => {
             format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conname = {bare} AND conrelid = pg_catalog.to_regclass({on}))")
         }
@@ -178,27 +273,4 @@ async fn drop_statement(lease: &Lease, t: Tried<'_>, object: &SchemaObject) -> R
         // It lives and dies with its object.
         ObjectKind::Property => return Ok(None),
     }))
-}
-
-/// Moves the sequences of a table's columns to at least the highest value there, so that the next insert does not collide.
-pub async fn advance_sequences(lease: &Lease, location: &str, table: &ObjectName) -> Result<()> {
-    let subject = format!("sequences of table {table} of {location}");
-    let t = tried("set the position of", &subject);
-    let owned = "SELECT d.objid::regclass::text, a.attname::text, s.seqmax FROM pg_catalog.pg_depend d \
-        JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid AND s.seqincrement > 0 \
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.atttypid IN (20, 21, 23) \
-        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i') \
-        AND d.refobjid = pg_catalog.to_regclass($1)";
-    let name = sql::qualified(table);
-    for row in lease.client().query(owned, &[&name]).await.map_err(|e| t.failed(e))? {
-        let (sequence, column, highest): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
-        let advance = format!(
-            "SELECT pg_catalog.setval({}::regclass, m) FROM (SELECT max({})::bigint AS m FROM {name}) AS q, {sequence} AS s \
-             WHERE m <= {highest} AND (m > s.last_value OR m = s.last_value AND NOT s.is_called)",
-            literal(&sequence),
-            ident(&column),
-        );
-        lease.client().batch_execute(&advance).await.map_err(|e| t.failed(e))?;
-    }
-    Ok(())
 }

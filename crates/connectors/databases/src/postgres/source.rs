@@ -10,7 +10,7 @@ use super::hash_row::{self, RowHash};
 use super::sql::{self, Text};
 use super::{hash, schema};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use ports::databases::{Fingerprint, Key, KeyRange, Reading, RowBlock, RowFormat, RowSource, Schema, Table, View};
+use ports::databases::{Attached, Fingerprint, Key, KeyRange, ObjectName, Reading, RowBlock, RowFormat, RowSource, Schema, Table, View};
 use ports::{ErrorKind, Result};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -75,7 +75,7 @@ impl Source {
             sql::where_range(table, range, self.text),
             if binary { "binary" } else { "text" },
         );
-        copy::Order { query, subject: self.subject(table), binary, hashes }
+        copy::Order { query, subject: self.subject(table), binary, raw: self.text.unknown, hashes }
     }
 
     fn bounds_query(&self, table: &Table, rows: u64, size: i64, estimate: u64) -> Option<String> {
@@ -118,6 +118,20 @@ impl RowSource for Source {
         let schema = schema::read(lease.client(), &self.server.location).await?;
         lease.give_back();
         Ok(schema)
+    }
+
+    async fn positions(&self, schema: &Schema) -> Result<Schema> {
+        let lease = self.pool.lease().await?;
+        let now = schema::with_positions(lease.client(), &self.server.location, schema).await?;
+        lease.give_back();
+        Ok(now)
+    }
+
+    async fn attached(&self, names: &[ObjectName]) -> Result<Attached> {
+        let lease = self.pool.lease().await?;
+        let attached = schema::attached(lease.client(), &self.server.location, names).await?;
+        lease.give_back();
+        Ok(attached)
     }
 
     async fn split(&self, table: &Table, rows: u64) -> Result<Vec<KeyRange>> {

@@ -77,8 +77,10 @@ pub fn written(table: &Table) -> impl Iterator<Item = &Column> {
 pub struct Text {
     /// The default collation compares bytes, so an index of it serves comparisons by bytes.
     pub bytewise: bool,
-    /// Text is stored as UTF-8, so its bytes can be hashed as they are.
+    /// Text is stored as UTF-8 (or as bytes of no known encoding), so its bytes can be hashed as they are.
     pub utf8: bool,
+    /// SQL_ASCII: nobody knows what its bytes mean, so they travel as they are.
+    pub unknown: bool,
 }
 
 /// The value in a form whose bytes (or whose own hash function) tell any two different values apart.

@@ -10,12 +10,13 @@ use super::connection::{Lease, Pool, Server, text_of};
 use super::error::tried;
 use super::guard::Guards;
 use super::objects;
+use super::rehearsal;
 use super::schema;
 use super::sql::{self, Text};
 use bytes::Bytes;
 use futures::SinkExt;
 use futures::stream::{BoxStream, StreamExt};
-use ports::databases::{Applied, KeyRange, ObjectKind, ObjectName, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
+use ports::databases::{Applied, KeyRange, ObjectName, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Unmovable};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -111,8 +112,9 @@ impl Target {
         let t = tried("write", &subject);
         let facts = self.facts(lease).await?;
         let silence = if facts.silences { "; SET LOCAL session_replication_role = 'replica'" } else { "" };
+        let raw = if facts.text.unknown { "; SET LOCAL client_encoding = 'SQL_ASCII'" } else { "" };
         let emptying = self.emptying(lease, table, range, facts).await?;
-        lease.client().batch_execute(&format!("BEGIN{silence}{emptying}")).await.map_err(|e| t.failed(e))?;
+        lease.client().batch_execute(&format!("BEGIN{silence}{raw}{emptying}")).await.map_err(|e| t.failed(e))?;
         let binary = sql::travels_binary(table);
         let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).collect();
         let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
@@ -183,6 +185,16 @@ impl RowTarget for Target {
         Ok(applied)
     }
 
+    async fn rehearse(&self, schema: &Schema) -> Result<Vec<Unmovable>> {
+        let lease = match self.pool.lease().await {
+            Err(e) if e.kind == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let refused = rehearsal::rehearse(&lease, &self.server.location, schema).await?;
+        lease.give_back();
+        Ok(refused)
+    }
+
     async fn remove(&self, object: &SchemaObject) -> Result<()> {
         if objects::is_database(object) {
             self.guards.release_all().await;
@@ -208,7 +220,7 @@ impl RowTarget for Target {
         Ok(written)
     }
 
-    /// Statistics for the planner, sequences where `schema` says they stand, and those that feed a column at least at the highest value there.
+    /// Statistics for the planner, and sequences where `schema` says they stand.
     async fn finish(&self, schema: &Schema) -> Result<()> {
         self.guards.release_all().await;
         let lease = self.pool.lease().await?;
@@ -218,11 +230,18 @@ impl RowTarget for Target {
             lease.client().batch_execute(&analyze).await.map_err(|e| tried("gather statistics of", &subject).failed(e))?;
         }
         for object in schema.objects.iter().filter(|o| schema::is_position(o)) {
-            objects::create(&lease, &self.server.location, object).await?;
+            if let Applied::Refused(reason) = objects::create(&lease, &self.server.location, object).await? {
+                return Err(tried("set", &object.name.to_string()).error(ErrorKind::Invalid, reason));
+            }
         }
-        let made = |o: &&SchemaObject| o.kind == ObjectKind::Table;
-        for table in schema.objects.iter().filter(made) {
-            objects::advance_sequences(&lease, &self.server.location, &table.name).await?;
+        lease.give_back();
+        Ok(())
+    }
+
+    async fn enable(&self, schema: &Schema) -> Result<()> {
+        let lease = self.pool.lease().await?;
+        for object in schema.objects.iter().filter(|o| objects::acts(o)) {
+            objects::enable(&lease, &self.server.location, object).await?;
         }
         lease.give_back();
         Ok(())

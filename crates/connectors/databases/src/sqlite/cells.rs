@@ -29,7 +29,7 @@ fn as_bytes(column: &str) -> String {
 }
 
 fn select(table: &Table, columns: &[String]) -> String {
-    let key = if sql::carries_rowid(table) { vec![sql::ROWID.to_owned()] } else { table.key.iter().map(|k| sql::ident(k)).collect() };
+    let key = sql::key_columns(table);
     let all: Vec<String> = key.into_iter().chain(columns.iter().map(|c| as_bytes(c))).collect();
     format!("SELECT {} FROM {}", all.join(", "), sql::ident(&table.name.name))
 }

@@ -9,12 +9,16 @@ use std::path::Path;
 
 impl Examine for Sqlite {
     fn checks(&self, role: Role) -> Vec<Check<'_>> {
-        vec![
+        let mut checks = vec![
             Check { name: "connectivity", run: Box::pin(async move { settle(self.reachable(role).await) }) },
             Check { name: "permissions", run: Box::pin(async move { settle(self.permitted(role).await) }) },
             Check { name: "integrity", run: Box::pin(async move { settle(self.whole(role).await) }) },
             Check { name: "version", run: Box::pin(async { CheckOutcome::Passed(super::product()) }) },
-        ]
+        ];
+        if role == Role::Source {
+            checks.push(Check { name: "source_load", run: Box::pin(async move { settle(self.load()) }) });
+        }
+        checks
     }
 }
 
@@ -62,6 +66,19 @@ impl Sqlite {
             Ok(passed("files can be made, written and deleted there"))
         })
         .await
+    }
+
+    /// What the programs that use the file will notice.
+    fn load(&self) -> Result<CheckOutcome> {
+        if file::in_wal_mode(&self.path)? {
+            return Ok(passed("the file is in WAL mode: nobody waits while it is read, but its -wal file grows until the copy ends"));
+        }
+        let bytes = std::fs::metadata(&self.path).map_err(|e| file::io_error("read", &self.path, e))?.len();
+        let place = std::env::temp_dir();
+        Ok(passed(format!(
+            "the file is in rollback-journal mode: it is copied to {} first ({bytes} bytes), so that its writers wait for a few milliseconds at a time",
+            place.display()
+        )))
     }
 
     /// A quick look at the file's own structure.

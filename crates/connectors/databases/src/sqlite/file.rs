@@ -3,7 +3,7 @@
 //! A source is never written. SQLite itself makes `-wal` and `-shm` files beside a database in WAL mode even for readers; so a
 //! file in WAL mode that nobody has open (no `-wal` beside it) is read as immutable, and [`Reader::unchanged`] tells afterwards
 //! whether that was true. A file that others have open is read with them, through the `-shm` that they made. In the
-//! rollback-journal mode readers make no files at all.
+//! rollback-journal mode readers make no files at all, but keep writers waiting: a long reading works on a copy.
 
 use super::error::failed;
 use ports::{ConnectorError, ErrorKind, Result};
@@ -22,6 +22,8 @@ pub struct Reader {
     path: PathBuf,
     /// Size and time of the last change, when the file is read as immutable.
     resting: Option<(u64, SystemTime)>,
+    /// A file of ours that nobody writes.
+    copy: bool,
 }
 
 impl Reader {
@@ -30,14 +32,19 @@ impl Reader {
     pub fn new(path: &Path) -> Result<Self> {
         let state = stat(path)?;
         let quiet = in_wal_mode(path)? && !beside(path, "-wal").exists();
-        Ok(Self { path: path.to_owned(), resting: quiet.then_some(state) })
+        Ok(Self { path: path.to_owned(), resting: quiet.then_some(state), copy: false })
+    }
+
+    /// For a file of ours that nobody writes.
+    pub fn of_copy(path: &Path) -> Self {
+        Self { path: path.to_owned(), resting: None, copy: true }
     }
 
     /// A connection that cannot write.
     pub fn open(&self) -> Result<Connection> {
         let subject = super::location(&self.path);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let uri = format!("file:{}{}", escaped(&self.path), if self.resting.is_some() { "?immutable=1" } else { "" });
+        let uri = format!("file:{}{}", escaped(&self.path), if self.copy || self.resting.is_some() { "?immutable=1" } else { "" });
         let connection = Connection::open_with_flags(uri, flags).map_err(failed("open", &subject))?;
         set_up(&connection).map_err(failed("open", &subject))?;
         Ok(connection)
@@ -61,7 +68,7 @@ fn stat(path: &Path) -> Result<(u64, SystemTime)> {
 }
 
 /// The file's header says so at its 19th byte.
-fn in_wal_mode(path: &Path) -> Result<bool> {
+pub fn in_wal_mode(path: &Path) -> Result<bool> {
     let mut header = Vec::with_capacity(100);
     let file = std::fs::File::open(path).map_err(|e| io_error("open", path, e))?;
     file.take(100).read_to_end(&mut header).map_err(|e| io_error("read", path, e))?;

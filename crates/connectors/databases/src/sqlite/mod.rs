@@ -5,6 +5,7 @@
 //! values  cells as bytes, hashes of rows                   target   file, objects, rows
 //! sql     quoting and ranges over keys                     schema   objects in order
 //! cells   changing single values                           checks   before anything moves
+//! snapshot  a copy of a file whose writers must not wait
 //! ```
 //! Row ids are kept: a table with row ids and no integer key of its own travels with its row id as the first cell and has it
 //! as its key (`rowid`), so that ranges always follow the file's own order.
@@ -15,6 +16,7 @@ mod error;
 mod file;
 mod place;
 mod schema;
+mod snapshot;
 mod source;
 mod sql;
 mod target;

@@ -4,7 +4,7 @@
 //! others. `sqlite_sequence` is copied as positions, statistics are gathered anew.
 
 use super::sql::{self, ident};
-use ports::databases::{Column, ObjectKind, ObjectName, Phase, Schema, SchemaObject, Table, Unmovable};
+use ports::databases::{Attached, Column, ObjectKind, ObjectName, Phase, Schema, SchemaObject, Table, Unmovable};
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 
@@ -49,8 +49,12 @@ pub fn read(connection: &Connection, path: &Path) -> rusqlite::Result<Schema> {
             schema.objects.extend(object(connection, word, &name, kind, phase)?);
         }
     }
+    let shadows: Vec<&str> = listed.iter().filter(|l| l.kind == "shadow").map(|l| l.name.as_str()).collect();
+    schema.unmovable.extend(unread(connection, &schema, &shadows)?);
     schema.objects.extend(positions(connection)?);
     schema.objects.push(marks(connection)?);
+    // Gathered anew, whatever the source has.
+    schema.objects.push(property(Phase::AfterRows, STATISTICS, Vec::new()));
     schema.objects.sort_by_key(|o| o.phase);
     Ok(schema)
 }
@@ -75,6 +79,9 @@ fn file_settings(connection: &Connection) -> rusqlite::Result<SchemaObject> {
     Ok(property(Phase::BeforeRows, "file settings", statements))
 }
 
+const MARKS: &str = "file marks";
+const STATISTICS: &str = "planner statistics";
+
 /// Marks that programs put into the file's header, and the way it keeps its journal.
 fn marks(connection: &Connection) -> rusqlite::Result<SchemaObject> {
     let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
@@ -89,7 +96,7 @@ fn marks(connection: &Connection) -> rusqlite::Result<SchemaObject> {
     if journal.eq_ignore_ascii_case("wal") {
         statements.push("PRAGMA journal_mode = wal".to_owned());
     }
-    Ok(property(Phase::AtTheEnd, "file marks", statements))
+    Ok(property(Phase::AtTheEnd, MARKS, statements))
 }
 
 fn list(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
@@ -121,25 +128,94 @@ pub fn is_position(object: &SchemaObject) -> bool {
     object.kind == ObjectKind::Property && object.name.name.starts_with(POSITION)
 }
 
-/// The last numbers that AUTOINCREMENT gave.
+/// `schema` with the counters where they stand now.
+pub fn with_positions(connection: &Connection, mut schema: Schema) -> rusqlite::Result<Schema> {
+    schema.objects.retain(|o| !is_position(o));
+    schema.objects.extend(positions(connection)?);
+    Ok(schema)
+}
+
+/// The last numbers that AUTOINCREMENT gave; a table that has not given any has no line.
 fn positions(connection: &Connection) -> rusqlite::Result<Vec<SchemaObject>> {
     let there = connection.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", [], |_| Ok(())).optional()?;
     if there.is_none() {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare("SELECT name, max(CAST(seq AS INTEGER)) FROM sqlite_sequence GROUP BY name ORDER BY name")?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
-    let position = |(name, seq): (String, i64)| {
-        let quoted = name.replace('\'', "''");
-        let statements = vec![
-            format!("UPDATE sqlite_sequence SET seq = max(CAST(seq AS INTEGER), {seq}) WHERE name = '{quoted}'"),
-            format!(
-                "INSERT INTO sqlite_sequence (name, seq) SELECT '{quoted}', {seq} WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = '{quoted}')"
-            ),
-        ];
-        property(Phase::AtTheEnd, &format!("{POSITION}{name}"), statements)
+    let query = "SELECT name, max(CAST(seq AS INTEGER)) FROM sqlite_sequence GROUP BY name UNION ALL SELECT name, NULL FROM sqlite_schema \
+        WHERE type = 'table' AND sql LIKE '%autoincrement%' AND name NOT IN (SELECT name FROM sqlite_sequence) ORDER BY name";
+    let mut statement = connection.prepare(query)?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    let position = |(name, seq): (String, Option<i64>)| {
+        let quoted = literal(&name);
+        let statements = match seq {
+            Some(seq) => vec![
+                format!("UPDATE sqlite_sequence SET seq = {seq} WHERE name = {quoted}"),
+                format!(
+                    "INSERT INTO sqlite_sequence (name, seq) SELECT {quoted}, {seq} WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = {quoted})"
+                ),
+            ],
+            None => vec![format!("DELETE FROM sqlite_sequence WHERE name = {quoted}")],
+        };
+        SchemaObject { table: Some(plain(&name)), ..property(Phase::AtTheEnd, &format!("{POSITION}{name}"), statements) }
     };
     rows.map(|row| row.map(position)).collect()
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The file's marks and statistics as they are now, including those that are not set.
+pub fn attached(connection: &Connection) -> rusqlite::Result<Attached> {
+    let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let journal: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    let mut marks = vec![format!("PRAGMA user_version = {}", number("user_version")?), format!("PRAGMA application_id = {}", number("application_id")?)];
+    if !journal.eq_ignore_ascii_case("memory") && !journal.eq_ignore_ascii_case("off") {
+        marks.push(format!("PRAGMA journal_mode = {}", journal.to_lowercase()));
+    }
+    let statistics = statistics(connection)?;
+    let gathered = property(Phase::AfterRows, STATISTICS, statistics);
+    Ok(Attached { containers: vec![property(Phase::AtTheEnd, MARKS, marks), gathered.clone()], ownership: vec![gathered], ..Attached::default() })
+}
+
+/// What ANALYZE has gathered. Ours gathers it anew, for other tables too.
+fn statistics(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let there = |name: &str| connection.query_row("SELECT 1 FROM sqlite_schema WHERE name = ?1", [name], |_| Ok(())).optional();
+    let mut statements = Vec::new();
+    for name in ["sqlite_stat4", "sqlite_stat1"] {
+        if there(name)?.is_none() {
+            statements.push(format!("DROP TABLE IF EXISTS {name}"));
+        }
+    }
+    if there("sqlite_stat1")?.is_some() {
+        statements.push("DELETE FROM sqlite_stat1".to_owned());
+        let mut rows = connection.prepare("SELECT quote(tbl), quote(idx), quote(stat) FROM sqlite_stat1")?;
+        let insert = |row: &rusqlite::Row<'_>| {
+            let [table, index, stat]: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+            Ok(format!("INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ({table}, {index}, {stat})"))
+        };
+        for row in rows.query_map([], insert)? {
+            statements.push(row?);
+        }
+    }
+    Ok(statements)
+}
+
+/// Whatever the file lists and nothing has read.
+fn unread(connection: &Connection, schema: &Schema, shadows: &[&str]) -> rusqlite::Result<Vec<Unmovable>> {
+    let mut statement = connection.prepare("SELECT type, name FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?;
+    let listed = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut unread = Vec::new();
+    for row in listed {
+        let (kind, name) = row?;
+        let same = |o: &SchemaObject| o.name.name == name && format!("{:?}", o.kind).eq_ignore_ascii_case(&kind);
+        let known = schema.objects.iter().any(same) || shadows.contains(&name.as_str()) || schema.unmovable.iter().any(|u| u.name == name);
+        if !known {
+            let reason = "this version cannot read it: make it at the destination by hand".to_owned();
+            unread.push(Unmovable { kind, name, reason });
+        }
+    }
+    Ok(unread)
 }
 
 fn table(connection: &Connection, one: &Listed) -> rusqlite::Result<Table> {
@@ -167,7 +243,7 @@ fn table(connection: &Connection, one: &Listed) -> rusqlite::Result<Table> {
     Ok(Table { name: plain(&one.name), columns, key, rows: rows as u64, bytes: 0 })
 }
 
-/// The column that is the row id, or the row id itself; nothing when a column hides its name.
+/// The column that is the row id, or the row id itself; nothing when columns hide all of its names.
 fn rowid_key(connection: &Connection, one: &Listed, columns: &[Column], primary: &[(i64, String)]) -> rusqlite::Result<Vec<String>> {
     if let [(_, name)] = primary {
         // A primary key that is the row id needs no index of its own.
@@ -177,8 +253,7 @@ fn rowid_key(connection: &Connection, one: &Listed, columns: &[Column], primary:
             return Ok(vec![name.clone()]);
         }
     }
-    let hidden = columns.iter().any(|c| c.name.eq_ignore_ascii_case(sql::ROWID));
-    Ok(if hidden { Vec::new() } else { vec![sql::ROWID.to_owned()] })
+    Ok(sql::free_rowid(columns).map(str::to_owned).into_iter().collect())
 }
 
 /// The collations of the key's columns that do not compare bytes.

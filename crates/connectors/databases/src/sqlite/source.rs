@@ -2,15 +2,16 @@
 //!
 //! SQLite has no snapshot to hand over. The readers are opened one after another while a further connection watches whether
 //! anybody commits; if so, they are opened again. On a file that is written without pause one reader does all the work.
-//! While a snapshot of a file in rollback-journal mode is open, its writers wait: that mode knows one moment at a time.
+//! A file in rollback-journal mode knows one moment at a time: whoever reads it keeps its writers waiting. Its snapshot is a copy ([`snapshot`]).
 //! A view of the latest state opens the file anew for each call, since whether others have it open may change.
 
 use super::error::failed;
 use super::file::Reader;
-use super::{blocking, schema, sql, values};
+use super::snapshot::Snapshot;
+use super::{blocking, file, schema, sql, values};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use ports::databases::{Fingerprint, Key, KeyRange, RowBlock, RowFormat, RowSource, Schema, Table, View};
+use ports::databases::{Attached, Fingerprint, Key, KeyRange, ObjectName, RowBlock, RowFormat, RowSource, Schema, Table, View};
 use ports::{ConnectorError, ErrorKind, Result};
 use rusqlite::{Connection, params_from_iter};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,15 @@ impl Source {
         let reader = Reader::new(&path)?;
         let (reader, connections, permits) = match view {
             View::Latest { connections } => (None, Vec::new(), connections.clamp(1, READERS)),
+            View::Snapshot { connections } if !file::in_wal_mode(&path)? => {
+                let copy = Snapshot::take(&path)?;
+                let reader = Reader::of_copy(copy.file());
+                let subject = super::location(&path);
+                let opened = (0..connections.clamp(1, READERS)).map(|_| begin(&reader, &subject)).collect::<Result<Vec<_>>>()?;
+                let permits = opened.len();
+                (Some(reader), opened, permits)
+                // The readers have the copy open; its name goes here, so that nothing is left whatever ends us.
+            }
             View::Snapshot { connections } => {
                 let opened = one_moment(&reader, &path, connections.clamp(1, READERS))?;
                 let permits = opened.len();
@@ -212,7 +222,7 @@ fn read_fingerprint(connection: &Connection, table: &Table, range: &KeyRange) ->
 
 fn read_hashes(connection: &Connection, table: &Table, range: &KeyRange, give: &dyn Fn((Key, String)) -> bool) -> rusqlite::Result<()> {
     let parts = table.key.len();
-    let mut columns = if sql::carries_rowid(table) { vec![sql::ROWID.to_owned()] } else { table.key.iter().map(|k| sql::ident(k)).collect() };
+    let mut columns = sql::key_columns(table);
     columns.extend(sql::compared(table));
     let order = format!(" ORDER BY {}", sql::key_order(table));
     let mut cells = Vec::new();
@@ -249,6 +259,16 @@ impl RowSource for Source {
         let subject = super::location(&self.shared.path);
         let path = self.shared.path.clone();
         on_connection(&self.shared, move |c| schema::read(c, &path).map_err(failed("read the schema of", &subject))).await
+    }
+
+    async fn positions(&self, schema: &Schema) -> Result<Schema> {
+        let (subject, schema) = (super::location(&self.shared.path), schema.clone());
+        on_connection(&self.shared, move |c| schema::with_positions(c, schema).map_err(failed("read the counters of", &subject))).await
+    }
+
+    async fn attached(&self, _names: &[ObjectName]) -> Result<Attached> {
+        let subject = super::location(&self.shared.path);
+        on_connection(&self.shared, move |c| schema::attached(c).map_err(failed("read the schema of", &subject))).await
     }
 
     async fn split(&self, table: &Table, rows: u64) -> Result<Vec<KeyRange>> {

@@ -3,16 +3,21 @@
 use ports::databases::{Column, Key, KeyPart, KeyRange, Table};
 use rusqlite::types::{Value, ValueRef};
 
-/// The key of a table that is found by its row ids.
-pub const ROWID: &str = "rowid";
+/// The names of a row's id; a column of such a name hides it.
+const ROWIDS: [&str; 3] = ["rowid", "_rowid_", "oid"];
 
 pub fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Whether the row id travels as the first cell.
-pub fn carries_rowid(table: &Table) -> bool {
-    table.key == [ROWID] && !table.columns.iter().any(|c| c.name.eq_ignore_ascii_case(ROWID))
+/// A name by which rows of these columns are found by their id; none when columns hide them all.
+pub fn free_rowid(columns: &[Column]) -> Option<&'static str> {
+    ROWIDS.into_iter().find(|id| !columns.iter().any(|c| c.name.eq_ignore_ascii_case(id)))
+}
+
+/// The row id's name, when it travels as the first cell and is the key.
+pub fn rowid(table: &Table) -> Option<&'static str> {
+    free_rowid(&table.columns).filter(|id| table.key == [*id])
 }
 
 /// What is written: the row id if it is the key, and all columns but the computed ones.
@@ -26,15 +31,20 @@ pub fn compared(table: &Table) -> Vec<String> {
 }
 
 fn listed<'a>(table: &Table, columns: impl Iterator<Item = &'a Column>) -> Vec<String> {
-    let rowid = carries_rowid(table).then(|| ROWID.to_owned());
+    let rowid = rowid(table).map(str::to_owned);
     rowid.into_iter().chain(columns.map(|c| ident(&c.name))).collect()
+}
+
+/// The key's columns as they are selected.
+pub fn key_columns(table: &Table) -> Vec<String> {
+    rowid(table).map_or_else(|| table.key.iter().map(|k| ident(k)).collect(), |id| vec![id.to_owned()])
 }
 
 /// The key's expressions, in the order that the table's own tree has.
 pub fn key(table: &Table) -> Vec<String> {
     let one = |name: &String| {
-        if carries_rowid(table) {
-            return ROWID.to_owned();
+        if let Some(id) = rowid(table) {
+            return id.to_owned();
         }
         let collation = table.columns.iter().find(|c| c.name == *name).and_then(|c| c.collation.as_deref());
         collation.map_or_else(|| ident(name), |c| format!("{} COLLATE {}", ident(name), ident(c)))
@@ -44,7 +54,7 @@ pub fn key(table: &Table) -> Vec<String> {
 
 /// The key as its answers sort: by type, then numbers as numbers, text and blobs by bytes.
 pub fn key_order(table: &Table) -> String {
-    let plain = |name: &String| if carries_rowid(table) { ROWID.to_owned() } else { format!("{} COLLATE BINARY", ident(name)) };
+    let plain = |name: &String| rowid(table).map_or_else(|| format!("{} COLLATE BINARY", ident(name)), str::to_owned);
     table.key.iter().map(plain).collect::<Vec<_>>().join(", ")
 }
 

@@ -1,5 +1,8 @@
 //! SQLite files.
 
+#[path = "sqlite_dumps.rs"]
+mod dumps;
+
 use crate::moving::{changed, differing, latest};
 use crate::suite::{self, Fixture, assert_equal, copy, table};
 use domain::spec::{DatabaseAt, DatabaseEngine, TlsMode};
@@ -27,6 +30,8 @@ CREATE TABLE strict_one (id TEXT PRIMARY KEY, n INTEGER, a ANY) STRICT;
 INSERT INTO strict_one VALUES ('k1', 1, '01'), ('k2', 2, 1), ('k3', NULL, x'00');
 CREATE TABLE hidden (rowid TEXT, v INT);
 INSERT INTO hidden VALUES ('a', 1), ('a', 1), (NULL, 2);
+CREATE TABLE hidden_all (rowid TEXT, _rowid_ INT, oid INT);
+INSERT INTO hidden_all VALUES ('a', 1, 1), ('a', 1, 1), (NULL, 2, 2);
 CREATE TABLE empty_one (a, b);
 CREATE TABLE child (id INTEGER PRIMARY KEY, parent INT REFERENCES plain (id) ON DELETE CASCADE, partner INT REFERENCES child (id), CHECK (id > 0));
 INSERT INTO child VALUES (1, 1, 2), (2, 1, 1);
@@ -89,8 +94,9 @@ impl Fixture for Living {
     }
 
     fn keyless(&self) -> Vec<String> {
-        // Its own column hides the row id, by its first name.
-        vec!["CREATE TABLE keyless (body TEXT, rowid INT)".to_owned(), "INSERT INTO keyless VALUES ('a', 1), ('a', 1), (NULL, NULL)".to_owned()]
+        // Its own columns hide the row id by all of its names.
+        let values = "INSERT INTO keyless VALUES ('a', 1, 1, 1), ('a', 1, 1, 1), (NULL, NULL, NULL, NULL)";
+        vec!["CREATE TABLE keyless (body TEXT, rowid INT, _rowid_ INT, OID INT)".to_owned(), values.to_owned()]
     }
 }
 

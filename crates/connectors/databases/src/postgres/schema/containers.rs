@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::{Catalog, class, ours};
-use crate::postgres::sql::{ident, literal};
+use crate::postgres::sql::{ident, literal, qualified};
 use ports::Result;
 use ports::databases::{ObjectKind, ObjectName, Phase, SchemaObject};
 
@@ -125,9 +125,10 @@ async fn domains(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
     let query = format!(
         "SELECT t.oid, n.nspname::text, t.typname::text, pg_catalog.format_type(t.typbasetype, t.typtypmod) \
          || CASE WHEN t.typcollation <> 0 AND t.typcollation <> b.typcollation THEN ' COLLATE ' || t.typcollation::regcollation::text ELSE '' END \
-         || COALESCE(' DEFAULT ' || t.typdefault, '') || CASE WHEN t.typnotnull THEN ' NOT NULL' ELSE '' END \
+         || COALESCE(' DEFAULT ' || t.typdefault, '') || CASE WHEN t.typnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k \
+         WHERE k.contypid = t.oid AND k.contype = 'n') THEN ' NOT NULL' ELSE '' END \
          || COALESCE((SELECT string_agg(' CONSTRAINT ' || pg_catalog.quote_ident(k.conname) || ' ' || pg_catalog.pg_get_constraintdef(k.oid), '' ORDER BY k.conname) \
-         FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'), '') \
+         FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid AND k.contype IN ('c', 'n') AND k.convalidated), '') \
          FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype \
          WHERE t.typtype = 'd' AND {}",
         ours("pg_type", "t")
@@ -136,6 +137,32 @@ async fn domains(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
         let (schema, name, definition): (String, String, String) = (row.get(1), row.get(2), row.get(3));
         let statement = format!("CREATE DOMAIN {}.{} AS {definition}", ident(&schema), ident(&name));
         draft.add(Some((class::TYPE, row.get(0))), early(ObjectKind::Type, &schema, &name, statement));
+    }
+    unvalidated(catalog, draft).await
+}
+
+/// What a domain demands of new values only: said at the end, because the rows may hold older ones.
+async fn unvalidated(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
+    let query = format!(
+        "SELECT t.oid, n.nspname::text, t.typname::text, k.conname::text, pg_catalog.pg_get_constraintdef(k.oid), k.oid FROM pg_catalog.pg_constraint k \
+         JOIN pg_catalog.pg_type t ON t.oid = k.contypid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE NOT k.convalidated AND {}",
+        ours("pg_type", "t")
+    );
+    for row in catalog.rows(&query).await? {
+        let domain = ObjectName { schema: row.get(1), name: row.get(2) };
+        let (constraint, definition): (String, String) = (row.get(3), row.get(4));
+        let (on, name) = (qualified(&domain), ident(&constraint));
+        let statements = vec![format!("ALTER DOMAIN {on} DROP CONSTRAINT IF EXISTS {name}"), format!("ALTER DOMAIN {on} ADD CONSTRAINT {name} {definition}")];
+        let property = SchemaObject {
+            kind: ObjectKind::Property,
+            phase: Phase::AtTheEnd,
+            name: ObjectName { schema: domain.schema.clone(), name: format!("constraint {constraint} of domain {}", domain.name) },
+            table: Some(domain),
+            statements,
+        };
+        let maker = draft.maker((class::TYPE, row.get(0)));
+        let place = draft.add(Some((class::CONSTRAINT, row.get(5))), property);
+        draft.needs(place, maker);
     }
     Ok(())
 }

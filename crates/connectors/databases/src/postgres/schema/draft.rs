@@ -3,11 +3,11 @@
 //! Phases first: what a table or an index needs comes with it, what needs something later comes later. Then, within the
 //! whole, each object after all that it depends on; among equals by kind and name, so that the order is always the same.
 
-use super::{Catalog, class};
+use super::Catalog;
 use ports::Result;
-use ports::databases::{ObjectKind, SchemaObject};
+use ports::databases::{ObjectKind, ObjectName, Phase, SchemaObject};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
 /// A row of a catalog: the catalog's own id and the row's.
 pub type Address = (u32, u32);
@@ -17,6 +17,8 @@ pub struct Draft {
     objects: Vec<SchemaObject>,
     /// Which object makes a catalog row. Several rows may belong to one object (a table and its row type).
     makers: HashMap<Address, usize>,
+    /// Rows that are a part of another row: a default of its table, a row type, an index behind a constraint.
+    inner: HashMap<Address, Address>,
     needs: Vec<BTreeSet<usize>>,
 }
 
@@ -36,8 +38,45 @@ impl Draft {
         self.makers.insert(address, place);
     }
 
+    /// The object that makes this row, or the row that it is a part of.
     pub fn maker(&self, address: Address) -> Option<usize> {
-        self.makers.get(&address).copied()
+        self.makers.get(&self.owner_of(address)).copied()
+    }
+
+    /// The row that this one is a part of, if no object makes it by itself.
+    pub fn owner_of(&self, address: Address) -> Address {
+        let mut at = address;
+        // Longer chains than this are circles.
+        for _ in 0..8 {
+            match self.inner.get(&at).filter(|_| !self.makers.contains_key(&at)) {
+                Some(owner) => at = *owner,
+                None => break,
+            }
+        }
+        at
+    }
+
+    pub fn objects(&self) -> &[SchemaObject] {
+        &self.objects
+    }
+
+    /// The catalog rows of these objects.
+    pub fn addresses(&self, places: &HashSet<usize>) -> HashSet<Address> {
+        self.makers.iter().filter(|(_, place)| places.contains(place)).map(|(address, _)| *address).collect()
+    }
+
+    /// The object lives and dies with this table.
+    pub fn belongs_to(&mut self, place: usize, table: ObjectName) {
+        self.objects[place].table = Some(table);
+    }
+
+    /// What a property of this object belongs to; nothing for what holds other objects.
+    pub fn subject(&self, place: usize) -> Option<ObjectName> {
+        let object = &self.objects[place];
+        match object.kind {
+            ObjectKind::Schema | ObjectKind::Extension => None,
+            _ => Some(object.table.clone().unwrap_or_else(|| object.name.clone())),
+        }
     }
 
     pub fn needs(&mut self, place: usize, other: Option<usize>) {
@@ -48,14 +87,11 @@ impl Draft {
 
     /// Adds the catalogs' dependencies and sorts.
     pub async fn into_order(mut self, catalog: &Catalog<'_>) -> Result<Vec<SchemaObject>> {
-        self.adopt_inner_rows(catalog).await?;
-        // A sequence names the table that owns it; that is said after both are there.
-        let query = "SELECT d.classid, d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend d WHERE d.deptype IN ('n', 'a', 'i') \
-            AND d.refobjid >= 16384 AND NOT (d.deptype = 'a' AND d.classid = 1259 AND EXISTS \
-            (SELECT FROM pg_catalog.pg_class s WHERE s.oid = d.objid AND s.relkind = 'S'))";
-        for row in catalog.rows(query).await? {
-            let (from, to) = (self.maker((row.get(0), row.get(1))), self.maker((row.get(2), row.get(3))));
-            if let Some(from) = from {
+        for (from, to, how) in Self::dependencies(catalog).await? {
+            // A sequence names the table that owns it; that is said after both are there.
+            let (from, to) = (self.maker(from), self.maker(to));
+            let owned = |place: usize| how == "a" && self.objects[place].kind == ObjectKind::Sequence;
+            if let Some(from) = from.filter(|f| matches!(how.as_str(), "n" | "a" | "i") && !owned(*f)) {
                 self.needs(from, to);
             }
         }
@@ -63,26 +99,32 @@ impl Draft {
         Ok(self.sorted())
     }
 
-    /// Rows that no object names but that carry dependencies: defaults, row types, array types, view rules, constraint indexes.
-    async fn adopt_inner_rows(&mut self, catalog: &Catalog<'_>) -> Result<()> {
-        let query = "SELECT 2604::oid AS class, oid AS id, 1259::oid AS owner_class, adrelid AS owner FROM pg_catalog.pg_attrdef \
+    /// Rows that no object names but that carry dependencies: defaults, row types, array types, view rules, constraint indexes, clones of
+    /// triggers and foreign keys on partitions.
+    pub async fn read_inner_rows(&mut self, catalog: &Catalog<'_>) -> Result<()> {
+        let query = "SELECT classid, objid, refclassid, refobjid FROM pg_catalog.pg_depend WHERE deptype = 'i' AND objid >= 16384 \
+            UNION ALL SELECT 2604::oid, oid, 1259::oid, adrelid FROM pg_catalog.pg_attrdef \
             UNION ALL SELECT 1247::oid, reltype, 1259::oid, oid FROM pg_catalog.pg_class WHERE reltype <> 0 \
+            UNION ALL SELECT 1247::oid, typarray, 1247::oid, oid FROM pg_catalog.pg_type WHERE typarray <> 0 AND oid >= 16384 \
             UNION ALL SELECT 2618::oid, oid, 1259::oid, ev_class FROM pg_catalog.pg_rewrite WHERE rulename = '_RETURN' \
             UNION ALL SELECT 1259::oid, conindid, 2606::oid, oid FROM pg_catalog.pg_constraint WHERE contype IN ('p', 'u', 'x') \
-            UNION ALL SELECT 2606::oid, oid, 1247::oid, contypid FROM pg_catalog.pg_constraint WHERE contypid <> 0";
-        let mut inner: Vec<(Address, Address)> = Vec::new();
+            UNION ALL SELECT 2606::oid, oid, 1247::oid, contypid FROM pg_catalog.pg_constraint WHERE contypid <> 0 \
+            UNION ALL SELECT 2606::oid, oid, 2606::oid, conparentid FROM pg_catalog.pg_constraint WHERE conparentid <> 0 \
+            UNION ALL SELECT 2606::oid, oid, 1259::oid, conrelid FROM pg_catalog.pg_constraint WHERE conparentid = 0 AND conrelid <> 0 \
+            AND (contype = 'n' OR contype = 'c' AND NOT conislocal) \
+            UNION ALL SELECT 2606::oid, tgconstraint, 2620::oid, oid FROM pg_catalog.pg_trigger WHERE tgconstraint <> 0 AND NOT tgisinternal \
+            UNION ALL SELECT 2620::oid, oid, 2620::oid, tgparentid FROM pg_catalog.pg_trigger WHERE tgparentid <> 0";
         for row in catalog.rows(query).await? {
-            inner.push(((row.get(0), row.get(1)), (row.get(2), row.get(3))));
-        }
-        for row in catalog.rows("SELECT oid, typarray FROM pg_catalog.pg_type WHERE typarray <> 0 AND oid >= 16384").await? {
-            inner.push(((class::TYPE, row.get(1)), (class::TYPE, row.get(0))));
-        }
-        for (address, owner) in inner {
-            if let (None, Some(place)) = (self.maker(address), self.maker(owner)) {
-                self.comes_with(address, place);
-            }
+            self.inner.insert((row.get(0), row.get(1)), (row.get(2), row.get(3)));
         }
         Ok(())
+    }
+
+    /// The catalogs' dependencies: which row needs which, and how.
+    pub async fn dependencies(catalog: &Catalog<'_>) -> Result<Vec<(Address, Address, String)>> {
+        let query = "SELECT classid, objid, refclassid, refobjid, deptype::text FROM pg_catalog.pg_depend WHERE objid >= 16384 AND refobjid >= 16384";
+        let rows = catalog.rows(query).await?;
+        Ok(rows.iter().map(|r| ((r.get(0), r.get(1)), (r.get(2), r.get(3)), r.get(4))).collect())
     }
 
     /// Pulls what early objects need to their phase, then pushes objects behind what they need.
@@ -105,7 +147,7 @@ impl Draft {
             for place in 0..self.objects.len() {
                 let latest = self.needs[place].iter().map(|o| self.objects[*o].phase).max();
                 if let Some(latest) = latest.filter(|l| *l > self.objects[place].phase && self.objects[place].kind != ObjectKind::Table) {
-                    self.objects[place].phase = latest;
+                    self.objects[place].phase = behind(self.objects[place].kind, latest);
                     changed = true;
                 }
             }
@@ -150,6 +192,15 @@ impl Draft {
     }
 }
 
+/// The phase of an object that needs one of this phase. Only keys, indexes and what is said about them belong between the rows and the end.
+fn behind(kind: ObjectKind, latest: Phase) -> Phase {
+    match kind {
+        ObjectKind::Index | ObjectKind::Constraint | ObjectKind::Property => latest,
+        _ if latest > Phase::BeforeRows => Phase::AtTheEnd,
+        _ => latest,
+    }
+}
+
 fn rank_of(kind: ObjectKind) -> u8 {
     match kind {
         ObjectKind::Schema => 0,
@@ -171,7 +222,6 @@ fn rank_of(kind: ObjectKind) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ports::databases::{ObjectName, Phase};
 
     fn object(kind: ObjectKind, phase: Phase, name: &str) -> SchemaObject {
         let name = ObjectName { schema: String::new(), name: name.to_owned() };

@@ -1,7 +1,7 @@
 //! What comes after the rows: indexes and constraints, then views, rules, triggers and policies.
 
 use super::draft::Draft;
-use super::tables::storage_options;
+use super::tables::{TOAST_OPTIONS, index_marks, storage_options};
 use super::{Catalog, class, ours};
 use crate::postgres::sql::{ident, qualified};
 use ports::Result;
@@ -46,12 +46,7 @@ async fn indexes(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
         // On a partitioned table the definition says ONLY; without it the partitions' equal indexes become its parts.
         let definition = definition.replacen(&format!(" INDEX {} ON ONLY ", short_ident(&name.name)), &format!(" INDEX {} ON ", ident(&name.name)), 1);
         let mut statements = vec![definition];
-        if row.get(7) {
-            statements.push(format!("ALTER TABLE ONLY {} REPLICA IDENTITY USING INDEX {}", qualified(&table), ident(&name.name)));
-        }
-        if row.get(8) {
-            statements.push(format!("ALTER TABLE {} CLUSTER ON {}", qualified(&table), ident(&name.name)));
-        }
+        statements.extend(index_marks(&table, &name.name, row.get(8), row.get(7)));
         let object = SchemaObject { kind: ObjectKind::Index, phase: Phase::AfterRows, name, table: Some(table), statements };
         let place = draft.add(Some((class::RELATION, oid)), object);
         let table = draft.maker((class::RELATION, table_oid));
@@ -75,9 +70,12 @@ fn short_ident(name: &str) -> String {
 /// Keys and exclusions that did not come with their table, foreign keys, and checks that old rows may break.
 async fn constraints(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
     let query = "SELECT k.oid, tn.nspname::text, k.conname::text, tn.nspname::text, t.relname::text, k.contype::text, pg_catalog.pg_get_constraintdef(k.oid), \
-        k.conrelid, k.conparentid, k.conindid FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class t ON t.oid = k.conrelid \
+        k.conrelid, k.conparentid, x.indisclustered, x.indisreplident, i.relname::text FROM pg_catalog.pg_constraint k \
+        LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = k.conindid AND k.contype IN ('p', 'u', 'x') \
+        LEFT JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid JOIN pg_catalog.pg_class t ON t.oid = k.conrelid \
         JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace WHERE k.conrelid >= 16384 AND t.relkind IN ('r', 'p') AND t.relpersistence <> 't' \
-        AND (k.contype IN ('p', 'u', 'x') OR k.contype = 'f' AND k.conparentid = 0 OR k.contype = 'c' AND NOT k.convalidated AND (k.conislocal OR t.relispartition)) \
+        AND (k.contype IN ('p', 'u', 'x') OR k.contype = 'f' AND k.conparentid = 0 OR k.contype = 'c' AND NOT k.convalidated AND (k.conislocal OR t.relispartition) \
+        OR k.contype = 'n' AND (NOT k.convalidated OR k.connoinherit) AND (k.conislocal OR t.relispartition)) \
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 1259 AND e.objid = t.oid AND e.deptype = 'e')";
     let mut parents: Vec<(u32, u32)> = Vec::new();
     for row in catalog.rows(query).await? {
@@ -91,11 +89,15 @@ async fn constraints(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
         let (name, table) = (name(&row, 1), name(&row, 3));
         let (kind, phase) = match row.get::<_, String>(5).as_str() {
             "f" => (ObjectKind::ForeignKey, Phase::AtTheEnd),
-            "c" => (ObjectKind::Constraint, Phase::AtTheEnd),
+            "c" | "n" => (ObjectKind::Constraint, Phase::AtTheEnd),
             _ => (ObjectKind::Constraint, Phase::AfterRows),
         };
         let statement = format!("ALTER TABLE {} ADD CONSTRAINT {} {}", qualified(&table), ident(&name.name), row.get::<_, String>(6));
-        let object = SchemaObject { kind, phase, name, table: Some(table), statements: vec![statement] };
+        let mut statements = vec![statement];
+        if let (Some(clustered), Some(identity), Some(index)) = (row.get(9), row.get(10), row.get::<_, Option<String>>(11)) {
+            statements.extend(index_marks(&table, &index, clustered, identity));
+        }
+        let object = SchemaObject { kind, phase, name, table: Some(table), statements };
         let place = draft.add(Some((class::CONSTRAINT, oid)), object);
         let table = draft.maker((class::RELATION, row.get(7)));
         draft.needs(place, table);
@@ -127,12 +129,14 @@ async fn statistics(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
 
 async fn views(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
     let query = format!(
-        "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind = 'm', c.relispopulated, pg_catalog.pg_get_viewdef(c.oid), c.reloptions::text[], \
+        "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind = 'm', c.relispopulated, pg_catalog.pg_get_viewdef(c.oid), \
+         NULLIF(COALESCE(c.reloptions::text[], '{{}}') || {toast}, '{{}}'), \
          ARRAY(SELECT pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s', c.oid::regclass, a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)) \
          FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = c.oid), \
          ARRAY(SELECT pg_catalog.quote_ident(a.attname) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('v', 'm') AND c.relpersistence <> 't' AND {}",
-        ours("pg_class", "c")
+        ours("pg_class", "c"),
+        toast = TOAST_OPTIONS,
     );
     for row in catalog.rows(&query).await? {
         let name = name(&row, 1);
@@ -150,7 +154,9 @@ async fn views(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
         };
         let mut statements = vec![format!("CREATE {head} {} ({}){options} AS\n{body}{tail}", qualified(&name), columns.join(", "))];
         statements.extend(defaults);
-        let object = SchemaObject { kind: ObjectKind::View, phase: Phase::AtTheEnd, name, table: None, statements };
+        // A view holds no rows, and rows may name it (regclass). What it needs later moves it to the end.
+        let phase = if materialized { Phase::AtTheEnd } else { Phase::BeforeRows };
+        let object = SchemaObject { kind: ObjectKind::View, phase, name, table: None, statements };
         draft.add(Some((class::RELATION, row.get(0))), object);
     }
     Ok(())
@@ -186,7 +192,10 @@ fn enabling(state: &str) -> Option<&'static str> {
 
 async fn triggers(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
     let query = format!(
-        "SELECT t.oid, n.nspname::text, t.tgname::text, n.nspname::text, c.relname::text, pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled::text \
+        "SELECT t.oid, n.nspname::text, t.tgname::text, n.nspname::text, c.relname::text, pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled::text, \
+         ARRAY(WITH RECURSIVE part AS (SELECT p.oid, p.tgrelid, p.tgenabled FROM pg_catalog.pg_trigger p WHERE p.tgparentid = t.oid \
+         UNION ALL SELECT p.oid, p.tgrelid, p.tgenabled FROM pg_catalog.pg_trigger p JOIN part ON p.tgparentid = part.oid) \
+         SELECT part.tgenabled::text || part.tgrelid::regclass::text FROM part WHERE part.tgenabled <> t.tgenabled ORDER BY 1) \
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND c.relkind IN ('r', 'p', 'v', 'm') AND {}",
         ours("pg_class", "c")
@@ -195,6 +204,11 @@ async fn triggers(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
         let (name, table) = (name(&row, 1), name(&row, 3));
         let mut statements = vec![row.get::<_, String>(5)];
         statements.extend(enabling(&row.get::<_, String>(6)).map(|word| format!("ALTER TABLE {} {word} TRIGGER {}", qualified(&table), ident(&name.name))));
+        // Partitions on which it is on or off unlike on their parent.
+        for part in row.get::<_, Vec<String>>(7) {
+            let (state, partition) = part.split_at(1);
+            statements.push(format!("ALTER TABLE ONLY {partition} {} TRIGGER {}", enabling(state).unwrap_or("ENABLE"), ident(&name.name)));
+        }
         let object = SchemaObject { kind: ObjectKind::Trigger, phase: Phase::AtTheEnd, name, table: Some(table), statements };
         draft.add(Some((class::TRIGGER, row.get(0))), object);
     }
@@ -216,6 +230,9 @@ async fn event_triggers(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> 
     }
     Ok(())
 }
+
+/// Begins the names of the properties that switch row-level security on.
+pub const ROW_SECURITY: &str = "row level security of ";
 
 /// Row-level security: the policies, then the switch of the table.
 async fn policies(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
@@ -249,7 +266,7 @@ async fn policies(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
         let table = name(&row, 0);
         let mut statements = vec![format!("ALTER TABLE {} ENABLE ROW LEVEL SECURITY", qualified(&table))];
         statements.extend(row.get::<_, bool>(2).then(|| format!("ALTER TABLE {} FORCE ROW LEVEL SECURITY", qualified(&table))));
-        let name = ObjectName { schema: table.schema.clone(), name: format!("row level security of {}", table.name) };
+        let name = ObjectName { schema: table.schema.clone(), name: format!("{ROW_SECURITY}{}", table.name) };
         draft.add(None, SchemaObject { kind: ObjectKind::Property, phase: Phase::AtTheEnd, name, table: Some(table), statements });
     }
     Ok(())

@@ -5,25 +5,30 @@
 //! tables      tables with columns, keys and checks; partitions
 //! routines    functions, procedures, aggregates
 //! later       indexes, constraints, views, triggers, rules, policies
-//! properties  positions, comments, grants
+//! properties  positions, comments
+//! rights      grants and revocations
 //! leftovers   what stays behind, by name
+//! attached    what hangs on objects from outside, owners, exact rights
 //! draft       gathers them all, and sorts by the catalogs' own dependencies
 //! ```
 //! What belongs to an extension comes with the extension.
 
+mod attached;
 mod containers;
 mod draft;
 mod later;
 mod leftovers;
 mod properties;
+mod rights;
 mod routines;
 mod tables;
 
 use super::error::tried;
 use super::sql::LIBC;
 use draft::Draft;
+pub use later::ROW_SECURITY;
 use ports::Result;
-use ports::databases::Schema;
+use ports::databases::{Attached, ObjectName, Schema, Table, Unmovable};
 pub use properties::is_position;
 use tokio_postgres::{Client, Row};
 
@@ -39,16 +44,36 @@ impl Catalog<'_> {
     }
 }
 
+/// All objects, in no order yet, the tables that hold rows, and what cannot be carried.
+async fn gathered(catalog: &Catalog<'_>) -> Result<(Draft, Vec<Table>, Vec<Unmovable>)> {
+    let mut draft = Draft::default();
+    containers::gather(catalog, &mut draft).await?;
+    let tables = tables::gather(catalog, &mut draft).await?;
+    routines::gather(catalog, &mut draft).await?;
+    later::gather(catalog, &mut draft).await?;
+    draft.read_inner_rows(catalog).await?;
+    let mut unmovable = leftovers::gather(catalog, &draft).await?;
+    unmovable.extend(properties::gather(catalog, &mut draft).await?);
+    unmovable.extend(rights::gather(catalog, &mut draft).await?);
+    Ok((draft, tables, unmovable))
+}
+
+/// What hangs on the named objects.
+pub async fn attached(client: &Client, location: &str, names: &[ObjectName]) -> Result<Attached> {
+    let catalog = Catalog { client, location };
+    let (draft, ..) = gathered(&catalog).await?;
+    attached::read(&catalog, &draft, names).await
+}
+
+/// `schema` with the sequences where they stand now.
+pub async fn with_positions(client: &Client, location: &str, schema: &Schema) -> Result<Schema> {
+    properties::refreshed(&Catalog { client, location }, schema).await
+}
+
 /// Reads everything that the database holds.
 pub async fn read(client: &Client, location: &str) -> Result<Schema> {
     let catalog = Catalog { client, location };
-    let mut draft = Draft::default();
-    containers::gather(&catalog, &mut draft).await?;
-    let tables = tables::gather(&catalog, &mut draft).await?;
-    routines::gather(&catalog, &mut draft).await?;
-    later::gather(&catalog, &mut draft).await?;
-    properties::gather(&catalog, &mut draft).await?;
-    let unmovable = leftovers::gather(&catalog).await?;
+    let (draft, tables, unmovable) = gathered(&catalog).await?;
     // The catalog's columns for locales differ between versions; as JSON, a missing one is NULL.
     let facts = format!(
         "SELECT pg_catalog.current_setting('server_version'), pg_catalog.pg_encoding_to_char(encoding), datcollate::text, \

@@ -1,38 +1,44 @@
-//! What is said about objects that are there: owners and positions of sequences, comments, grants.
+//! What is said about objects that are there: owners and positions of sequences, comments.
 
 use super::draft::Draft;
 use super::{Catalog, class, ours};
 use crate::postgres::sql::{literal, qualified};
 use ports::Result;
-use ports::databases::{ObjectKind, ObjectName, Phase, SchemaObject};
-use std::collections::BTreeMap;
+use ports::databases::{ObjectKind, ObjectName, Phase, Schema, SchemaObject, Unmovable};
+use std::collections::HashMap;
 
-pub async fn gather(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
+/// Gives the comments whose object is not among the gathered.
+pub async fn gather(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<Vec<Unmovable>> {
     owners_of_sequences(catalog, draft).await?;
-    positions(catalog, draft).await?;
-    comments(catalog, draft).await?;
-    grants(catalog, draft).await
+    for position in positions(catalog).await? {
+        draft.add(None, position);
+    }
+    comments(catalog, draft).await
 }
 
-fn property(phase: Phase, schema: &str, name: String, statements: Vec<String>) -> SchemaObject {
-    SchemaObject { kind: ObjectKind::Property, phase, name: ObjectName { schema: schema.to_owned(), name }, table: None, statements }
+/// A property of `table`; of the database or a schema itself without one.
+pub fn property(phase: Phase, schema: &str, name: String, table: Option<ObjectName>, statements: Vec<String>) -> SchemaObject {
+    SchemaObject { kind: ObjectKind::Property, phase, name: ObjectName { schema: schema.to_owned(), name }, table, statements }
 }
 
 async fn owners_of_sequences(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
-    let query = "SELECT d.objid, d.refobjid, n.nspname::text, c.relname::text, d.refobjid::regclass::text || '.' || pg_catalog.quote_ident(a.attname) \
-        FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'S' JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    let query = "SELECT d.objid, d.refobjid, n.nspname::text, c.relname::text, d.refobjid::regclass::text || '.' || pg_catalog.quote_ident(a.attname), \
+        tn.nspname::text, t.relname::text FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'S' \
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
+        JOIN pg_catalog.pg_class t ON t.oid = d.refobjid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
         WHERE d.classid = 1259 AND d.refclassid = 1259 AND d.deptype = 'a'";
     for row in catalog.rows(query).await? {
         let (sequence, table) = (draft.maker((class::RELATION, row.get(0))), draft.maker((class::RELATION, row.get(1))));
-        if sequence.is_none() || table.is_none() {
-            continue;
-        }
+        let (Some(sequence), Some(table)) = (sequence, table) else { continue };
         let name = ObjectName { schema: row.get(2), name: row.get(3) };
+        let owner = ObjectName { schema: row.get(5), name: row.get(6) };
         let statement = format!("ALTER SEQUENCE {} OWNED BY {}", qualified(&name), row.get::<_, String>(4));
-        let place = draft.add(None, property(Phase::BeforeRows, &name.schema, format!("owner of sequence {}", name.name), vec![statement]));
-        draft.needs(place, sequence);
-        draft.needs(place, table);
+        draft.belongs_to(sequence, owner.clone());
+        let said = property(Phase::BeforeRows, &name.schema, format!("owner of sequence {}", name.name), Some(owner), vec![statement]);
+        let place = draft.add(None, said);
+        draft.needs(place, Some(sequence));
+        draft.needs(place, Some(table));
     }
     Ok(())
 }
@@ -44,110 +50,81 @@ pub fn is_position(object: &SchemaObject) -> bool {
     object.kind == ObjectKind::Property && object.name.name.starts_with(POSITION)
 }
 
-/// Where the sequences stand in this view.
-async fn positions(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
+/// `schema` with the sequences where they stand now, whatever the snapshot of the session: positions are in none.
+pub async fn refreshed(catalog: &Catalog<'_>, schema: &Schema) -> Result<Schema> {
+    let now: HashMap<ObjectName, SchemaObject> = positions(catalog).await?.into_iter().map(|p| (p.name.clone(), p)).collect();
+    let mut schema = schema.clone();
+    for object in schema.objects.iter_mut().filter(|o| is_position(o)) {
+        if let Some(position) = now.get(&object.name) {
+            object.clone_from(position);
+        }
+    }
+    Ok(schema)
+}
+
+/// Where the sequences stand now. A sequence of a column belongs to the column's table.
+async fn positions(catalog: &Catalog<'_>) -> Result<Vec<SchemaObject>> {
     let query = format!(
-        "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        "SELECT n.nspname::text, c.relname::text, tn.nspname::text, t.relname::text FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         LEFT JOIN pg_catalog.pg_depend d ON d.classid = 1259 AND d.objid = c.oid AND d.refclassid = 1259 AND d.deptype IN ('a', 'i') \
+         LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
          WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {} ORDER BY 1, 2",
         ours("pg_class", "c")
     );
-    let names: Vec<ObjectName> = catalog.rows(&query).await?.iter().map(|r| ObjectName { schema: r.get(0), name: r.get(1) }).collect();
-    for some in names.chunks(200) {
-        let asked: Vec<String> = some.iter().enumerate().map(|(i, n)| format!("SELECT {i}, last_value, is_called FROM {}", qualified(n))).collect();
+    let found = catalog.rows(&query).await?;
+    let mut said = Vec::with_capacity(found.len());
+    for some in found.chunks(200) {
+        let name = |i: usize| ObjectName { schema: some[i].get(0), name: some[i].get(1) };
+        let asked: Vec<String> = (0..some.len()).map(|i| format!("SELECT {i}, last_value, is_called FROM {}", qualified(&name(i)))).collect();
         for row in catalog.rows(&asked.join(" UNION ALL ")).await? {
-            let name = &some[row.get::<_, i32>(0) as usize];
-            let (last, called): (i64, bool) = (row.get(1), row.get(2));
-            let statement = format!("SELECT pg_catalog.setval({}::regclass, {last}, {called})", literal(&qualified(name)));
-            draft.add(None, property(Phase::AtTheEnd, &name.schema, format!("{POSITION}{}", name.name), vec![statement]));
+            let place = row.get::<_, i32>(0) as usize;
+            let (name, last, called): (ObjectName, i64, bool) = (name(place), row.get(1), row.get(2));
+            let owner = some[place].get::<_, Option<String>>(2).zip(some[place].get(3)).map(|(schema, name)| ObjectName { schema, name });
+            let statement = format!("SELECT pg_catalog.setval({}::regclass, {last}, {called})", literal(&qualified(&name)));
+            let about = Some(owner.unwrap_or_else(|| name.clone()));
+            said.push(property(Phase::AtTheEnd, &name.schema, format!("{POSITION}{}", name.name), about, vec![statement]));
         }
     }
-    Ok(())
+    Ok(said)
 }
 
-async fn comments(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
+async fn comments(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<Vec<Unmovable>> {
     // The server itself says what a thing is called; its words are those of COMMENT ON, but for a few.
     let query = "SELECT i.type, i.identity, COALESCE(i.schema, ''), d.description, d.classoid, d.objoid FROM pg_catalog.pg_description d, \
-        LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i WHERE d.objoid >= 16384 AND d.classoid IN \
-        (1247, 1255, 1259, 2606, 2615, 2618, 2620, 3079, 3256, 3381, 3456, 3466) AND COALESCE(i.schema, '') !~ '^pg_(toast|temp)' \
+        LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i WHERE (d.objoid >= 16384 OR d.objoid = 2200 AND d.classoid = 2615 \
+        AND d.description <> 'standard public schema') AND COALESCE(i.schema, '') !~ '^pg_(toast|temp)' \
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = d.classoid AND e.objid = d.objoid AND e.deptype = 'e') \
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_available_extensions v ON v.name = x.extname \
         WHERE d.classoid = 3079 AND x.oid = d.objoid AND v.comment = d.description)";
+    let mut lost = Vec::new();
     for row in catalog.rows(query).await? {
         let (kind, identity, schema, text): (String, String, String, String) = (row.get(0), row.get(1), row.get(2), row.get(3));
-        let Some(maker) = draft.maker((row.get(4), row.get(5))).or_else(|| (kind.ends_with("column") || kind.contains("index")).then_some(usize::MAX)) else {
+        let maker = draft.maker((row.get(4), row.get(5)));
+        let public = kind == "schema" && identity == "public";
+        if maker.is_none() && !public {
+            let reason = "its object is not moved by this version".to_owned();
+            lost.push(Unmovable { kind: "comment".to_owned(), name: format!("{kind} {identity}"), reason });
             continue;
-        };
-        let (word, identity) = match kind.as_str() {
-            k if k.ends_with(" column") => ("COLUMN".to_owned(), identity),
-            "table constraint" => ("CONSTRAINT".to_owned(), identity),
-            "domain constraint" => ("CONSTRAINT".to_owned(), identity.replacen(" on ", " ON DOMAIN ", 1)),
-            "composite type" => ("TYPE".to_owned(), identity),
-            "statistics object" => ("STATISTICS".to_owned(), identity),
-            other => (other.to_uppercase(), identity),
-        };
-        let statement = format!("COMMENT ON {word} {identity} IS {}", literal(&text));
-        let place = draft.add(None, property(Phase::AtTheEnd, &schema, format!("comment on {kind} {identity}"), vec![statement]));
-        draft.needs(place, (maker != usize::MAX).then_some(maker));
+        }
+        let about = maker.and_then(|m| draft.subject(m));
+        let place = draft.add(None, comment(&kind, identity, &schema, about, Some(&text)));
+        draft.needs(place, maker);
     }
-    Ok(())
+    Ok(lost)
 }
 
-/// Rights that differ from the default, one property per object, so that a role that is missing there is told for each.
-async fn grants(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
-    let granted = "x.privilege_type || '|' || CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END \
-        || CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END";
-    let queries = [
-        format!(
-            "SELECT n.nspname::text, CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass::text, '', {granted} FROM pg_catalog.pg_class c \
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, LATERAL pg_catalog.aclexplode(c.relacl) AS x \
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND x.grantee <> c.relowner AND {}",
-            ours("pg_class", "c")
-        ),
-        format!(
-            "SELECT n.nspname::text, 'TABLE ' || c.oid::regclass::text, pg_catalog.quote_ident(a.attname), {granted} FROM pg_catalog.pg_class c \
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped, \
-             LATERAL pg_catalog.aclexplode(a.attacl) AS x WHERE x.grantee <> c.relowner AND {}",
-            ours("pg_class", "c")
-        ),
-        format!(
-            "SELECT n.nspname::text, 'ROUTINE ' || p.oid::regprocedure::text, '', {granted} FROM pg_catalog.pg_proc p \
-             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace, LATERAL pg_catalog.aclexplode(p.proacl) AS x WHERE x.grantee <> p.proowner AND {}",
-            ours("pg_proc", "p")
-        ),
-        format!(
-            "SELECT n.nspname::text, 'SCHEMA ' || pg_catalog.quote_ident(n.nspname), '', {granted} FROM pg_catalog.pg_namespace n, \
-             LATERAL pg_catalog.aclexplode(n.nspacl) AS x WHERE n.nspname <> 'public' AND x.grantee <> n.nspowner AND {}",
-            ours("pg_namespace", "n")
-        ),
-        format!(
-            "SELECT n.nspname::text, 'TYPE ' || t.oid::regtype::text, '', {granted} FROM pg_catalog.pg_type t \
-             JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace, LATERAL pg_catalog.aclexplode(t.typacl) AS x \
-             WHERE x.grantee <> t.typowner AND {}",
-            ours("pg_type", "t")
-        ),
-    ];
-    let mut statements: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    for query in queries {
-        for row in catalog.rows(&query).await? {
-            let (schema, object, column, grant): (String, String, String, String) = (row.get(0), row.get(1), row.get(2), row.get(3));
-            let Some((privilege, grantee)) = grant.split_once('|') else { continue };
-            let columns = if column.is_empty() { String::new() } else { format!(" ({column})") };
-            statements.entry((schema, object.clone())).or_default().push(format!("GRANT {privilege}{columns} ON {object} TO {grantee}"));
-        }
-    }
-    // A routine that not everybody may call: the default right has been taken away.
-    let closed = format!(
-        "SELECT n.nspname::text, 'ROUTINE ' || p.oid::regprocedure::text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-         WHERE p.proacl IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(p.proacl) AS x WHERE x.grantee = 0) AND {}",
-        ours("pg_proc", "p")
-    );
-    for row in catalog.rows(&closed).await? {
-        let (schema, object): (String, String) = (row.get(0), row.get(1));
-        let revoke = format!("REVOKE ALL ON {object} FROM PUBLIC");
-        statements.entry((schema, object)).or_default().insert(0, revoke);
-    }
-    for ((schema, object), statements) in statements {
-        draft.add(None, property(Phase::AtTheEnd, &schema, format!("rights on {object}"), statements));
-    }
-    Ok(())
+/// `kind` and `identity` as the server names the object.
+pub fn comment(kind: &str, identity: String, schema: &str, about: Option<ObjectName>, text: Option<&str>) -> SchemaObject {
+    let name = format!("comment on {kind} {identity}");
+    let (word, identity) = match kind {
+        k if k.ends_with(" column") => ("COLUMN".to_owned(), identity),
+        "table constraint" => ("CONSTRAINT".to_owned(), identity),
+        "domain constraint" => ("CONSTRAINT".to_owned(), identity.replacen(" on ", " ON DOMAIN ", 1)),
+        "composite type" => ("TYPE".to_owned(), identity),
+        "statistics object" => ("STATISTICS".to_owned(), identity),
+        other => (other.to_uppercase(), identity),
+    };
+    let statement = format!("COMMENT ON {word} {identity} IS {}", text.map_or("NULL".to_owned(), literal));
+    property(Phase::AtTheEnd, schema, name, about, vec![statement])
 }

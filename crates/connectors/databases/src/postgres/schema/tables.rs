@@ -15,8 +15,8 @@ struct Found {
     partition: bool,
     columns: Vec<FoundColumn>,
     key: Vec<String>,
-    /// The constraint behind the key, when it is made after the rows: its id, name and definition.
-    late_key: Option<(u32, String, String)>,
+    /// The constraint behind the key, when it is made after the rows.
+    late_key: Option<LateKey>,
     /// Constraints that are made with the table: their ids and texts.
     inline: Vec<(u32, String)>,
     rows: u64,
@@ -28,6 +28,17 @@ struct Found {
     /// `ALTER TABLE … ATTACH PARTITION …` and settings.
     after: Vec<String>,
 }
+
+struct LateKey {
+    constraint: u32,
+    name: String,
+    definition: String,
+    /// What the table says of its index.
+    marks: Vec<String>,
+}
+
+/// An array: the options of the TOAST table behind the relation `c`, as the relation's own options say them.
+pub const TOAST_OPTIONS: &str = "ARRAY(SELECT 'toast.' || o FROM pg_catalog.pg_class tc, pg_catalog.unnest(tc.reloptions) AS o WHERE tc.oid = c.reltoastrelid)";
 
 impl Found {
     /// No parent, no partition: its key may be made later than the table, which loads the rows in half the time.
@@ -61,8 +72,8 @@ pub async fn gather(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<Vec<Tabl
         for (constraint, _) in &table.inline {
             draft.comes_with((class::CONSTRAINT, *constraint), place);
         }
-        if let Some((constraint, name, definition)) = &table.late_key {
-            let key = draft.add(Some((class::CONSTRAINT, *constraint)), key_object(&table.name, name, definition));
+        if let Some(late) = &table.late_key {
+            let key = draft.add(Some((class::CONSTRAINT, late.constraint)), key_object(&table.name, late));
             draft.needs(key, Some(place));
         }
         if !table.partitioned {
@@ -81,7 +92,9 @@ async fn relations(catalog: &Catalog<'_>) -> Result<Vec<Found>> {
          CASE WHEN c.relkind = 'r' THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END, c.reltuples::float8, c.relpages, \
          CASE WHEN c.relkind = 'p' THEN ' PARTITION BY ' || pg_catalog.pg_get_partkeydef(c.oid) ELSE '' END, \
          (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid), \
-         pg_catalog.pg_get_expr(c.relpartbound, c.oid), m.amname::text, c.reloptions::text[], c.relreplident::text \
+         pg_catalog.pg_get_expr(c.relpartbound, c.oid), m.amname::text, \
+         NULLIF(COALESCE(c.reloptions::text[], '{{}}') || {TOAST_OPTIONS}, '{{}}'), c.relreplident::text, \
+         CASE WHEN c.reloftype <> 0 THEN c.reloftype::regtype::text END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam \
          WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {}",
         ours("pg_class", "c")
@@ -108,6 +121,7 @@ async fn relations(catalog: &Catalog<'_>) -> Result<Vec<Found>> {
             "n" => after.push(format!("ALTER TABLE ONLY {} REPLICA IDENTITY NOTHING", qualified(&name))),
             _ => {}
         }
+        after.extend(row.get::<_, Option<String>>(15).map(|of| format!("ALTER TABLE {} OF {of}", qualified(&name))));
         found.push(Found {
             oid: row.get(0),
             name,
@@ -139,14 +153,16 @@ pub fn storage_options(options: &[String]) -> String {
 }
 
 async fn columns(catalog: &Catalog<'_>, found: &mut [Found], places: &HashMap<u32, usize>) -> Result<()> {
-    let query = "SELECT a.attrelid, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated::text, a.attidentity::text, \
+    let query = "SELECT a.attrelid, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k \
+        WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum AND (NOT k.convalidated OR k.connoinherit)), a.attgenerated::text, a.attidentity::text, \
         pg_catalog.pg_get_expr(d.adbin, d.adrelid), CASE WHEN a.attcollation <> 0 AND a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END, \
         a.attislocal, CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END, pg_catalog.to_jsonb(a)->>'attcompression', \
         pg_catalog.to_jsonb(a)->>'attstattarget', \
         (SELECT pg_catalog.format('SEQUENCE NAME %s START WITH %s INCREMENT BY %s MINVALUE %s MAXVALUE %s CACHE %s%s', s.seqrelid::regclass, s.seqstart, \
         s.seqincrement, s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' CYCLE' ELSE '' END) FROM pg_catalog.pg_depend p \
         JOIN pg_catalog.pg_sequence s ON s.seqrelid = p.objid WHERE p.classid = 1259 AND p.refclassid = 1259 AND p.refobjid = a.attrelid \
-        AND p.refobjsubid = a.attnum AND p.deptype = 'i'), a.attoptions::text[] \
+        AND p.refobjsubid = a.attnum AND p.deptype = 'i'), a.attoptions::text[], \
+        (SELECT k.conname::text FROM pg_catalog.pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum) \
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') AND c.oid >= 16384 \
         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
         WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum";
@@ -183,6 +199,9 @@ fn column(row: &tokio_postgres::Row, table: &ObjectName) -> FoundColumn {
         }
     }
     if not_null {
+        // Since version 18 it has a name of its own.
+        let named: Option<String> = row.get(14);
+        definition.extend(named.map(|n| format!(" CONSTRAINT {}", ident(&n))));
         definition.push_str(" NOT NULL");
     }
     let alter = |what: String| format!("ALTER TABLE ONLY {} ALTER COLUMN {} {what}", qualified(table), ident(&name));
@@ -208,11 +227,13 @@ fn column(row: &tokio_postgres::Row, table: &ObjectName) -> FoundColumn {
 async fn keys(catalog: &Catalog<'_>, found: &mut [Found], places: &HashMap<u32, usize>) -> Result<Vec<u32>> {
     let query = "SELECT x.indrelid, x.indexrelid, k.oid, k.conname::text, pg_catalog.pg_get_constraintdef(k.oid), x.indisprimary, \
         ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(x.indkey::int2[]) WITH ORDINALITY AS u(n, place) \
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = u.n WHERE u.place <= x.indnkeyatts ORDER BY u.place) \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = u.n WHERE u.place <= x.indnkeyatts ORDER BY u.place), \
+        x.indisclustered, x.indisreplident, i.relname::text \
         FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid AND (i.relam = 403 OR x.indisprimary) \
         LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = x.indexrelid AND k.conrelid = x.indrelid AND k.contype IN ('p', 'u') \
         WHERE x.indisvalid AND x.indimmediate AND (x.indisunique OR x.indisprimary) AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indrelid >= 16384 \
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[]) AND NOT a.attnotnull) \
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey::int2[]) AND (NOT a.attnotnull \
+        OR EXISTS (SELECT FROM pg_catalog.pg_constraint n WHERE n.conrelid = a.attrelid AND n.contype = 'n' AND n.conkey[1] = a.attnum AND NOT n.convalidated))) \
         ORDER BY x.indrelid, x.indisprimary DESC, x.indnkeyatts, x.indexrelid";
     let mut bare = Vec::new();
     for row in catalog.rows(query).await? {
@@ -226,9 +247,11 @@ async fn keys(catalog: &Catalog<'_>, found: &mut [Found], places: &HashMap<u32, 
         match constraint {
             Some(oid) => {
                 let (name, definition): (String, String) = (row.get(3), row.get(4));
+                let marks = index_marks(&table.name, &row.get::<_, String>(9), row.get(7), row.get(8));
                 if table.alone() {
-                    table.late_key = Some((oid, name, definition));
+                    table.late_key = Some(LateKey { constraint: oid, name, definition, marks });
                 } else {
+                    table.after.splice(0..0, marks);
                     table.inline.push((oid, format!("CONSTRAINT {} {definition}", ident(&name))));
                 }
             }
@@ -257,14 +280,16 @@ async fn checks(catalog: &Catalog<'_>, found: &mut [Found], places: &HashMap<u32
 async fn unique_indexes(catalog: &Catalog<'_>, draft: &mut Draft, oids: &[u32]) -> Result<()> {
     for oid in oids {
         let query = format!(
-            "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_indexdef(c.oid), x.indrelid, tn.nspname::text, t.relname::text \
+            "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_indexdef(c.oid), x.indrelid, tn.nspname::text, t.relname::text, \
+             x.indisclustered, x.indisreplident \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid \
              JOIN pg_catalog.pg_class t ON t.oid = x.indrelid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace WHERE c.oid = {oid} AND c.relkind = 'i'"
         );
         for row in catalog.rows(&query).await? {
             let name = ObjectName { schema: row.get(0), name: row.get(1) };
-            let table = Some(ObjectName { schema: row.get(4), name: row.get(5) });
-            let object = SchemaObject { kind: ObjectKind::Index, phase: Phase::Keys, name, table, statements: vec![row.get(2)] };
+            let table = ObjectName { schema: row.get(4), name: row.get(5) };
+            let statements = std::iter::once(row.get(2)).chain(index_marks(&table, &name.name, row.get(6), row.get(7))).collect();
+            let object = SchemaObject { kind: ObjectKind::Index, phase: Phase::Keys, name, table: Some(table), statements };
             let place = draft.add(Some((class::RELATION, *oid)), object);
             let table = draft.maker((class::RELATION, row.get(3)));
             draft.needs(place, table);
@@ -273,10 +298,18 @@ async fn unique_indexes(catalog: &Catalog<'_>, draft: &mut Draft, oids: &[u32]) 
     Ok(())
 }
 
-fn key_object(table: &ObjectName, name: &str, definition: &str) -> SchemaObject {
-    let statement = format!("ALTER TABLE {} ADD CONSTRAINT {} {definition}", qualified(table), ident(name));
-    let name = ObjectName { schema: table.schema.clone(), name: name.to_owned() };
-    SchemaObject { kind: ObjectKind::Constraint, phase: Phase::Keys, name, table: Some(table.clone()), statements: vec![statement] }
+/// What a table says of one of its indexes.
+pub fn index_marks(table: &ObjectName, index: &str, clustered: bool, identity: bool) -> Vec<String> {
+    let (table, index) = (qualified(table), ident(index));
+    let identity = identity.then(|| format!("ALTER TABLE ONLY {table} REPLICA IDENTITY USING INDEX {index}"));
+    identity.into_iter().chain(clustered.then(|| format!("ALTER TABLE {table} CLUSTER ON {index}"))).collect()
+}
+
+fn key_object(table: &ObjectName, late: &LateKey) -> SchemaObject {
+    let statement = format!("ALTER TABLE {} ADD CONSTRAINT {} {}", qualified(table), ident(&late.name), late.definition);
+    let name = ObjectName { schema: table.schema.clone(), name: late.name.clone() };
+    let statements = std::iter::once(statement).chain(late.marks.iter().cloned()).collect();
+    SchemaObject { kind: ObjectKind::Constraint, phase: Phase::Keys, name, table: Some(table.clone()), statements }
 }
 
 fn object(table: &Found) -> SchemaObject {
