@@ -21,11 +21,7 @@ mod hash_bytes;
 mod hash_row;
 mod objects;
 mod place;
-<<<<<<< HEAD
-=======
-mod place;
 mod rehearsal;
->>>>>>> e8f2762 (postgres, sqlite: dumps are as before, sequences and rights as at the source)
 mod schema;
 mod source;
 mod sql;

@@ -27,7 +27,8 @@ fn name(row: &Row, schema: usize) -> ObjectName {
 async fn indexes(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
     let query = format!(
         "SELECT c.oid, n.nspname::text, c.relname::text, tn.nspname::text, t.relname::text, pg_catalog.pg_get_indexdef(c.oid), x.indrelid, \
-         x.indisreplident, x.indisclustered, (SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) \
+         x.indisreplident, x.indisclustered, (SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid), c.relkind = 'I' AND x.indisvalid, \
+         ARRAY(SELECT i.inhrelid::regclass::text FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid AND c.relkind = 'I' AND NOT x.indisvalid ORDER BY 1) \
          FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_class t ON t.oid = x.indrelid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
          WHERE t.relpersistence <> 't' AND t.relkind IN ('r', 'p', 'm') AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = c.oid \
@@ -43,9 +44,11 @@ async fn indexes(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
         }
         let (name, table) = (name(&row, 1), name(&row, 3));
         let definition: String = row.get(5);
-        // On a partitioned table the definition says ONLY; without it the partitions' equal indexes become its parts.
-        let definition = definition.replacen(&format!(" INDEX {} ON ONLY ", short_ident(&name.name)), &format!(" INDEX {} ON ", ident(&name.name)), 1);
-        let mut statements = vec![definition];
+        // On a partitioned table the definition says ONLY; without it the partitions' equal indexes become its parts. One that lacks parts stays so.
+        let whole: bool = row.get(10);
+        let mut statements = vec![if whole { definition.replacen(" ON ONLY ", " ON ", 1) } else { definition }];
+        let parts: Vec<String> = row.get(11);
+        statements.extend(parts.iter().map(|part| format!("ALTER INDEX {} ATTACH PARTITION {part}", qualified(&name))));
         statements.extend(index_marks(&table, &name.name, row.get(8), row.get(7)));
         let object = SchemaObject { kind: ObjectKind::Index, phase: Phase::AfterRows, name, table: Some(table), statements };
         let place = draft.add(Some((class::RELATION, oid)), object);
@@ -59,12 +62,6 @@ async fn indexes(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// As the server itself quotes: only where needed. Good enough to recognise a definition's beginning.
-fn short_ident(name: &str) -> String {
-    let plain = name.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_lowercase() || (i > 0 && c.is_ascii_digit()));
-    if plain { name.to_owned() } else { ident(name) }
 }
 
 /// Keys and exclusions that did not come with their table, foreign keys, and checks that old rows may break.
