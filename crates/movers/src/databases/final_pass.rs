@@ -124,8 +124,11 @@ impl DatabaseMover {
         let source = self.source.read(View::Latest { connections: 1 }).await?;
         let positions = source.positions(&plan.schema).await;
         let closed = source.close().await;
-        let positions = positions?;
+        let mut positions = positions?;
         closed?;
+        let ours = |name: &ports::databases::ObjectName| plan.schema.tables.iter().any(|t| t.name == *name);
+        positions.tables.retain(|t| ours(&t.name));
+        positions.objects.retain(|o| o.table.as_ref().is_some_and(ours) || plan.schema.objects.iter().any(|p| p.kind == o.kind && p.name == o.name));
         Ok(positions)
     }
 

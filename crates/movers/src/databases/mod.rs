@@ -36,7 +36,7 @@ pub use later::{LaterRows, TableChange};
 pub use preflight::{Preflight, preflight};
 pub use prepare::{AppliedObject, Prepared};
 pub use selection::{SiteTables, TableFilter};
-pub use survey::DatabasePlan;
+pub use survey::{DatabasePlan, preflight_selected};
 pub use undo::{DatabaseUndone, Left};
 pub use verify::{DatabaseVerified, TableVerified};
 

@@ -2,10 +2,11 @@
 
 use super::DatabaseMover;
 use super::preflight::{Preflight, preflight};
-use super::selection::{Selected, select};
+use super::selection::{Selected, TableFilter, select};
 use ports::databases::{Applied, Database, ObjectKind, Schema, SchemaObject, Unmovable, View};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Everything that the later phases need to know. Stored with the migration; holds no secret and no row.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -53,7 +54,15 @@ impl DatabaseMover {
     }
 }
 
-async fn read_schema(database: &std::sync::Arc<dyn Database>) -> Result<Schema> {
+/// [`preflight`] of what a migration with this filter would move of `schema`.
+///
+/// # Errors
+/// Those of [`preflight`]; `Invalid` for a pattern that means no table.
+pub async fn preflight_selected(schema: Schema, tables: &TableFilter, destination: &Arc<dyn Database>) -> Result<Preflight> {
+    preflight(&select(schema, tables)?.schema, destination).await
+}
+
+async fn read_schema(database: &Arc<dyn Database>) -> Result<Schema> {
     let view = database.read(View::Latest { connections: 1 }).await?;
     let schema = view.schema().await;
     view.close().await?;

@@ -10,6 +10,7 @@
 mod cascade;
 mod estimate;
 mod listing;
+mod objects;
 mod pair;
 mod report;
 mod sides;

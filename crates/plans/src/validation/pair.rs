@@ -28,6 +28,7 @@ pub(super) async fn checks(spec: &MigrationSpec, sides: &Sides, connectors: &dyn
     let mut reports = files.1;
     reports.extend(place);
     reports.extend(databases.1);
+    reports.extend(super::objects::check(spec, sides, databases.0.as_ref(), limits.check).await);
     if let Some(schema) = databases.0.as_ref().filter(|_| sides.destination.database.is_some()) {
         reports.extend(space_for_database(spec, schema, sides.destination.database_only, connectors, limits.check).await);
     }

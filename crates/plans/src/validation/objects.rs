@@ -1,0 +1,39 @@
+//! Whether the destination can take the source's database objects: the same look that the first step takes, with the same words.
+
+use super::report::{CheckReport, Outcome};
+use super::sides::{Sides, finding};
+use domain::spec::{MigrationSpec, SystemKind};
+use movers::databases::{TableFilter, preflight_selected};
+use ports::databases::Schema;
+use ports::{ConnectorError, ErrorKind, Finding};
+use std::time::{Duration, Instant};
+
+/// Objects that are named in a warning.
+const NAMED: usize = 10;
+
+/// Nothing where there is no destination, or where only the site's configuration says which tables move: the first step looks then.
+pub(super) async fn check(spec: &MigrationSpec, sides: &Sides, schema: Option<&Schema>, limit: Duration) -> Option<CheckReport> {
+    let destination = sides.destination.database.as_ref()?;
+    let schema = schema.filter(|_| spec.source.kind != SystemKind::Wordpress)?;
+    let began = Instant::now();
+    let filter = TableFilter { asked: spec.tables.clone(), site: None };
+    let asked = tokio::time::timeout(limit, preflight_selected(schema.clone(), &filter, destination)).await.unwrap_or_else(|_| {
+        let reason = format!("no answer within {} seconds", limit.as_secs_f64());
+        Err(ConnectorError::new(ErrorKind::TimedOut, "try to make the objects in", destination.location(), reason))
+    });
+    let field = if sides.destination.database_only { "destination" } else { "destination.database" };
+    let outcome = match asked {
+        Err(error) => Outcome::Failed(finding(&error, field), error.kind),
+        Ok(found) if found.refused.is_empty() => {
+            let replaced = found.overwrites.len();
+            Outcome::Passed(if replaced == 0 { "nothing stands in the way".to_owned() } else { format!("{replaced} objects will be replaced") })
+        }
+        Ok(found) => {
+            let named = found.refused.iter().take(NAMED).map(|u| format!("{} {} ({})", u.kind, u.name, u.reason)).collect::<Vec<_>>().join("; ");
+            let issue = format!("{} objects cannot be made at the destination: {named}", found.refused.len());
+            let suggestion = "Install or grant there what they need, or make them by hand; the rest moves without them".to_owned();
+            Outcome::Warning(Finding { field: field.to_owned(), issue, suggestion })
+        }
+    };
+    Some(CheckReport { check: "database_objects".to_owned(), system: "destination".to_owned(), outcome, duration_ms: began.elapsed().as_millis() as u64 })
+}
