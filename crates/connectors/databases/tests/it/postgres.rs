@@ -2,6 +2,8 @@
 
 #[path = "postgres_dumps.rs"]
 mod dumps;
+#[path = "postgres_kinds.rs"]
+mod kinds;
 #[path = "postgres_made.rs"]
 mod made;
 #[path = "postgres_passing.rs"]

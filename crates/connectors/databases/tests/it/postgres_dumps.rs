@@ -1,7 +1,7 @@
 //! The oracle is the engine's own dump: what it says before and after.
 
 use super::{Fixture, NASTY, Throwaway, open};
-use movers::databases::{DatabaseMover, DatabaseOptions, DatabasePlan, DatabaseRestored, back_up, restore};
+use movers::databases::{DatabaseMover, DatabaseOptions, DatabasePlan, DatabaseRestored, back_up};
 use ports::databases::{Database, ObjectName};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -71,13 +71,14 @@ impl Work {
     /// The first `steps` steps of a migration.
     pub async fn run(&self, plan: &DatabasePlan, steps: usize) -> ports::Result<()> {
         if steps > 0 {
-            self.mover.prepare(plan, &self.ledger, &self.observer, &self.stop).await?;
+            let standing = self.mover.standing(plan, &self.ledger).await?;
+            self.mover.prepare(plan, &standing, &self.ledger, &self.observer, &self.stop).await?;
         }
         if steps > 1 {
-            self.mover.copy(plan, &self.ledger, &self.observer, &self.stop).await?;
+            self.mover.copy(plan, &self.ledger, 1, &self.observer, &self.stop).await?;
         }
         if steps > 2 {
-            self.mover.final_pass(plan, &self.ledger, &self.observer, &self.stop).await?;
+            self.mover.final_pass(plan, &self.ledger, 1, &self.observer, &self.stop).await?;
         }
         if steps > 3 {
             self.destination.write().await?.enable(&plan.schema).await?;
@@ -92,7 +93,7 @@ impl Work {
 
     pub async fn take_back(&self, plan: &DatabasePlan, dir: &Path) -> DatabaseRestored {
         self.mover.undo(plan, &self.ledger, &self.observer).await.unwrap_or_else(|e| panic!("{e}"));
-        restore(&self.destination, dir, &self.observer, &self.stop).await.unwrap_or_else(|e| panic!("{e}"))
+        self.mover.bring_back(dir, &self.ledger, &self.observer, &self.stop).await.unwrap_or_else(|e| panic!("{e}"))
     }
 }
 
@@ -201,8 +202,8 @@ async fn what_others_built_is_named_beforehand_and_their_foreign_keys_return() {
     destination.run(&["DROP VIEW theirs; DROP TABLE ev"]).await;
     let plan = work.mover.survey().await.unwrap();
     work.run(&plan, 1).await.unwrap();
-    work.mover.copy(&plan, &work.ledger, &work.observer, &work.stop).await.unwrap();
-    let pass = work.mover.final_pass(&plan, &work.ledger, &work.observer, &work.stop).await.unwrap();
+    work.mover.copy(&plan, &work.ledger, 1, &work.observer, &work.stop).await.unwrap();
+    let pass = work.mover.final_pass(&plan, &work.ledger, 1, &work.observer, &work.stop).await.unwrap();
     let keys = "SELECT string_agg(conname || convalidated::text, ',' ORDER BY conname) FROM pg_constraint WHERE contype = 'f'";
     assert_eq!(destination.value(keys).await, "bad_t_fkeyfalse,good_t_fkeytrue");
     let told = pass.applied.iter().find(|a| a.name.name == "bad_t_fkey").map(|a| format!("{:?}", a.applied));

@@ -3,7 +3,7 @@
 use super::{NASTY, door, make};
 use crate::moving::latest;
 use crate::suite::{assert_equal, copy, table};
-use movers::databases::{DatabaseMover, DatabaseOptions, back_up, restore};
+use movers::databases::{DatabaseMover, DatabaseOptions, back_up};
 use ports::databases::{KeyRange, ObjectName, View};
 use rusqlite::Connection;
 use std::path::Path;
@@ -56,15 +56,16 @@ async fn a_rollback_restores_the_dump() {
             let names: Vec<ObjectName> = plan.overwrites.iter().map(|o| o.name.clone()).collect();
             let backup = directory.path().join("backup");
             back_up(&database, Some(&names), &backup, &observer, &stop).await.unwrap();
-            mover.prepare(&plan, &ledger, &observer, &stop).await.unwrap();
+            let standing = mover.standing(&plan, &ledger).await.unwrap();
+            mover.prepare(&plan, &standing, &ledger, &observer, &stop).await.unwrap();
             if steps > 1 {
-                mover.copy(&plan, &ledger, &observer, &stop).await.unwrap();
+                mover.copy(&plan, &ledger, 1, &observer, &stop).await.unwrap();
             }
             if steps > 2 {
-                mover.final_pass(&plan, &ledger, &observer, &stop).await.unwrap();
+                mover.final_pass(&plan, &ledger, 1, &observer, &stop).await.unwrap();
             }
             mover.undo(&plan, &ledger, &observer).await.unwrap();
-            let restored = restore(&database, &backup, &observer, &stop).await.unwrap();
+            let restored = mover.bring_back(&backup, &ledger, &observer, &stop).await.unwrap();
             assert_eq!(restored.differing, Vec::<String>::new(), "{name} after {steps}");
             assert_eq!(dump(&destination), before, "{name} after {steps} steps");
         }
