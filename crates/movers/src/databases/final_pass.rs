@@ -108,25 +108,14 @@ impl DatabaseMover {
         Ok(FinalPass { ranges: read(&counts.ranges), repaired: read(&counts.repaired), rows_repaired: read(&counts.rows), applied })
     }
 
-    /// Lets triggers and events act, after verification. Repeatable.
-    ///
-    /// # Errors
-    /// Those of [`ports::databases::RowTarget::enable`].
-    pub async fn enable(&self, plan: &DatabasePlan) -> Result<()> {
-        let target = self.destination.write().await?;
-        let outcome = target.enable(&plan.schema).await;
-        target.close().await?;
-        outcome
-    }
-
     /// Counters belong to no snapshot. Read now, after the one of the rows, none stands behind a number that the rows hold.
-    async fn positions_now(&self, plan: &DatabasePlan) -> Result<ports::databases::Schema> {
+    async fn positions_now(&self, plan: &DatabasePlan) -> Result<Schema> {
         let source = self.source.read(View::Latest { connections: 1 }).await?;
         let positions = source.positions(&plan.schema).await;
         let closed = source.close().await;
         let mut positions = positions?;
         closed?;
-        let ours = |name: &ports::databases::ObjectName| plan.schema.tables.iter().any(|t| t.name == *name);
+        let ours = |name: &ObjectName| plan.schema.tables.iter().any(|t| t.name == *name);
         positions.tables.retain(|t| ours(&t.name));
         positions.objects.retain(|o| o.table.as_ref().is_some_and(ours) || plan.schema.objects.iter().any(|p| p.kind == o.kind && p.name == o.name));
         Ok(positions)

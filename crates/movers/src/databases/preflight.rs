@@ -2,7 +2,7 @@
 //! destination refuses to make. One list for `validate`, the dry run and the first step.
 
 use super::before::refuse_held;
-use ports::databases::{Database, ObjectKind, ObjectName, Phase, Schema, SchemaObject, Unmovable, View};
+use ports::databases::{Applied, Database, ObjectKind, ObjectName, Phase, Schema, SchemaObject, Unmovable, View};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub struct Preflight {
 /// # Errors
 /// `AlreadyExists` when others built on what would be replaced; `Unsupported` when a table or its key cannot be made. Both name every object.
 pub async fn preflight(ours: &Schema, destination: &Arc<dyn Database>) -> Result<Preflight> {
+    refuse_impossible(ours, destination.as_ref()).await?;
     let view = match destination.read(View::Latest { connections: 1 }).await {
         Err(e) if e.kind == ErrorKind::NotFound => return Ok(Preflight::default()),
         other => other?,
@@ -46,6 +47,24 @@ pub async fn preflight(ours: &Schema, destination: &Arc<dyn Database>) -> Result
     let refused = refused?;
     refuse_tables(ours, &destination.location(), &refused)?;
     Ok(Preflight { destination_exists: true, overwrites, refused })
+}
+
+/// Names the tables that the destination cannot have: their rows would have nowhere to go.
+async fn refuse_impossible(schema: &Schema, destination: &dyn Database) -> Result<()> {
+    let tables: Vec<SchemaObject> = schema.objects.iter().filter(|o| o.kind == ObjectKind::Table).cloned().collect();
+    let would = destination.would_create(&tables).await?;
+    let refused = tables.iter().zip(would).filter_map(|(table, would)| match would {
+        Applied::Refused(reason) => Some(format!("{}: {reason}", table.name)),
+        Applied::AsIs | Applied::Adapted(_) => None,
+    });
+    let refused: Vec<String> = refused.collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("the destination cannot have these tables: {}", refused.join("; "));
+    Err(ConnectorError::new(ErrorKind::Unsupported, "move to", destination.location(), reason)
+        .permanent()
+        .advice("Leave them out (database.tables.exclude), change them at the source, or choose a destination of the source's product"))
 }
 
 /// A migration cannot do without a table or its key.

@@ -3,8 +3,8 @@
 use super::DatabaseMover;
 use super::preflight::{Preflight, preflight};
 use super::selection::{Selected, TableFilter, select};
-use ports::databases::{Applied, Database, ObjectKind, Schema, SchemaObject, Unmovable, View};
-use ports::{ConnectorError, ErrorKind, Result};
+use ports::Result;
+use ports::databases::{Database, Schema, SchemaObject, Unmovable, View};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -35,7 +35,6 @@ impl DatabaseMover {
     /// Reads schema and estimates of the source, and what exists at the destination.
     pub async fn survey(&self) -> Result<DatabasePlan> {
         let Selected { schema, left_out } = select(read_schema(&self.source).await?, &self.options.tables)?;
-        refuse_impossible(&schema, self.destination.as_ref()).await?;
         let Preflight { destination_exists, overwrites, refused } = preflight(&schema, &self.destination).await?;
         Ok(DatabasePlan {
             tables: schema.tables.len() as u64,
@@ -67,22 +66,4 @@ async fn read_schema(database: &Arc<dyn Database>) -> Result<Schema> {
     let schema = view.schema().await;
     view.close().await?;
     schema
-}
-
-/// Names the tables that the destination cannot have: their rows would have nowhere to go.
-async fn refuse_impossible(schema: &Schema, destination: &dyn Database) -> Result<()> {
-    let tables: Vec<SchemaObject> = schema.objects.iter().filter(|o| o.kind == ObjectKind::Table).cloned().collect();
-    let would = destination.would_create(&tables).await?;
-    let refused = tables.iter().zip(would).filter_map(|(table, would)| match would {
-        Applied::Refused(reason) => Some(format!("{}: {reason}", table.name)),
-        Applied::AsIs | Applied::Adapted(_) => None,
-    });
-    let refused: Vec<String> = refused.collect();
-    if refused.is_empty() {
-        return Ok(());
-    }
-    let reason = format!("the destination cannot have these tables: {}", refused.join("; "));
-    Err(ConnectorError::new(ErrorKind::Unsupported, "move to", destination.location(), reason)
-        .permanent()
-        .advice("Leave them out (database.tables.exclude), change them at the source, or choose a destination of the source's product"))
 }

@@ -37,8 +37,7 @@ impl Step for Verify {
         let observer = RunObserver::new(cx);
         if !self.job.spec.safety.verify_after {
             observer.warning("verification", "Not verified: verify_after is off");
-            self.enable_database(cx).await?;
-            return Ok(timed(json!({"verified": false, "reason": "verify_after is off"}), began));
+                return Ok(timed(json!({"verified": false, "reason": "verify_after is off"}), began));
         }
         let mut differences = Vec::new();
         let files = self.verify_files(cx, &observer, &mut differences).await?;
@@ -47,7 +46,6 @@ impl Step for Verify {
         if !differences.is_empty() {
             return Err(mismatch(&differences, files.as_ref(), database.as_ref()));
         }
-        self.enable_database(cx).await?;
         let output = json!({"verified": true, "files": files, "configuration": configuration, "database": database, "rewritten_rows": rewritten});
         Ok(timed(output, began))
     }
@@ -58,12 +56,6 @@ impl Step for Verify {
 }
 
 impl Verify {
-    /// Triggers and events of the destination act from here on, not before: nothing that was compared changes by itself.
-    async fn enable_database(&self, cx: &StepContext) -> StepResult<()> {
-        let (Some(mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else { return Ok(()) };
-        mover.enable(&plan).await.map_err(step_error)
-    }
-
     async fn verify_files(&self, cx: &StepContext, observer: &RunObserver, differences: &mut Vec<String>) -> StepResult<Option<FilesVerified>> {
         let Some(mover) = self.job.files_mover(cx).await? else { return Ok(None) };
         let (bulk, last) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));

@@ -116,7 +116,6 @@ async fn load(
         refused.extend(create(schema, phase, target).await?);
     }
     target.finish(schema).await?;
-    target.enable(schema).await?;
     for object in attached.severed.iter().chain(&attached.ownership) {
         refused.extend(create_optional(object, target).await?);
     }
