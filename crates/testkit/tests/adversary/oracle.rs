@@ -176,7 +176,8 @@ impl<'a> Oracle<'a> {
         for path in known.chain(now.keys()).collect::<BTreeSet<_>>() {
             let there = now.get(path);
             let was = moments.iter().any(|moment| moment.files.get(path) == there);
-            if !was && !self.excused(late, path, moments.iter().any(|moment| moment.files.contains_key(path)), there) {
+            let always = moments.iter().all(|moment| moment.files.contains_key(path));
+            if !was && !self.excused(late, path, always, there) {
                 found.push(violation(Class::StaleFile, format!("{path} is {there:?}, which it never was since the last pass began")));
             }
         }
