@@ -2,6 +2,7 @@
 
 use super::stored::TASK;
 use crate::Error;
+use crate::author::Author;
 use domain::vms::Operation;
 use jiff::Timestamp;
 use ports::records::{self, Record, Write};
@@ -45,6 +46,9 @@ pub(super) struct Body {
     pub argument: Argument,
     pub error: Option<Failure>,
     pub ended_at: Option<Timestamp>,
+    /// Who asked for it. `None`: it was asked for before this was stored, by somebody who might.
+    #[serde(default)]
+    pub author: Option<Author>,
 }
 
 /// A task, read.
@@ -79,7 +83,7 @@ impl Task {
 
 /// The write that makes a new one.
 pub(super) fn insert(tenant: &str, machine: &str, id: &str, operation: Operation, argument: Argument) -> Result<Write, Error> {
-    let body = Body { operation, argument, error: None, ended_at: None };
+    let body = Body { operation, argument, error: None, ended_at: None, author: Some(Author::current()) };
     Ok(Write::insert(tenant, TASK, id, records::Fields::body(value(&body)?).state(WAITING).parent(machine)))
 }
 

@@ -2,6 +2,7 @@
 
 use super::stored::{SNAPSHOT, Stored, TASK, place};
 use super::tasks::{Failure, Task};
+use crate::error::Kind;
 use crate::{Control, Error};
 use domain::vms::Operation;
 use ports::records::{Fields, RecordFilter, RecordsError, SYSTEM, Write};
@@ -38,6 +39,13 @@ impl Control {
     async fn try_vm_task(&self, host: &Arc<dyn VmHost>, task: &Task) -> Result<(), Error> {
         let tenant = &task.record.tenant;
         let vm = self.find_vm(tenant, task.machine()).await?;
+        if let Err(refused) = self.author_of_task(task).await {
+            if refused.kind == Kind::Unavailable {
+                return Err(refused);
+            }
+            let late = ConnectorError::new(ErrorKind::Permission, task.body.operation.word(), task.machine(), refused.message).permanent();
+            return self.settle_task(host, task, Err(late)).await;
+        }
         if task.body.operation == Operation::Delete {
             return self.delete_everything(host, &vm, task).await;
         }
@@ -50,6 +58,14 @@ impl Control {
             tracing::warn!(%error, vm = task.machine(), operation = task.body.operation.word(), "an operation on a virtual machine failed");
         }
         self.settle_task(host, task, done).await
+    }
+
+    /// Whether whoever asked for the task may still have it done: the node may have been away for long.
+    async fn author_of_task(&self, task: &Task) -> Result<(), Error> {
+        match &task.body.author {
+            Some(author) => self.author_now(Some(author), &task.record.tenant).await?.require(crate::migrations::VMS),
+            None => Ok(()),
+        }
     }
 
     async fn operate_host(&self, host: &Arc<dyn VmHost>, vm: &Stored, task: &Task) -> Result<Done, ConnectorError> {
