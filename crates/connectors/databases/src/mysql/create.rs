@@ -2,6 +2,7 @@
 
 use super::ddl::adapt::{self, Dialect, Notes};
 use super::ddl::lexer::{Mode, words};
+use super::ddl::stored;
 use super::ddl::table::{Item, TableDefinition};
 use super::errors::{refuses_definition, server_words};
 use super::programs::{self, Definition};
@@ -113,7 +114,11 @@ async fn table(conn: &mut Conn, source: &Definition<'_>, dialect: &Dialect) -> R
 fn adapted_table(source: &Definition<'_>, dialect: &Dialect) -> Result<(TableDefinition, Notes), String> {
     let not_understood = || "its definition was not understood".to_owned();
     let (sql, doubts) = source.text(source.statements.last().ok_or_else(not_understood)?, Mode::default());
-    let (definition, mut notes) = adapt::table(TableDefinition::parse(&sql).ok_or_else(not_understood)?, dialect)?;
+    let mut definition = TableDefinition::parse(&sql).ok_or_else(not_understood)?;
+    if source.at_home && !dialect.mariadb {
+        definition.inherit_collations();
+    }
+    let (definition, mut notes) = adapt::table(definition, dialect)?;
     notes.extend(doubts);
     Ok((definition, notes))
 }
@@ -160,7 +165,8 @@ async fn same_table(conn: &mut Conn, wanted: &TableDefinition) -> Result<bool, E
 
 async fn shown(conn: &mut Conn, name: &str) -> Result<Option<TableDefinition>, Error> {
     let row: Option<Row> = conn.query_first(format!("SHOW CREATE TABLE {}", ident(name))).await?;
-    let sql: Option<String> = row.and_then(|r| r.get_opt(1)).and_then(std::result::Result::ok);
+    let sql: Option<Vec<u8>> = row.and_then(|r| r.get_opt(1)).and_then(std::result::Result::ok);
+    let sql = sql.and_then(stored::definition);
     Ok(sql.and_then(|sql| TableDefinition::parse(&sql)).map(TableDefinition::without_position))
 }
 

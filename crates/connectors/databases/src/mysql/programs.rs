@@ -22,7 +22,7 @@ pub(super) struct Definition<'a> {
     /// The database whose name is to be taken out of them.
     foreign: Option<String>,
     /// They come from this very database.
-    at_home: bool,
+    pub at_home: bool,
 }
 
 impl<'a> Definition<'a> {

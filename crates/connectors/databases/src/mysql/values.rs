@@ -114,7 +114,9 @@ pub(super) fn canonical(column: &Column) -> Vec<String> {
     let name = ident(&column.name);
     let or = |value: String, else_: &str| if column.nullable { format!("IF({name} IS NULL,{else_},{value})") } else { value };
     match form(column) {
-        Form::Integer | Form::Plain | Form::Ascii => vec![or(name.clone(), "'N'")],
+        Form::Integer | Form::Plain => vec![or(name.clone(), "'N'")],
+        // As a string: beside one, the server would take the marker of NULL for an address or a UUID.
+        Form::Ascii => vec![or(format!("CAST({name} AS CHAR)"), "'N'")],
         Form::Bit => vec![or(format!("{name}+0"), "'N'")],
         Form::Spatial => vec![or(format!("SHA2({name},256)"), "'N'")],
         Form::Float => vec![canonical_float(&name)],

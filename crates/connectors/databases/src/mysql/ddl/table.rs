@@ -106,11 +106,47 @@ impl TableDefinition {
         late
     }
 
+    /// Takes the collation out of columns that have it from the table. MySQL writes it without a character set there, and with one
+    /// where the column was given it: made as it is shown, the column would be shown otherwise from then on.
+    pub fn inherit_collations(&mut self) {
+        let Some(own) = collation_at(&tokens(&self.options)).map(|(_, _, name)| name.to_owned()) else { return };
+        for item in &mut self.items {
+            let Item::Column { text, .. } = item else { continue };
+            let all = tokens(text);
+            if all.iter().any(|t| t.is("CHARACTER")) {
+                continue;
+            }
+            if let Some((from, to, name)) = collation_at(&all)
+                && name == own
+            {
+                let before: String = all[..from].iter().map(|t| t.text).collect();
+                let after: String = all[to + 1..].iter().map(|t| t.text).collect();
+                *text = format!("{}{after}", before.trim_end());
+            }
+        }
+    }
+
     /// Removes `AUTO_INCREMENT=n` from the options: a position, not a part of the definition.
     pub fn without_position(mut self) -> Self {
         self.options = remove_option(&self.options, "AUTO_INCREMENT").0;
         self
     }
+}
+
+/// `COLLATE name` or `COLLATE=name` outside of parentheses: its first and its last token, and the name.
+fn collation_at<'a>(all: &[Token<'a>]) -> Option<(usize, usize, &'a str)> {
+    let mut depth = 0usize;
+    for (at, token) in all.iter().enumerate() {
+        if token.is("(") {
+            depth += 1;
+        } else if token.is(")") {
+            depth = depth.saturating_sub(1);
+        } else if depth == 0 && token.is("COLLATE") {
+            let name = (at + 1..all.len()).find(|i| all[*i].kind == Kind::Word)?;
+            return Some((at, name, all[name].text));
+        }
+    }
+    None
 }
 
 /// Removes `NAME=value` or `NAME = value` at the top of an option list; true when it was there.
@@ -206,5 +242,14 @@ mod tests {
         let plain = table.without_position();
         assert!(!plain.options.contains("AUTO_INCREMENT"), "{}", plain.options);
         assert!(plain.options.ends_with("PARTITION BY HASH (`id`)"));
+    }
+
+    #[test]
+    fn collations_of_the_table_are_inherited_again() {
+        let sql = "CREATE TABLE `t` (\n  `a` varchar(20) COLLATE latin1_bin DEFAULT 'COLLATE',\n  `b` varchar(20) CHARACTER SET latin1 COLLATE latin1_bin,\n  \
+            `c` varchar(9) COLLATE latin1_german1_ci\n) ENGINE=InnoDB DEFAULT CHARSET=latin1 COLLATE=latin1_bin";
+        let mut table = TableDefinition::parse(sql).expect("it is a table");
+        table.inherit_collations();
+        assert_eq!(table.render(), sql.replacen(" COLLATE latin1_bin DEFAULT", " DEFAULT", 1));
     }
 }
