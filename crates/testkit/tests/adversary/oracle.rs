@@ -2,7 +2,7 @@
 
 use super::model::{Model, Moment, Spot};
 use super::places::Files;
-use super::scenario::{Kind, TABLES};
+use super::scenario::{Deed, Kind, TABLES};
 use super::stage::{MAINTENANCE, RUN, Stage, TENANT};
 use super::world::World;
 use engine::{EventFilter, RunView};
@@ -80,7 +80,7 @@ impl<'a> Oracle<'a> {
     /// True whenever nobody works on the run.
     pub async fn at_rest(&self) -> Vec<Violation> {
         let mut found = Vec::new();
-        if self.stage.in_maintenance().await {
+        if self.stage.in_maintenance().await && !self.could_not_open() {
             found.push(violation(Class::MaintenanceLeft, format!("the run is {}, and the site is closed", self.view.state)));
         }
         let mut files = self.stage.source.files.files().await;
@@ -92,6 +92,11 @@ impl<'a> Oracle<'a> {
         }
         found.extend(self.nothing_lost().await);
         found
+    }
+
+    /// A site that does not let itself be opened again is named, and its mode ends by itself.
+    fn could_not_open(&self) -> bool {
+        self.stage.scenario.any(|deed| matches!(deed, Deed::Fault { lasting: true })) && self.told.contains("could not be stood down")
     }
 
     /// Every text that is owed is where people put it, or in a copy that is named.
