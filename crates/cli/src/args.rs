@@ -199,6 +199,9 @@ pub struct What {
     /// Change one field of the configuration (repeatable): transfer.options.parallel_transfers=32
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
+    /// With delete_extraneous: let an empty source empty the destination
+    #[arg(long)]
+    pub allow_empty_source: bool,
 }
 
 #[derive(Debug, ClapArgs)]

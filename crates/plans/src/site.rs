@@ -181,6 +181,8 @@ pub fn file_options(spec: &MigrationSpec, wordpress: bool, run: &str) -> FileOpt
         name_links_out: true,
         exclude: left_out(spec, wordpress),
         delete_extraneous: spec.transfer.delete_extraneous,
+        allow_empty_source: spec.transfer.allow_empty_source,
+        max_delete: spec.transfer.max_delete,
         staging: run.to_owned(),
         retries: RETRIES,
     }

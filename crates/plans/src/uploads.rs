@@ -160,6 +160,14 @@ impl FileTarget for WithUploads {
         self.base.put_new(entry, staging, body).await
     }
 
+    async fn put_replacing(&self, entry: &Entry, staging: &str, body: ports::files::Body, expected: &Entry) -> Result<Option<Digest>> {
+        self.base.put_replacing(entry, staging, body, expected).await
+    }
+
+    async fn remove_if(&self, path: &FilePath, expected: &Entry) -> Result<()> {
+        self.base.remove_if(path, expected).await
+    }
+
     async fn make(&self, entry: &Entry) -> Result<()> {
         self.base.make(entry).await
     }

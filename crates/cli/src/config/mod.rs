@@ -14,12 +14,13 @@ use std::io::Read;
 use std::path::Path;
 
 /// Numbers and flags of a configuration. A variable or `--set` gives text; these fields take it as what they are.
-const NUMBERS: [&str; 3] = ["port", "parallel_transfers", "backup_retention_days"];
-const FLAGS: [&str; 14] = [
+const NUMBERS: [&str; 4] = ["port", "parallel_transfers", "backup_retention_days", "max_delete"];
+const FLAGS: [&str; 15] = [
     "compression",
     "resume_on_failure",
     "verify_checksums",
     "delete_extraneous",
+    "allow_empty_source",
     "backup_before",
     "backup_source_database",
     "rollback_on_failure",
@@ -44,6 +45,9 @@ pub fn read(what: &What) -> Result<Value, Failure> {
     };
     if let Some(name) = &what.name {
         set::set(&mut document, "name", Value::String(name.clone()))?;
+    }
+    if what.allow_empty_source {
+        set::set(&mut document, "transfer.options.allow_empty_source", Value::Bool(true))?;
     }
     for change in &what.set {
         set::apply(&mut document, change)?;

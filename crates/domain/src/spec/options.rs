@@ -55,6 +55,10 @@ pub struct Transfer {
     pub exclude: Vec<String>,
     /// Remove at the destination what the source does not have. Every removal is listed in the plan.
     pub delete_extraneous: bool,
+    /// Lets an empty source (more often a disk that is not mounted) empty the destination.
+    pub allow_empty_source: bool,
+    /// Refuse a plan that deletes more than this at the destination.
+    pub max_delete: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -105,6 +109,8 @@ impl Transfer {
             symlinks: None,
             exclude: Vec::new(),
             delete_extraneous: false,
+            allow_empty_source: false,
+            max_delete: None,
         };
         let Some(mut f) = fields else { return out };
         out.method = f.choice("method", &TransferMethod::ALL, p).unwrap_or(out.method);
@@ -118,6 +124,8 @@ impl Transfer {
             out.exclude = o.texts("exclude", p);
             note_empty_patterns(&o.path("exclude"), &out.exclude, p);
             out.delete_extraneous = o.flag("delete_extraneous", false, p);
+            out.allow_empty_source = o.flag("allow_empty_source", false, p);
+            out.max_delete = o.integer("max_delete", 0..=i64::MAX as u64, p);
             o.done(p);
         }
         f.done(p);

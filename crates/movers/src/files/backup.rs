@@ -2,10 +2,10 @@
 //! back and compared before it counts as saved.
 
 use super::builder::Builder;
-use super::item::{Item, PHASES, Phase, Spec, Stat, What, decode, span};
+use super::item::{Item, PHASES, Phase, Spec, Stat, What, decode, encode, span};
 use super::lane::Lane;
 use super::pump::Pump;
-use super::records::{Records, Word, just_before, summary};
+use super::records::{Records, Word, just_before, summary_of_backup};
 use super::report::{FilesBackedUp, FilesPlan, ProblemKind};
 use super::{FilesMover, is_tree, or_stop};
 use ports::files::{DigestKind, EntryKind, FilePath, FileTarget};
@@ -37,7 +37,7 @@ pub(super) async fn run(
     let (lane, told) = keeping_lane(mover, backup.clone());
     Pump::new(Arc::new(lane), told, mover.parallel(), own, observer, stop, "backup").run(span(0, Phase::Content)).await?;
     backup.sweep(&mover.options.staging).await?;
-    let saved = summary(own).await?;
+    let saved = summary_of_backup(own).await?;
     if let Some(problem) = saved.problems.listed.iter().find(|p| p.kind != ProblemKind::Vanished) {
         let subject = format!("{} of {}", problem.path, mover.destination.location());
         return Err(ConnectorError::new(ErrorKind::Changed, "back up", subject, problem.reason.clone())
@@ -76,7 +76,7 @@ fn to_save(mover: &FilesMover, backup: &dyn FileTarget, path: FilePath, stat: St
         return None;
     }
     let to = name_in(backup, mover.destination.as_ref(), &path);
-    Some(Item { path, stat, before: None, same: None, follow: false, hard: None, to: Some(to), new: false })
+    Some(Item { to: Some(to), ..Item::new(path, stat) })
 }
 
 async fn plan(mover: &FilesMover, ledger: &dyn Ledger, backup: &dyn FileTarget, own: &dyn Ledger) -> Result<()> {
@@ -130,15 +130,50 @@ impl Shelf<'_> {
     }
 }
 
-/// Saves a single file that a final pass is about to overwrite.
-pub(super) async fn save_one(mover: &FilesMover, backup: &Arc<dyn FileTarget>, path: &FilePath, stat: &Stat) -> Result<()> {
-    let Some(item) = to_save(mover, backup.as_ref(), path.clone(), stat.clone()) else { return Ok(()) };
+/// What a pass is about to overwrite, as it is in the backup.
+pub(super) struct Saved {
+    pub(super) stat: Stat,
+    pub(super) name: FilePath,
+}
+
+/// Saves a single file that a pass behind the bulk one is about to overwrite, beside whatever the backup holds of that path. `None`: it
+/// is not there any more. The inner error says why it cannot be saved.
+pub(super) async fn save_one(
+    mover: &FilesMover,
+    backup: &Arc<dyn FileTarget>,
+    path: &FilePath,
+    stat: &Stat,
+) -> Result<std::result::Result<Option<Saved>, String>> {
+    let name = name_again(backup.as_ref(), mover.destination.as_ref(), path, stat)?;
+    save_as(mover, backup, path, stat, name).await
+}
+
+/// The same under a given name.
+pub(super) async fn save_as(
+    mover: &FilesMover,
+    backup: &Arc<dyn FileTarget>,
+    path: &FilePath,
+    stat: &Stat,
+    name: FilePath,
+) -> Result<std::result::Result<Option<Saved>, String>> {
+    let item = Item { to: Some(name.clone()), ..Item::new(path.clone(), stat.clone()) };
     let (lane, _told) = keeping_lane(mover, backup.clone());
     let outcome = lane.carry(&item).await?;
     backup.settle().await?;
-    if matches!(outcome.what, What::Copied | What::Vanished) {
-        return Ok(());
+    Ok(match outcome.what {
+        What::Copied => Ok(Some(Saved { stat: outcome.read.unwrap_or_else(|| stat.clone()), name })),
+        What::Vanished => Ok(None),
+        _ => Err(outcome.note.unwrap_or_else(|| "it could not be saved".to_owned())),
+    })
+}
+
+/// Another name for each state of a file, so that nothing that was saved is written over.
+fn name_again(backup: &dyn FileTarget, destination: &dyn FileTarget, path: &FilePath, stat: &Stat) -> Result<FilePath> {
+    let state = blake3::hash(&encode(stat)?).to_hex();
+    let name = FilePath::from(".again").join(&state.as_bytes()[..16]).join(path.as_bytes());
+    if is_tree(destination) && backup.accepts(&name).is_ok() {
+        return Ok(name);
     }
-    let reason = outcome.note.unwrap_or_else(|| "it could not be saved".to_owned());
-    Err(ConnectorError::new(ErrorKind::Changed, "back up", path.to_string(), reason).permanent())
+    let hash = blake3::hash(&[path.as_bytes(), b"\0", state.as_bytes()].concat()).to_hex();
+    Ok(FilePath::from(format!(".by-hash/{}/{hash}", &hash[..2]).as_str()))
 }

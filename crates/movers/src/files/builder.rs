@@ -137,3 +137,9 @@ impl<'a> Builder<'a> {
         self.ledger.plan(std::mem::take(&mut self.chunks)).await
     }
 }
+
+/// This machine's clock.
+pub(super) fn now_ns() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

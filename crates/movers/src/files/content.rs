@@ -1,7 +1,7 @@
 //! Doing one round of a ledger: clear the way, move the content, remove what is extraneous, then set the directories right.
 
 use super::intents;
-use super::item::{Folder, Gone, PHASES, Phase, Results, Spec, decode, encode, round_of, span};
+use super::item::{Folder, Gone, PHASES, Phase, Results, Spec, Stat, decode, encode, round_of, span};
 use super::lane::Lane;
 use super::pump::Pump;
 use super::records::{just_before, last_marker};
@@ -9,7 +9,7 @@ use super::sides::{Fault, Side};
 use super::told::Told;
 use super::{FilesMover, is_tree, or_stop};
 use futures::{StreamExt, TryStreamExt};
-use ports::files::{Entry, EntryKind, FilePath};
+use ports::files::{Entry, EntryKind, FilePath, not_as_expected};
 use ports::ledger::{Chunk, ChunkDone};
 use ports::{ErrorKind, Ledger, Observer, Result};
 use std::sync::Arc;
@@ -23,14 +23,16 @@ pub(super) enum Care {
     Bulk,
     /// Nothing follows: every file is looked at again after it was read.
     Final,
+    /// Nothing follows, and the files are never at rest: each is copied as it is when it is read.
+    Snapshot,
 }
 
 const PAGE: usize = 16;
 
-/// Does everything that is pending in `round`. Resumable.
+/// Does everything that is pending in `round` of a ledger. `known`: the ledgers of the passes before. Resumable.
 pub(super) async fn run_round(
     mover: &FilesMover,
-    ledger: &dyn Ledger,
+    (ledger, known): (&dyn Ledger, &[&dyn Ledger]),
     round: u64,
     care: Care,
     observer: &dyn Observer,
@@ -40,12 +42,12 @@ pub(super) async fn run_round(
     let (intents, asked) = intents::channel();
     lane.intents = Some(intents);
     lane.look_again = care == Care::Final;
-    // What later rounds write over is known to be ours, or was looked at when they were planned; what is new to them spares by itself.
-    lane.sparing = care == Care::Bulk && round == 0;
+    lane.snapshot = care == Care::Snapshot;
+    lane.guarded = true;
     let done = Round { mover, ledger, number: round, observer, lane: Arc::new(lane), told };
     tokio::select! {
         ended = all_phases(done, stop) => ended,
-        ended = asked.serve(ledger) => ended,
+        ended = asked.serve(ledger, known) => ended,
     }
 }
 
@@ -214,22 +216,44 @@ fn deepest_first<T>(list: &[T], path: impl Fn(&T) -> &FilePath, late: impl Fn(&T
 async fn outcome(at: usize, call: impl Future<Output = Result<(), Fault>>) -> Result<Option<(u32, String)>> {
     match call.await {
         Ok(()) => Ok(None),
-        Err(Fault { side: Side::Target, error }) if error.kind == ErrorKind::AlreadyExists => Ok(Some((at as u32, error.reason))),
+        Err(Fault { side: Side::Target, error }) if concerns_one_path(error.kind) => Ok(Some((at as u32, error.reason))),
         Err(fault) => Err(fault.error),
     }
+}
+
+/// Whether the rest can go on.
+fn concerns_one_path(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::AlreadyExists | ErrorKind::Permission | ErrorKind::Unsupported | ErrorKind::Name)
 }
 
 fn is_directory(gone: &Gone) -> bool {
     matches!(gone.before.kind, EntryKind::Directory)
 }
 
+/// Removes what still is what the plan saw, or what we put there.
 async fn remove(lane: Arc<Lane>, gone: Gone) -> Result<(), Fault> {
-    lane.retry(&gone.path, 0, || async { lane.target.remove(&gone.path).await.map_err(Fault::target) }).await
+    let once = || async {
+        let expected = match &gone.stands {
+            _ if is_directory(&gone) => bare_entry(gone.path.clone()),
+            Some(copy) => match lane.target.stat(&gone.path).await? {
+                None => return Ok(()),
+                Some(found) if copy.is(lane.target.as_ref(), &found).await? => found,
+                Some(_) => return Err(not_as_expected("remove", &gone.path, &lane.target.location())),
+            },
+            None => gone.before.entry(&gone.path),
+        };
+        lane.target.remove_if(&gone.path, &expected).await
+    };
+    lane.retry(&gone.path, 0, || async { once().await.map_err(Fault::target) }).await
+}
+
+fn bare_entry(path: FilePath) -> Entry {
+    Stat::of_directory().entry(&path)
 }
 
 /// Makes a directory, without the mode that might forbid filling it.
 async fn bare(lane: Arc<Lane>, folder: Folder) -> Result<(), Fault> {
-    make(lane, Entry::new(folder.path, EntryKind::Directory)).await
+    make(lane, bare_entry(folder.path)).await
 }
 
 /// The usual mode of a directory.

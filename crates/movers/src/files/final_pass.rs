@@ -1,8 +1,9 @@
 //! The second pass: the source's listing against what the ledgers recorded, in rounds until nothing changed while it was copied.
 
 use super::backup;
-use super::builder::Builder;
+use super::builder::{Builder, now_ns};
 use super::chain::{Blocker, Dir};
+use super::conflict::EarlierCopy;
 use super::content::{Care, run_round};
 use super::intents::{Intent, is_declared};
 use super::item::{Folder, Gone, Item, PHASES, Phase, Results, Spec, Stat, What, decode, span};
@@ -10,14 +11,14 @@ use super::order::Sorted;
 use super::plan::{Linked, Planner, tidy};
 use super::records::{Record, Records, Word, just_before, rounds, summary};
 use super::report::{FilesCopied, FilesPlan, Lag, ProblemKind, Problems};
-use super::sides::changed;
 use super::whole::same_folder;
 use super::window::Window;
-use super::{FilesMover, or_stop};
+use super::{FilesMover, or_stop, suspects};
 use ports::files::{Entry, EntryKind, FilePath};
 use ports::observe::Level;
-use ports::{Ledger, Observer, Result};
+use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
 use serde_json::json;
+use std::collections::HashSet;
 use tokio_util::sync::CancellationToken;
 
 /// How often the source is listed again because files changed while they were copied.
@@ -26,57 +27,76 @@ const ROUNDS: u64 = 3;
 pub(super) async fn run(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesCopied> {
     let mut next = 1;
     for round in rounds(last).await? {
-        run_round(mover, last, round, Care::Final, observer, stop).await?;
+        run_round(mover, (last, &[bulk]), round, Care::Final, observer, stop).await?;
         next = round + 1;
     }
-    let mut restless = None;
+    let edited = or_stop(stop, "read again", mover.source.location(), suspects::edited(mover, &[bulk, last])).await?;
+    let doubts = Doubts { edited, trusted_from: next };
+    let mut restless = Problems::default();
     let mut notes = Problems::default();
-    for round in next..next + ROUNDS {
-        let planned = or_stop(stop, "list again", mover.source.location(), plan_round(mover, &[bulk, last], Some((last, round)))).await?;
+    for round in next..=next + ROUNDS {
+        let planned = or_stop(stop, "list again", mover.source.location(), plan_round(mover, &[bulk, last], Some((last, round)), &doubts)).await?;
         let (plan, empty) = planned;
         notes = plan.problems;
         if empty {
-            restless = None;
+            restless = Problems::default();
             break;
         }
         let details = json!({"files": plan.files, "bytes": plan.bytes, "removed": plan.deletes});
         observer.log(Level::Info, "file_transfer", format!("Final pass: {} files changed since the first pass", plan.files), details);
-        run_round(mover, last, round, Care::Final, observer, stop).await?;
-        restless = unsettled(last, round).await?;
-        if restless.is_none() {
+        if round == next + ROUNDS {
+            // What is never at rest is taken as it is at one moment, and stays named.
+            run_round(mover, (last, &[bulk]), round, Care::Snapshot, observer, stop).await?;
             break;
         }
-    }
-    if let Some(path) = restless {
-        let reason = format!("it was still being changed in {ROUNDS} final passes");
-        return Err(changed(&path.to_string(), reason).advice("Stop whatever writes to the source (maintenance mode), then go on."));
+        run_round(mover, (last, &[bulk]), round, Care::Final, observer, stop).await?;
+        restless = unsettled(last, round).await?;
+        if restless.is_empty() {
+            break;
+        }
     }
     last.seal().await?;
     let mut copied = summary(last).await?;
     copied.problems.append(occupied(notes));
+    copied.problems.append(restless);
     Ok(copied)
+}
+
+/// Files that may have changed though the listing does not show it.
+#[derive(Default)]
+struct Doubts {
+    edited: HashSet<FilePath>,
+    /// From this round of the last ledger on, everything was read in this very standstill.
+    trusted_from: u64,
+}
+
+impl Doubts {
+    fn concern(&self, record: &Record) -> bool {
+        let (ledger, round) = record.by;
+        (ledger == 0 || round < self.trusted_from) && self.edited.contains(&record.path)
+    }
 }
 
 /// One pass over what changed, while the source lives.
 pub(super) async fn warm(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<Lag> {
     let mut next = 1;
     for round in rounds(last).await? {
-        run_round(mover, last, round, Care::Bulk, observer, stop).await?;
+        run_round(mover, (last, &[bulk]), round, Care::Bulk, observer, stop).await?;
         next = round + 1;
     }
-    let (plan, empty) = or_stop(stop, "list again", mover.source.location(), plan_round(mover, &[bulk, last], Some((last, next)))).await?;
+    let (plan, empty) = or_stop(stop, "list again", mover.source.location(), plan_round(mover, &[bulk, last], Some((last, next)), &Doubts::default())).await?;
     let found = lag_of(&plan);
     if !empty {
         let details = json!({"files": plan.files, "bytes": plan.bytes, "removed": plan.deletes});
         observer.log(Level::Info, "file_transfer", format!("Warm pass: {} files changed since the pass before", found.files), details);
-        run_round(mover, last, next, Care::Bulk, observer, stop).await?;
+        run_round(mover, (last, &[bulk]), next, Care::Bulk, observer, stop).await?;
     }
     Ok(found)
 }
 
 /// What a pass would find now.
 pub(super) async fn lag(mover: &FilesMover, known: &[&dyn Ledger]) -> Result<Lag> {
-    Ok(lag_of(&plan_round(mover, known, None).await?.0))
+    Ok(lag_of(&plan_round(mover, known, None, &Doubts::default()).await?.0))
 }
 
 fn lag_of(plan: &FilesPlan) -> Lag {
@@ -91,10 +111,11 @@ fn occupied(mut notes: Problems) -> Problems {
     notes
 }
 
-/// A file of this round that changed or vanished while it was copied, or whose place somebody took meanwhile.
-async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Option<FilePath>> {
+/// The files of this round that changed or vanished while they were copied, or whose place somebody took meanwhile.
+async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Problems> {
     let range = span(round, Phase::Content);
     let mut after = just_before(range.start);
+    let mut found = Problems::default();
     loop {
         let page = ledger.all(after, 32).await?;
         for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
@@ -104,30 +125,45 @@ async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Option<FilePath>> 
                 Spec::Place(large) => vec![large.item],
                 _ => continue,
             };
-            let moved = outcomes.iter().position(|o| matches!(o.what, What::Changed | What::Vanished | What::Spared));
-            if let Some(item) = moved.and_then(|at| items.into_iter().nth(at)) {
-                return Ok(Some(item.path));
+            for (item, outcome) in items.iter().zip(&outcomes) {
+                if let Some((kind, reason)) = restlessness(outcome.what) {
+                    found.note(&item.path, kind, reason);
+                }
             }
         }
         match page.last() {
             Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
-            _ => return Ok(None),
+            _ => return Ok(found),
         }
     }
 }
 
+/// What it means when the last of several passes ends like this.
+fn restlessness(what: What) -> Option<(ProblemKind, &'static str)> {
+    match what {
+        What::Changed => Some((ProblemKind::Changing, "it was written to all the time, in the last pass too; what was copied is its state at one moment")),
+        What::Vanished => Some((ProblemKind::Unreadable, "the source lists it, but it cannot be opened")),
+        What::Spared => Some((ProblemKind::Occupied, "somebody changed it at the destination again and again during the last pass, so it was left alone")),
+        _ => None,
+    }
+}
+
 /// Plans what differs between the source now and the records, into a round of a ledger or only to know it; true when nothing does.
-async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dyn Ledger, u64)>) -> Result<(FilesPlan, bool)> {
+async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dyn Ledger, u64)>, doubts: &Doubts) -> Result<(FilesPlan, bool)> {
     let limit = mover.destination.traits().single_put_limit;
     let builder = into.map(|(last, round)| Builder::new(last, round, [0; PHASES], limit, mover.options.chunk_size).packed(mover.whole.is_some()));
     let mut planner = Planner::new(mover, Window::new(mover, builder, FilesPlan::default(), None))?;
     planner.known = known;
+    let now = now_ns();
     let mut source = Sorted::new(mover.source.list_pruned(planner.exclude.prune()), mover.source.location());
     let mut records = Records::of(known).await?;
     let mut record = records.next().await?;
     let mut through = Vec::new();
     loop {
         source.fill(false).await?;
+        if through.is_empty() && into.is_some() && source.peek().is_none() && record.is_some() {
+            refuse_emptied(mover)?;
+        }
         let (ours, word) = match (source.peek(), &record) {
             (None, None) => break,
             (Some(_), None) => (source.take(), None),
@@ -145,7 +181,11 @@ async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dy
             record = records.next().await?;
         }
         match (ours, word) {
-            (Some((_, entry)), word) => planner.source_again(&key, entry, word).await?,
+            (Some((_, entry)), word) => {
+                planner.window.plan.saw_time(entry.modified_ns, now);
+                let doubted = word.as_ref().is_some_and(|record| doubts.concern(record));
+                planner.source_again(&key, entry, word, doubted).await?;
+            }
             (None, Some(word)) => planner.vanished(&key, word).await?,
             (None, None) => {}
         }
@@ -160,8 +200,19 @@ async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dy
     Ok((planner.window.plan, false))
 }
 
+/// A source that has become empty between the passes is more often a disk that is not mounted any more.
+fn refuse_emptied(mover: &FilesMover) -> Result<()> {
+    if mover.options.allow_empty_source {
+        return Ok(());
+    }
+    let reason = "it is empty now, and everything that was copied would be removed again";
+    Err(ConnectorError::new(ErrorKind::Invalid, "list again", mover.source.location(), reason)
+        .advice("Check that the source is still mounted; if it was emptied on purpose, say so with allow_empty_source (--allow-empty-source)"))
+}
+
 impl Planner<'_> {
-    async fn source_again(&mut self, key: &[u8], entry: Entry, word: Option<Record>) -> Result<()> {
+    /// `doubted`: its content is known to have changed, though the listing does not show it.
+    async fn source_again(&mut self, key: &[u8], entry: Entry, word: Option<Record>, doubted: bool) -> Result<()> {
         if self.exclude.leaves_out(&entry.path, entry.size()) || self.collides(key, &entry.path) || !self.acceptable(&entry) {
             return Ok(());
         }
@@ -184,45 +235,57 @@ impl Planner<'_> {
         let hard = self.names.first_of(&entry.path, &stat);
         self.chain.inhabit(key, &mut self.window);
         self.chain.block(Blocker::Source { path: entry.path.clone(), told: false });
-        if word.as_ref().is_some_and(|w| is_current(w, &stat)) {
+        if !doubted && word.as_ref().is_some_and(|w| is_current(w, &stat)) {
             return Ok(());
         }
-        let known = word.as_ref().is_some_and(|w| !w.is_spared());
-        let Some(before) = self.before(&entry.path, &stat, word).await? else { return Ok(()) };
-        let new = before.is_none() && !known;
+        let stands = match &word {
+            Some(record @ Record { word: Word::Content { item, outcome }, .. }) if !record.is_spared() => EarlierCopy::recorded(item, outcome.as_ref()),
+            _ => None,
+        };
+        let Some((before, saved)) = self.before(&entry.path, &stat, word).await? else { return Ok(()) };
         self.new_parents(key).await?;
         self.chain.fill(key, &mut self.window);
-        self.window.item(Item { path: entry.path, stat, before, same: None, follow, hard, to: None, new }, false);
+        let stands = stands.map(Box::new);
+        self.window.item(Item { before, saved, stands, follow, hard, ..Item::new(entry.path, stat) }, false);
         Ok(())
     }
 
-    /// What stood at the destination before the migration; `None` when it must not be overwritten.
-    async fn before(&mut self, path: &FilePath, stat: &Stat, word: Option<Record>) -> Result<Option<Option<Stat>>> {
-        let saved = match word {
-            Some(word) if word.is_spared() => self.mover.destination.stat(path).await?.map(|e| Stat::of(&e)),
-            Some(Record { word: Word::Content { outcome, .. }, original, .. }) => {
-                let untouched = outcome.is_some_and(|o| o.what == What::Same) && original.is_some();
+    /// What stood at the destination before the migration, and its name in the backup; `None` when it must not be overwritten.
+    async fn before(&mut self, path: &FilePath, stat: &Stat, word: Option<Record>) -> Result<Option<(Option<Stat>, Option<FilePath>)>> {
+        let standing = match word {
+            Some(record @ Record { word: Word::Content { .. }, .. }) if !record.is_spared() => {
+                let Word::Content { outcome, .. } = record.word else { return Ok(None) };
+                let untouched = outcome.is_some_and(|o| o.what == What::Same) && record.original.is_some();
                 if !untouched {
-                    return Ok(Some(original));
+                    return Ok(Some((record.original, record.saved)));
                 }
-                original
+                record.original
             }
             _ => self.mover.destination.stat(path).await?.map(|e| Stat::of(&e)),
         };
-        let Some(standing) = saved else { return Ok(Some(None)) };
+        let Some(standing) = standing else { return Ok(Some((None, None))) };
         let same_link = matches!(stat.kind, EntryKind::Symlink { .. }) && stat.kind == standing.kind;
         if same_link || !matches!(standing.kind, EntryKind::File { .. }) && !matches!(standing.kind, EntryKind::Symlink { .. }) {
-            return Ok(Some(Some(standing)));
+            return Ok(Some((Some(standing), None)));
         }
         let Some(keeping) = &self.mover.backup else {
             if self.mover.overwriting {
-                return Ok(Some(Some(standing)));
+                return Ok(Some((Some(standing), None)));
             }
             self.window.problem(path, ProblemKind::Occupied, "it changed during the migration, and what the destination holds there was not backed up");
             return Ok(None);
         };
-        backup::save_one(self.mover, keeping, path, &standing).await?;
-        Ok(Some(Some(standing)))
+        if !matches!(standing.kind, EntryKind::File { .. }) {
+            return Ok(Some((Some(standing), None)));
+        }
+        match backup::save_one(self.mover, keeping, path, &standing).await? {
+            Ok(saved) => Ok(Some(saved.map_or((None, None), |s| (Some(s.stat), Some(s.name))))),
+            Err(reason) => {
+                let reason = format!("what the destination holds there could not be saved, so it was left alone: {reason}");
+                self.window.problem(path, ProblemKind::Occupied, reason);
+                Ok(None)
+            }
+        }
     }
 
     async fn directory_again(&mut self, key: &[u8], entry: &Entry, word: Option<Record>) -> Result<()> {
@@ -280,39 +343,40 @@ impl Planner<'_> {
             }
             return Ok(());
         }
-        let (before, removable) = match record.word {
+        let gone = match &record.word {
             Word::Removed => return Ok(()),
             Word::Content { .. } if record.is_spared() => return Ok(()),
-            Word::Content { item, .. } if record.was_there => (item.stat, true),
+            Word::Content { outcome: Some(outcome), .. } if outcome.what == What::Same && record.original.is_some() => return Ok(()),
+            Word::Content { item, outcome } if record.was_there => {
+                let stands = EarlierCopy::recorded(item, outcome.as_ref()).map(Box::new);
+                Some(Gone { path: record.path.clone(), before: item.stat.clone(), ours: true, stands })
+            }
             // Never confirmed, but a try that was interrupted may have put it there.
             Word::Content { item, .. } => {
                 let now = self.mover.destination.stat(&record.path).await?.map(|e| Stat::of(&e));
-                let ours = match (&now, &record.original) {
-                    (None, _) => false,
-                    (Some(now), Some(original)) => !now.same_content(original),
-                    (Some(now), None) => self.is_ours(&item, now).await?,
-                };
-                (item.stat, ours)
+                let foreign = |now: &Stat| record.original.as_ref().is_some_and(|original| now.same_content(original));
+                match now.filter(|now| !foreign(now)) {
+                    Some(now) if self.is_ours(item, &now).await? => Some(Gone { path: record.path.clone(), before: now, ours: true, stands: None }),
+                    _ => None,
+                }
             }
             Word::Folder { folder } => {
-                let directory =
-                    Stat { kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None, object: None };
-                (folder.stat.unwrap_or(directory), record.original.is_none())
+                let before = folder.stat.clone().unwrap_or_else(Stat::of_directory);
+                record.original.is_none().then(|| Gone { path: record.path.clone(), before, ours: true, stands: None })
             }
         };
-        if removable {
-            self.surplus(key, Gone { path: record.path, before, ours: true }, true);
-        } else if matches!(before.kind, EntryKind::Directory) {
-            self.chain.keep_above(record.path.as_bytes());
-            self.chain.enter(Dir::new(&record.path, record.original));
+        match gone {
+            Some(gone) => self.surplus(key, gone, true),
+            None if matches!(record.word, Word::Folder { .. }) => {
+                self.chain.keep_above(record.path.as_bytes());
+                self.chain.enter(Dir::new(&record.path, record.original));
+            }
+            None => {}
         }
         Ok(())
     }
-}
 
-impl Planner<'_> {
-    /// Whether a try of ours that was interrupted has put there what stands there, though nothing stood there before. Times decide where the
-    /// destination keeps them.
+    /// Whether a try of ours that was interrupted has put there what stands there. Times decide where the destination keeps them.
     async fn is_ours(&self, item: &Item, now: &Stat) -> Result<bool> {
         let resolution = self.mover.destination.traits().mtime_resolution_ns as i64;
         let planned = Intent::of(&item.stat).filter(|_| resolution > 0);

@@ -74,14 +74,23 @@ impl Intents {
 pub(super) struct Asked(UnboundedReceiver<Ask>);
 
 impl Asked {
-    /// Answers from the ledger as long as it is polled; never ends.
-    pub(super) async fn serve(mut self, ledger: &dyn Ledger) -> Result<()> {
+    /// Answers from the ledger, and from those of the passes before, as long as it is polled; never ends.
+    pub(super) async fn serve(mut self, ledger: &dyn Ledger, known: &[&dyn Ledger]) -> Result<()> {
         while let Some(Ask { path, add, answer }) = self.0.recv().await {
             // Nobody waits any more when its task has ended.
-            let _ = answer.send(written(ledger, &path, add).await);
+            let _ = answer.send(answered(ledger, known, &path, add).await);
         }
         std::future::pending().await
     }
+}
+
+async fn answered(ledger: &dyn Ledger, known: &[&dyn Ledger], path: &FilePath, add: Option<Intent>) -> Result<Vec<Intent>> {
+    let asked = add.is_none();
+    let mut found = written(ledger, path, add).await?;
+    for ledger in known.iter().filter(|_| asked) {
+        found.extend(declared(*ledger, path).await?);
+    }
+    Ok(found)
 }
 
 async fn written(ledger: &dyn Ledger, path: &FilePath, add: Option<Intent>) -> Result<Vec<Intent>> {

@@ -3,6 +3,7 @@
 //! A sequence number is round (0 for the bulk pass, then one per final pass), phase, and place within the phase, so that the
 //! ascending order of the ledger is the order of doing.
 
+use super::conflict::EarlierCopy;
 use ports::files::{Digest, Entry, EntryKind, FilePath, ObjectMetadata, Part, Posix};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::de::DeserializeOwned;
@@ -75,6 +76,11 @@ impl Stat {
         Self { kind, modified_ns, mode, version, content_type, posix, object }
     }
 
+    /// A directory of which nothing else is known.
+    pub(super) fn of_directory() -> Self {
+        Self { kind: EntryKind::Directory, modified_ns: None, mode: None, version: None, content_type: None, posix: None, object: None }
+    }
+
     pub(super) fn entry(&self, path: &FilePath) -> Entry {
         let Self { kind, modified_ns, mode, version, content_type, posix, object } = self.clone();
         Entry { modified_ns, mode, version, content_type, posix, object, ..Entry::new(path.clone(), kind) }
@@ -139,12 +145,20 @@ pub(super) struct Item {
     /// The name at the target, where it differs (backups).
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub(super) to: Option<FilePath>,
-    /// Found by a later pass where neither a record nor the destination had anything: what stands there when it comes is somebody else's.
-    #[serde(rename = "v", default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) new: bool,
+    /// What an earlier pass of ours has put there, by the records.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub(super) stands: Option<Box<EarlierCopy>>,
+    /// The name under which the backup holds `before`, where it is not the usual one.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub(super) saved: Option<FilePath>,
 }
 
 impl Item {
+    /// Something that is to be moved to a path where nothing stands.
+    pub(super) fn new(path: FilePath, stat: Stat) -> Self {
+        Self { path, stat, before: None, same: None, follow: false, hard: None, to: None, stands: None, saved: None }
+    }
+
     /// Where it is written.
     pub(super) fn target(&self) -> &FilePath {
         self.to.as_ref().unwrap_or(&self.path)
@@ -179,6 +193,9 @@ pub(super) struct Gone {
     /// We had put it there ourselves, so undo has nothing to restore.
     #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) ours: bool,
+    /// What we had put there, by the records.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub(super) stands: Option<Box<EarlierCopy>>,
 }
 
 /// A directory that is made, or whose mode and time are set.
@@ -345,14 +362,10 @@ mod tests {
         let stat =
             Stat { kind: EntryKind::File { size: 7 }, modified_ns: Some(-1), mode: Some(0o644), version: None, content_type: None, posix: None, object: None };
         let item = |n: u32| Item {
-            path: FilePath::new(vec![b'a', 0xff, n as u8]),
-            stat: stat.clone(),
             before: Some(stat.clone()),
-            same: None,
             follow: n == 1,
-            hard: None,
-            to: None,
-            new: n == 2,
+            stands: (n == 2).then(|| Box::new(EarlierCopy { stat: stat.clone(), proof: None })),
+            ..Item::new(FilePath::new(vec![b'a', 0xff, n as u8]), stat.clone())
         };
         for count in [1, 300] {
             let spec = Spec::Batch((0..count).map(item).collect());

@@ -2,19 +2,19 @@
 //! no ledger and no observer.
 
 use super::FilesMover;
-use super::digest::{self, raw};
+use super::conflict::{Attempt, Guard};
+use super::digest;
 use super::intents::Intents;
-use super::item::{Item, Large, Outcome, Sent, Stat, What};
+use super::item::{Item, Outcome, Stat, What};
 use super::object_facts;
-use super::sides::{Fault, Side, Watch, changed};
+use super::sides::{Fault, Watch, changed};
 use super::told::{Flow, Told};
 use super::whole::Whole;
-use ports::files::{Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileTarget, Part};
+use ports::files::{Body, Digest, DigestKind, Entry, EntryKind, FilePath, FileTarget};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -32,17 +32,23 @@ pub(super) struct Lane {
     pub(super) kind: DigestKind,
     /// Look at every file again after reading it, not only at those that take more than one read.
     pub(super) look_again: bool,
+    /// Copy a file as it is when it is read, though it is written to meanwhile.
+    pub(super) snapshot: bool,
     /// Read what was written and compare it (backups).
     pub(super) read_back: bool,
     /// Save the metadata of objects beside their content (backups).
     pub(super) saves_metadata: bool,
-    /// Leave alone what stands where the plan saw nothing.
-    pub(super) sparing: bool,
+    /// Replace only what the plan saw, or what this run has put there.
+    pub(super) guarded: bool,
+    /// Take for ours what an earlier try of this run has put there.
+    pub(super) adopts: bool,
     /// Where what no plan knows is written down before it is put in place; `None` where nothing new is made.
     pub(super) intents: Option<Intents>,
     /// Batches travel as one stream.
     pub(super) whole: Option<Whole>,
     pub(super) flow: Arc<Flow>,
+    /// Held while a directory is writable that should not be.
+    pub(super) widening: tokio::sync::Mutex<()>,
     pub(super) told: UnboundedSender<Told>,
 }
 
@@ -75,7 +81,7 @@ impl Lane {
     }
 
     /// The kind to hash bodies in on their way; `None` where the target tells the hash of what it takes, in the kind that is wanted.
-    fn own_hash(&self) -> Option<DigestKind> {
+    pub(super) fn own_hash(&self) -> Option<DigestKind> {
         (self.target.traits().stored_digest != Some(self.kind)).then_some(self.kind)
     }
 
@@ -88,26 +94,28 @@ impl Lane {
 
     /// Moves a file or a link. An error stops the migration; anything that concerns this path alone is an outcome.
     pub(super) async fn carry(&self, item: &Item) -> Result<Outcome> {
-        self.carry_to(item, self.spares(item)).await
+        self.carry_over(item, self.guard_of(item)).await
     }
 
     /// The same for what has just been put there by us, and is not as the source is any more.
     pub(super) async fn carry_again(&self, item: &Item) -> Result<Outcome> {
-        self.carry_to(item, false).await
+        self.carry_over(item, Guard::Anything).await
     }
 
-    /// `spares`: whether it leaves alone what stands there.
-    async fn carry_to(&self, item: &Item, spares: bool) -> Result<Outcome> {
+    /// `guard`: what may be replaced.
+    pub(super) async fn carry_over(&self, item: &Item, guard: Guard) -> Result<Outcome> {
+        self.carry_on(item, Attempt::new(guard)).await
+    }
+
+    /// Goes on with what an attempt has done so far.
+    pub(super) async fn carry_on(&self, item: &Item, attempt: Attempt) -> Result<Outcome> {
         let result = match (&item.same, &item.stat.kind) {
             (Some(_), _) => self.retry(&item.path, 0, || self.adjust(item)).await,
-            (None, EntryKind::Symlink { .. }) => self.retry(&item.path, 0, || self.link(item, spares)).await,
-            (None, EntryKind::Other(_)) => self.retry(&item.path, 0, || self.node(item, spares)).await,
-            (None, _) => {
-                let yielding = AtomicBool::new(spares);
-                self.retry(&item.path, item.stat.size(), || self.file(item, &yielding)).await
-            }
+            (None, EntryKind::Symlink { .. }) => self.retry(&item.path, 0, || self.link(item, &attempt)).await,
+            (None, EntryKind::Other(_)) => self.retry(&item.path, 0, || self.node(item, &attempt)).await,
+            (None, _) => self.retry(&item.path, item.stat.size(), || self.file(item, &attempt)).await,
         };
-        result.or_else(Fault::settle)
+        result.or_else(Fault::settle).map(|outcome| attempt.annotate(outcome))
     }
 
     /// The content is there; mode and time may not be.
@@ -125,38 +133,57 @@ impl Lane {
         Ok(Outcome { digest: proof.map(|p| p.digest), part_size, ..Outcome::of(What::Same) })
     }
 
-    async fn node(&self, item: &Item, spares: bool) -> Result<Outcome, Fault> {
-        let now = self.target.stat(item.target()).await.map_err(Fault::target)?;
-        if spares && now.is_some_and(|n| n.kind != item.stat.kind) {
+    async fn node(&self, item: &Item, attempt: &Attempt) -> Result<Outcome, Fault> {
+        if !self.make_way(item, attempt).await? {
             return Ok(Outcome::of(What::Spared));
         }
         self.target.make(&item.stat.entry(item.target())).await.map_err(Fault::target)?;
         Ok(Outcome::of(What::Made))
     }
 
-    async fn link(&self, item: &Item, spares: bool) -> Result<Outcome, Fault> {
-        let entry = item.stat.entry(item.target());
-        if item.before.as_ref().is_some_and(|b| !matches!(b.kind, EntryKind::Symlink { .. })) {
-            let now = self.target.stat(item.target()).await.map_err(Fault::target)?;
-            if now.is_some_and(|n| matches!(n.kind, EntryKind::File { .. })) {
-                self.target.remove(item.target()).await.map_err(Fault::target)?;
-            }
-        }
-        if spares && self.target.stat(item.target()).await.map_err(Fault::target)?.is_some_and(|n| n.kind != item.stat.kind) {
+    async fn link(&self, item: &Item, attempt: &Attempt) -> Result<Outcome, Fault> {
+        if !self.make_way(item, attempt).await? {
             return Ok(Outcome::of(What::Spared));
         }
-        self.target.make(&entry).await.map_err(Fault::target)?;
+        self.target.make(&item.stat.entry(item.target())).await.map_err(Fault::target)?;
         Ok(Outcome::of(What::Linked))
     }
 
-    /// One try at a file, whole, as it is now. `yielding`: to whatever stands there, until it is known to be ours.
-    async fn file(&self, item: &Item, yielding: &AtomicBool) -> Result<Outcome, Fault> {
+    /// Removes a file that stands where a link or a node is to be made; false when what stands there must stay.
+    async fn make_way(&self, item: &Item, attempt: &Attempt) -> Result<bool, Fault> {
+        let Some(found) = self.target.stat(item.target()).await.map_err(Fault::target)? else { return Ok(true) };
+        let guarded = attempt.guard() != Guard::Anything;
+        if found.kind == item.stat.kind {
+            return Ok(true);
+        }
+        if guarded && matches!(found.kind, EntryKind::Directory) {
+            return Ok(false);
+        }
+        if guarded && !self.is_known(item, &item.stat, &found, None).await? {
+            return Ok(false);
+        }
+        if matches!(found.kind, EntryKind::File { .. }) {
+            match self.target.remove_if(item.target(), &found).await {
+                Err(e) if e.kind == ErrorKind::AlreadyExists => return Ok(false),
+                other => other.map_err(Fault::target)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// One try at a file, whole, as it is now.
+    pub(super) async fn file(&self, item: &Item, attempt: &Attempt) -> Result<Outcome, Fault> {
         let began = Instant::now();
         let opened = self.source.open(&item.path, None).await.map_err(Fault::source)?;
         let EntryKind::File { size } = opened.entry.kind else {
             return Err(Fault::source(changed(&item.path.to_string(), "it is no file any more")));
         };
         let read = Stat::of(&opened.entry);
+        // What is appended meanwhile is left out.
+        let body = match self.snapshot {
+            true => self.source.open(&item.path, Some(0..size)).await.map_err(Fault::source)?.body,
+            false => opened.body,
+        };
         if self.saves_metadata {
             object_facts::save(self.target.as_ref(), item.target(), &opened.entry, &self.staging).await.map_err(Fault::target)?;
         }
@@ -168,28 +195,30 @@ impl Lane {
         self.declare(item, &read).await?;
         let limit = self.target.traits().single_put_limit;
         let part_size = (size > limit).then(|| part_size(size, limit, self.chunk_size)).flatten();
-        if part_size.is_some() && yielding.load(Ordering::Relaxed) {
-            if self.is_foreign(item, &read, None).await? {
-                return Ok(Outcome::of(What::Spared));
-            }
-            yielding.store(false, Ordering::Relaxed);
+        if (part_size.is_some() || attempt.guard() == Guard::Unknown) && !self.may_replace(item, &read, attempt, None).await? {
+            return Ok(Outcome::of(What::Spared));
         }
         let digest = match part_size {
             Some(part_size) => {
-                drop(opened.body);
-                self.in_parts(item, &entry, size, part_size).await?
+                drop(body);
+                match self.in_parts(item, &entry, &read, part_size, attempt).await? {
+                    Some(digest) => digest,
+                    None => return Ok(Outcome::of(What::Spared)),
+                }
             }
             None => {
                 let what = item.path.to_string();
-                let (watch, body) = Watch::over(opened.body, size, self.own_hash(), self.flow.clone(), what.clone());
-                match self.put(&entry, body, yielding).await {
+                let (watch, body) = Watch::over(body, size, self.own_hash(), self.flow.clone(), what.clone());
+                let guard = attempt.guard();
+                match self.put(&entry, body, &guard).await {
                     Ok(taken) => watch.digest(size, &what, taken)?,
-                    Err(e) if e.kind == ErrorKind::AlreadyExists && yielding.load(Ordering::Relaxed) => return self.met(item, &read, yielding, e).await,
+                    Err(e) if e.kind == ErrorKind::AlreadyExists && guard != Guard::Anything => return self.resolve(item, &read, attempt, e).await,
                     Err(e) => return Err(watch.blame(e)),
                 }
             }
         };
-        if self.look_again || size > ONE_PIECE {
+        attempt.has_placed(&read, &digest, part_size);
+        if self.look_again || size > ONE_PIECE && !self.snapshot {
             self.unchanged_since(item, &read).await?;
         }
         if self.read_back {
@@ -201,7 +230,7 @@ impl Lane {
     }
 
     /// What the target could not keep of an entry, for the report. A backup keeps it in its own way.
-    fn not_kept(&self, item: &Item, written: &Entry) -> Option<String> {
+    pub(super) fn not_kept(&self, item: &Item, written: &Entry) -> Option<String> {
         let lost = if item.to.is_none() { self.target.unkept(written) } else { Vec::new() };
         (!lost.is_empty()).then(|| format!("the destination does not keep: {}", lost.join("; ")))
     }
@@ -219,22 +248,12 @@ impl Lane {
         })
     }
 
-    async fn put(&self, entry: &Entry, body: Body, yielding: &AtomicBool) -> Result<Option<Digest>> {
-        if !yielding.load(Ordering::Relaxed) {
-            return self.target.put(entry, &self.staging, body).await;
+    async fn put(&self, entry: &Entry, body: Body, guard: &Guard) -> Result<Option<Digest>> {
+        match guard {
+            Guard::Anything | Guard::Unknown => self.target.put(entry, &self.staging, body).await,
+            Guard::Nothing => self.target.put_new(entry, &self.staging, body).await,
+            Guard::Only(expected) => self.target.put_replacing(entry, &self.staging, body, expected).await,
         }
-        let taken = self.target.put_new(entry, &self.staging, body).await?;
-        yielding.store(false, Ordering::Relaxed);
-        Ok(taken)
-    }
-
-    /// Something stands there. What an interrupted try of ours has left is written over, anything else is not.
-    async fn met(&self, item: &Item, read: &Stat, yielding: &AtomicBool, error: ConnectorError) -> Result<Outcome, Fault> {
-        if self.is_foreign(item, read, None).await? {
-            return Ok(Outcome::failed(What::Spared, &error));
-        }
-        yielding.store(false, Ordering::Relaxed);
-        Box::pin(self.file(item, yielding)).await
     }
 
     pub(super) fn tell_done(&self, item: &Item, size: u64, began: Instant, digest: &Digest) {
@@ -244,7 +263,7 @@ impl Lane {
     }
 
     /// Looks at the source again: it must be as it was when it was opened.
-    async fn unchanged_since(&self, item: &Item, read: &Stat) -> Result<(), Fault> {
+    pub(super) async fn unchanged_since(&self, item: &Item, read: &Stat) -> Result<(), Fault> {
         let now = if item.follow { self.source.resolve(&item.path).await } else { self.source.stat(&item.path).await };
         match now.map_err(Fault::source)? {
             Some(entry) if Stat::of(&entry).same_content(read) => Ok(()),
@@ -262,124 +281,6 @@ impl Lane {
         }
         let reason = format!("{} was written, but {} is stored", digest::printed(digest), digest::printed(&stored));
         Err(Fault::target(ConnectorError::new(ErrorKind::Corrupt, "write", item.target().to_string(), reason)))
-    }
-
-    /// A large file in one task, part after part, with an upload that is given up on any error.
-    async fn in_parts(&self, item: &Item, entry: &Entry, size: u64, part_size: u64) -> Result<Digest, Fault> {
-        let parts = self.target.parts();
-        let upload = parts.begin(entry, &self.staging, part_size).await.map_err(Fault::target)?;
-        let stat = Stat::of(entry);
-        let count = size.div_ceil(part_size) as u32;
-        let large = Large { item: Item { stat, ..item.clone() }, first: 0, count, part_size };
-        let sent = self.all_parts(&large, entry, &upload).await;
-        if sent.is_err() {
-            let _ = parts.abort(entry, &upload).await;
-        }
-        sent
-    }
-
-    async fn all_parts(&self, large: &Large, entry: &Entry, upload: &str) -> Result<Digest, Fault> {
-        let mut sent = Vec::new();
-        for number in 1..=large.count {
-            sent.push(self.part_once(large, upload, number).await?);
-        }
-        self.put_in_place(entry, upload, &sent).await
-    }
-
-    async fn part_once(&self, large: &Large, upload: &str, number: u32) -> Result<Sent, Fault> {
-        let item = &large.item;
-        let range = large.range(number);
-        let size = range.end - range.start;
-        let opened = self.source.open(&item.path, Some(range.clone())).await.map_err(Fault::source)?;
-        if !Stat::of(&opened.entry).same_content(&item.stat) {
-            return Err(Fault::source(changed(&item.path.to_string(), "it is no longer the file that was planned")));
-        }
-        let what = format!("{} (part {number} of {})", item.path, large.count);
-        let (watch, body) = Watch::over(opened.body, size, self.own_hash(), self.flow.clone(), what.clone());
-        let entry = item.stat.entry(item.target());
-        let mut part: Part = self.target.parts().put_part(&entry, upload, number, range, body).await.map_err(|e| watch.blame(e))?;
-        let taken = part.hash.take().map(|hex| Digest { kind: self.kind, hex });
-        Ok(Sent { part, hash: watch.digest(size, &what, taken)?.hex })
-    }
-
-    /// Sends one part of an upload that outlives us. `None`: the file changed or the upload is gone, so parts make no sense any more.
-    pub(super) async fn part(&self, large: &Large, upload: &str, number: u32) -> Result<Option<Sent>> {
-        let item = &large.item;
-        match self.retry(&item.path, item.stat.size(), || self.part_once(large, upload, number)).await {
-            Ok(sent) => Ok(Some(sent)),
-            Err(Fault { side: Side::Target, error }) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(fault) => fault.settle().map(|_| None),
-        }
-    }
-
-    /// Whether nothing was planned to be overwritten here, and nothing may be.
-    pub(super) fn spares(&self, item: &Item) -> bool {
-        (self.sparing || item.new) && item.before.is_none()
-    }
-
-    async fn put_in_place(&self, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Digest, Fault> {
-        let parts: Vec<Part> = sent.iter().map(|s| s.part.clone()).collect();
-        self.target.parts().complete(entry, upload, &parts).await.map_err(Fault::target)?;
-        self.over(sent)
-    }
-
-    /// The hash of a file that was sent in parts.
-    #[expect(clippy::result_large_err, reason = "a fault is a connector's error, which is as large")]
-    fn over(&self, sent: &[Sent]) -> Result<Digest, Fault> {
-        let hashes = sent.iter().map(|s| raw(&s.hash)).collect::<Result<Vec<_>>>().map_err(Fault::target)?;
-        Ok(digest::over_parts(self.kind, &hashes))
-    }
-
-    /// Puts a large file in place from its parts. When that cannot be done any more, the file is sent anew, as it is now.
-    pub(super) async fn place(&self, large: &Large, upload: Option<&str>, sent: Option<Vec<Sent>>) -> Result<Outcome> {
-        let item = &large.item;
-        let began = Instant::now();
-        let entry = match self.retry(&item.path, 0, || self.described(item)).await {
-            Ok(entry) => entry,
-            Err(fault) => return fault.settle(),
-        };
-        if let (Some(upload), Some(sent)) = (upload, &sent) {
-            let placed = self.retry(&item.path, item.stat.size(), || self.placed(large, &entry, upload, sent)).await;
-            match placed {
-                Ok(None) => {
-                    self.give_up(large, &entry, upload).await?;
-                    return Ok(Outcome::of(What::Spared));
-                }
-                Ok(Some(digest)) => {
-                    self.tell_done(item, item.stat.size(), began, &digest);
-                    let note = self.not_kept(item, &entry);
-                    return Ok(Outcome { digest: Some(digest), part_size: Some(large.part_size), note, ..Outcome::of(What::Copied) });
-                }
-                Err(Fault { side: Side::Source, .. }) => {}
-                Err(Fault { error, .. }) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Corrupt) => {}
-                Err(fault) => return fault.settle(),
-            }
-        }
-        if let Some(upload) = upload {
-            self.give_up(large, &entry, upload).await?;
-        }
-        self.carry(item).await
-    }
-
-    async fn give_up(&self, large: &Large, entry: &Entry, upload: &str) -> Result<()> {
-        let abort = async || self.target.parts().abort(entry, upload).await.map_err(Fault::target);
-        self.retry(&large.item.path, 0, abort).await.map_err(|f| f.error)
-    }
-
-    /// `None` when something stands there that is not ours.
-    async fn placed(&self, large: &Large, entry: &Entry, upload: &str, sent: &[Sent]) -> Result<Option<Digest>, Fault> {
-        if self.spares(&large.item) && self.is_foreign(&large.item, &large.item.stat, Some((&self.over(sent)?, large.part_size))).await? {
-            return Ok(None);
-        }
-        if self.saves_metadata {
-            object_facts::save(self.target.as_ref(), large.item.target(), entry, &self.staging).await.map_err(Fault::target)?;
-        }
-        let digest = self.put_in_place(entry, upload, sent).await?;
-        self.unchanged_since(&large.item, &large.item.stat).await?;
-        if self.read_back {
-            self.compare(&large.item, large.item.stat.size(), &digest, Some(large.part_size)).await?;
-        }
-        Ok(Some(digest))
     }
 
     /// Whether `system` stores exactly this at a path now; otherwise what it stores. What a system reports may be a hash of another
@@ -423,12 +324,15 @@ impl FilesMover {
             retry_delay: self.retry_delay,
             kind: self.digest_kind(),
             look_again: false,
+            snapshot: false,
             read_back: false,
             saves_metadata: false,
-            sparing: false,
+            guarded: false,
+            adopts: true,
             intents: None,
             whole: self.whole.clone(),
             flow: Arc::default(),
+            widening: tokio::sync::Mutex::default(),
             told,
         };
         (lane, heard)

@@ -11,6 +11,7 @@
 mod backup;
 mod builder;
 mod chain;
+mod conflict;
 mod content;
 mod digest;
 mod exclude;
@@ -18,6 +19,7 @@ mod final_pass;
 mod intents;
 mod item;
 mod lane;
+mod large;
 mod object_facts;
 mod order;
 mod packs;
@@ -26,12 +28,13 @@ mod pump;
 mod records;
 mod report;
 mod sides;
-mod standing;
+mod suspects;
 mod told;
 mod undo;
 mod verify;
 mod whole;
 mod window;
+mod writable;
 
 pub use report::{Excluded, FilesBackedUp, FilesCopied, FilesPlan, FilesUndone, FilesVerified, LISTED, Lag, Mismatch, PathProblem, ProblemKind, Problems};
 
@@ -58,6 +61,10 @@ pub struct FileOptions {
     pub exclude: Vec<String>,
     /// Remove at the destination what the source does not have.
     pub delete_extraneous: bool,
+    /// Lets an empty source empty the destination.
+    pub allow_empty_source: bool,
+    /// Refuse a plan that deletes more than this.
+    pub max_delete: Option<u64>,
     /// Tag of the run, part of all staging names.
     pub staging: String,
     /// How many times a call is tried in all before a temporary error is final. At least 1.
@@ -73,6 +80,8 @@ impl Default for FileOptions {
             name_links_out: false,
             exclude: Vec::new(),
             delete_extraneous: false,
+            allow_empty_source: false,
+            max_delete: None,
             staging: "migration".to_owned(),
             retries: 5,
         }
@@ -87,6 +96,7 @@ pub struct FilesMover {
     options: FileOptions,
     retry_delay: Duration,
     backup: Option<Arc<dyn FileTarget>>,
+    later: Option<Arc<dyn FileTarget>>,
     overwriting: bool,
     whole: Option<whole::Whole>,
     notes: Vec<String>,
@@ -94,7 +104,17 @@ pub struct FilesMover {
 
 impl FilesMover {
     pub fn new(source: Arc<dyn FileTarget>, destination: Arc<dyn FileTarget>, options: FileOptions) -> Self {
-        Self { source, destination, options, retry_delay: Duration::from_millis(250), backup: None, overwriting: false, whole: None, notes: Vec::new() }
+        Self {
+            source,
+            destination,
+            options,
+            retry_delay: Duration::from_millis(250),
+            backup: None,
+            later: None,
+            overwriting: false,
+            whole: None,
+            notes: Vec::new(),
+        }
     }
 
     /// The pause before the second try; it doubles with each further one, up to 15 seconds, and is jittered.
@@ -109,6 +129,14 @@ impl FilesMover {
     #[must_use]
     pub fn backing_up_into(mut self, backup: Arc<dyn FileTarget>) -> Self {
         self.backup = Some(backup);
+        self
+    }
+
+    /// Lets [`Self::undo`] take back also what somebody changed since, after saving it into `later`. Without it, such things stay and are
+    /// named in [`FilesUndone::kept`].
+    #[must_use]
+    pub fn discarding_later_changes(mut self, later: Arc<dyn FileTarget>) -> Self {
+        self.later = Some(later);
         self
     }
 
@@ -136,13 +164,14 @@ impl FilesMover {
         if !ledger.totals().await?.sealed {
             return Err(ConnectorError::new(ErrorKind::Internal, "copy files from", self.source.location(), "the plan is not complete"));
         }
-        content::run_round(self, ledger, 0, content::Care::Bulk, observer, stop).await?;
+        content::run_round(self, (ledger, &[]), 0, content::Care::Bulk, observer, stop).await?;
         records::summary(ledger).await
     }
 
     /// The second pass, while nobody writes to the source: lists the source again, copies what is new or differs from what
     /// `bulk` recorded, and removes at the destination what vanished at the source and had been copied by us. Each call lists
-    /// anew, so a pass that was interrupted catches what changed since. A source that will not stand still is an error.
+    /// anew, so a pass that was interrupted catches what changed since. What is written to all the time is copied as it is at one moment and
+    /// named as [`ProblemKind::Changing`].
     pub async fn final_pass(&self, bulk: &dyn Ledger, last: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesCopied> {
         final_pass::run(self, bulk, last, observer, stop).await
     }
@@ -176,9 +205,13 @@ impl FilesMover {
         backup::run(self, ledger, backup, own, observer, stop).await
     }
 
-    /// Takes the copy back: removes what we made unless somebody changed it since, puts back from `backup` what we replaced or
-    /// deleted, and sweeps unfinished writes. Repeatable; what is already as before is left alone. The source is asked only about
-    /// files that were in flight when we were interrupted; the destination may stand in for it.
+    /// Takes the copy back: removes what we made and puts back from `backup` what we replaced or deleted, each unless somebody changed it
+    /// since, and sweeps unfinished writes. Acts on what was done, not on what was planned. What one path suffers is named in
+    /// [`FilesUndone::not_restored`], and the rest goes on. Repeatable; what is already as before is left alone. The source is asked only
+    /// about files that were in flight when we were interrupted; the destination may stand in for it.
+    ///
+    /// # Errors
+    /// A system that cannot be reached, refuses us altogether or has no space left; the stop signal. Calling it again goes on.
     pub async fn undo(
         &self,
         ledgers: &[&dyn Ledger],

@@ -1,6 +1,7 @@
 //! A batch of a whole tree in one stream: packed by the source, hashed as it passes, unpacked by the target. What does not arrive that way
 //! (it vanished, changed meanwhile, or something stands in its place) goes its own way, one by one.
 
+use super::conflict::Guard;
 use super::digest::Running;
 use super::intents::Intents;
 use super::item::{Item, Outcome, Stat, What};
@@ -26,7 +27,9 @@ impl Lane {
         let mut stale = vec![false; items.len()];
         self.names(whole, items, &mut outcomes).await?;
         let streamed: Vec<usize> = (0..items.len()).filter(|at| items[*at].same.is_none() && items[*at].hard.is_none() && !items[*at].follow).collect();
-        let chosen: Vec<(&Item, bool)> = streamed.iter().map(|at| (&items[*at], self.spares(&items[*at]))).collect();
+        let replaces = |item: &Item| matches!(self.guard_of(item), Guard::Only(_) | Guard::Unknown);
+        let streamed = self.without_foreign(whole, items, streamed, replaces, &mut outcomes).await?;
+        let chosen: Vec<(&Item, bool)> = streamed.iter().map(|at| (&items[*at], self.guard_of(&items[*at]) == Guard::Nothing)).collect();
         let found = self.stream_and_settle(whole, &chosen).await?;
         for (at, arrived) in streamed.iter().zip(found) {
             stale[*at] = matches!(arrived, Arrived::Stale);
@@ -41,6 +44,29 @@ impl Lane {
             });
         }
         Ok(all)
+    }
+
+    /// Leaves out what would replace something that neither the plan saw nor this run has put there: one look at all of them, right before
+    /// they are written.
+    async fn without_foreign(
+        &self,
+        whole: &Whole,
+        items: &[Item],
+        chosen: Vec<usize>,
+        doubtful: impl Fn(&Item) -> bool,
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<Vec<usize>> {
+        let (mut met, mut rest): (Vec<usize>, Vec<usize>) = chosen.into_iter().partition(|at| self.guarded && doubtful(&items[*at]));
+        let Some(first) = met.first() else { return Ok(rest) };
+        let looked: Vec<(&Item, Stat)> = met.iter().map(|at| (&items[*at], items[*at].stat.clone())).collect();
+        let foreign = self.retry(&items[*first].path, 0, || self.foreign_among(whole, &looked)).await.map_err(|f| f.error)?;
+        for (at, _) in met.iter().zip(&foreign).filter(|(_, foreign)| **foreign) {
+            outcomes[*at] = Some(Outcome::of(What::Spared));
+        }
+        met.retain(|at| outcomes[*at].is_none());
+        rest.extend(met);
+        rest.sort_unstable();
+        Ok(rest)
     }
 
     /// A stream, and a second one for what met something of our own: a try that was interrupted has left it. `chosen`: each with whether it spares
@@ -90,9 +116,11 @@ impl Lane {
     /// Further names of files that are there.
     async fn names(&self, whole: &Whole, items: &[Item], outcomes: &mut [Option<Outcome>]) -> Result<()> {
         let places: Vec<usize> = (0..items.len()).filter(|at| items[*at].hard.is_some()).collect();
-        let Some(first) = places.first() else { return Ok(()) };
+        // A link replaces whatever stands there, so all of them are looked at.
+        let places = self.without_foreign(whole, items, places, |_| true, outcomes).await?;
+        let Some(first) = places.first().copied() else { return Ok(()) };
         let pairs: Vec<(FilePath, FilePath)> = places.iter().filter_map(|at| items[*at].hard.clone().map(|leader| (leader, items[*at].path.clone()))).collect();
-        let named = self.retry(&items[*first].path, 0, async || whole.target.link(&self.staging, &pairs).await.map_err(Fault::target)).await;
+        let named = self.retry(&items[first].path, 0, async || whole.target.link(&self.staging, &pairs).await.map_err(Fault::target)).await;
         for (at, result) in places.into_iter().zip(named.map_err(|f| f.error)?) {
             // Without the first name there is still the content.
             outcomes[at] = result.is_ok().then(|| Outcome::of(What::Named));
@@ -106,7 +134,7 @@ impl Lane {
         let paths: Vec<FilePath> = items.iter().map(|i| i.path.clone()).collect();
         let pack = whole.source.pack(paths.clone()).await.map_err(Fault::source)?;
         let fresh = chosen.iter().map(|(_, spares)| *spares).collect();
-        let planned = items.iter().map(|item| item.before.is_none().then(|| item.stat.clone())).collect();
+        let planned = items.iter().map(|item| item.stat.clone()).collect();
         let watch = Watch::new(&paths, fresh, planned, self.kind, self.flow.clone());
         let unpacked = whole.target.unpack(&self.staging, watch.over(pack, self.intents.clone())).await.map_err(|e| watch.blame(e))?;
         let seen = watch.seen();
@@ -197,8 +225,8 @@ struct Passing {
 struct Passed {
     places: HashMap<FilePath, usize>,
     fresh: Vec<bool>,
-    /// As it was planned, where nothing stood.
-    planned: Vec<Option<Stat>>,
+    /// As they were planned.
+    planned: Vec<Stat>,
     kind: DigestKind,
     seen: Vec<Seen>,
     passing: Option<Passing>,
@@ -212,7 +240,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(paths: &[FilePath], fresh: Vec<bool>, planned: Vec<Option<Stat>>, kind: DigestKind, flow: Arc<Flow>) -> Self {
+    fn new(paths: &[FilePath], fresh: Vec<bool>, planned: Vec<Stat>, kind: DigestKind, flow: Arc<Flow>) -> Self {
         let places = paths.iter().cloned().enumerate().map(|(at, path)| (path, at)).collect();
         Self { passed: Arc::new(Mutex::new(Passed { places, fresh, planned, kind, seen: Vec::new(), passing: None, fault: None })), flow }
     }
@@ -279,10 +307,10 @@ impl Passed {
         }
     }
 
-    /// What begins to pass and is to stand where nothing stood, when it is not as it was planned.
+    /// What begins to pass, when it is not as it was planned.
     fn unplanned(&self, packed: &Packed) -> Option<(FilePath, Stat)> {
         let (Packed::Begin { entry, .. }, Some(last)) = (packed, self.seen.last()) else { return None };
-        let (planned, read) = (self.planned[last.at].as_ref()?, Stat::of(entry));
+        let (planned, read) = (&self.planned[last.at], Stat::of(entry));
         (!read.same_content(planned)).then(|| (entry.path.clone(), read))
     }
 

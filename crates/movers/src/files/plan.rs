@@ -1,6 +1,6 @@
 //! Planning the bulk pass: one merge of both listings, in constant memory.
 
-use super::builder::Builder;
+use super::builder::{Builder, now_ns};
 use super::chain::{Blocker, Chain, Dir, Removal};
 use super::exclude::Exclude;
 use super::item::{Folder, Gone, Item, PHASES, Stat};
@@ -37,6 +37,7 @@ pub(super) async fn run(mover: &FilesMover, ledger: Option<&dyn Ledger>, observe
     let mut planner = Planner::new(mover, window)?;
     planner.merge(observer).await?;
     let mut plan = planner.window.plan;
+    mover.refuse_too_many_deletes(plan.deletes)?;
     plan.excluded = planner.exclude.counts;
     plan.notes.clone_from(&mover.notes);
     if let Some(ledger) = ledger {
@@ -81,6 +82,27 @@ fn links(stat: &Stat) -> Option<u64> {
 }
 
 impl FilesMover {
+    /// An empty source is more often a disk that is not mounted than a wish to empty the destination.
+    fn refuse_empty_source(&self) -> Result<()> {
+        if !self.options.delete_extraneous || self.options.allow_empty_source {
+            return Ok(());
+        }
+        let reason = format!("it is empty, and delete_extraneous would remove everything at {}", self.destination.location());
+        Err(ConnectorError::new(ErrorKind::Invalid, "plan the files of", self.source.location(), reason)
+            .advice("Check that the source is mounted; if it is meant to be empty, say so with allow_empty_source (--allow-empty-source)"))
+    }
+
+    fn refuse_too_many_deletes(&self, deletes: u64) -> Result<()> {
+        match self.options.max_delete {
+            Some(most) if deletes > most => {
+                let reason = format!("{deletes} things would be deleted there, and max_delete allows {most}");
+                Err(ConnectorError::new(ErrorKind::Invalid, "plan the files for", self.destination.location(), reason)
+                    .advice("Look at the deletions with a dry run; raise max_delete if they are meant"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether this kind of thing, no file, directory or link, is made again at the destination.
     pub(super) fn remakes(&self, kind: &str) -> bool {
         self.whole.as_ref().is_some_and(|w| [FIFO, CHARACTER_DEVICE, BLOCK_DEVICE].contains(&kind) && (kind == FIFO || w.target.keeps().owners))
@@ -157,9 +179,13 @@ impl<'a> Planner<'a> {
         let mut destination = Sorted::new(mover.destination.list_pruned(self.exclude.prune()), mover.destination.location());
         let mut teller = Teller::new(observer, "planning", mover.source.location(), mover.destination.location());
         let mut last = Vec::new();
+        let now = now_ns();
         loop {
             let (one, other) = futures::join!(source.fill(false), destination.fill(true));
             one.and(other)?;
+            if last.is_empty() && source.peek().is_none() && destination.peek().is_some() {
+                mover.refuse_empty_source()?;
+            }
             let (ours, theirs) = match (source.peek(), destination.peek()) {
                 (None, None) => break,
                 (Some(_), None) => (source.take(), None),
@@ -177,6 +203,7 @@ impl<'a> Planner<'a> {
             if let Some((_, entry)) = ours.as_ref().or(theirs.as_ref()) {
                 teller.at(&entry.path);
             }
+            self.window.plan.saw_time(ours.as_ref().and_then(|(_, entry)| entry.modified_ns), now);
             match (ours, theirs) {
                 (Some((_, entry)), theirs) => self.source_entry(&key, entry, theirs.map(|(_, e)| e)).await?,
                 (None, Some((_, entry))) => self.extra(&key, entry, true),
@@ -229,7 +256,7 @@ impl<'a> Planner<'a> {
         self.chain.block(Blocker::Source { path: entry.path.clone(), told: false });
         let hard = self.names.first_of(&entry.path, &stat);
         let look_alike = look_alike && hard.is_none() && links(&stat) == before.as_ref().and_then(links);
-        self.window.item(Item { path: entry.path, stat, before, same: None, follow, hard, to: None, new: false }, look_alike);
+        self.window.item(Item { before, follow, hard, ..Item::new(entry.path, stat) }, look_alike);
         Ok(())
     }
 
@@ -347,15 +374,15 @@ impl<'a> Planner<'a> {
     /// Something that only the destination has, or that must be left alone there.
     fn extra(&mut self, key: &[u8], entry: Entry, removable: bool) {
         let wanted = removable && self.mover.options.delete_extraneous && !self.exclude.covers(&entry.path) && !self.is_closed(key);
-        let untouchable = untouchable(&entry);
-        if let Some(reason) = untouchable.filter(|_| wanted) {
-            self.window.problem(&entry.path, ProblemKind::Mounted, reason);
+        let untouchable = untouchable(self.mover, &entry);
+        if let Some((kind, reason)) = untouchable.clone().filter(|_| wanted) {
+            self.window.problem(&entry.path, kind, reason);
         }
         if untouchable.is_some() {
             self.close_below(&entry.path);
         }
         let removable = wanted && untouchable.is_none();
-        self.surplus(key, Gone { path: entry.path.clone(), before: Stat::of(&entry), ours: false }, removable);
+        self.surplus(key, Gone { path: entry.path.clone(), before: Stat::of(&entry), ours: false, stands: None }, removable);
     }
 
     /// Removes what is too many at the destination, once nothing says that it stays.
@@ -401,11 +428,17 @@ impl<'a> Planner<'a> {
 }
 
 /// Why something that only the destination has is not removed, whatever was asked for.
-fn untouchable(entry: &Entry) -> Option<&'static str> {
+fn untouchable(mover: &FilesMover, entry: &Entry) -> Option<(ProblemKind, String)> {
+    let mounted = "another file system is mounted here at the destination, and is left alone";
     match &entry.kind {
-        _ if entry.mounted => Some("another file system is mounted here at the destination, and is left alone"),
-        EntryKind::Other(kind) if kind == MOUNT_POINT => Some("another file system is mounted here at the destination, and is left alone"),
-        EntryKind::Directory if entry.unlisted.is_some() => Some("the destination does not let us list it, so it is left alone"),
+        _ if entry.mounted => Some((ProblemKind::Mounted, mounted.to_owned())),
+        EntryKind::Other(kind) if kind == MOUNT_POINT => Some((ProblemKind::Mounted, mounted.to_owned())),
+        EntryKind::Directory if entry.unlisted.is_some() => {
+            Some((ProblemKind::Mounted, "the destination does not let us list it, so it is left alone".to_owned()))
+        }
+        EntryKind::Other(kind) if !mover.remakes(kind) => {
+            Some((ProblemKind::Device, format!("the source does not have it, but a {kind} is never deleted, because nothing could restore it")))
+        }
         _ => None,
     }
 }

@@ -1,12 +1,12 @@
 //! Reading the ledgers back: the newest word about every path, in path order, merged from several ledgers and rounds in memory
 //! that does not grow with the number of files.
 
-use super::item::{Folder, Item, Marker, Outcome, Phase, Results, Spec, Stat, What, decode, round_of, seq, span};
+use super::item::{Folder, Gone, Item, Marker, Outcome, Phase, Results, Spec, Stat, What, decode, round_of, seq, span};
 use super::order::key;
 use super::report::{FilesCopied, ProblemKind};
 use ports::files::{EntryKind, FilePath};
 use ports::ledger::Chunk;
-use ports::{Ledger, Result};
+use ports::{ConnectorError, ErrorKind, Ledger, Result};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
@@ -72,56 +72,103 @@ pub(super) struct Record {
     pub(super) word: Word,
     /// What stood there before the migration, by the first ledger that knows the path.
     pub(super) original: Option<Stat>,
+    /// Where the backup holds that, if not under its usual name.
+    pub(super) saved: Option<FilePath>,
+    /// A try was begun that may have changed something there.
+    pub(super) begun: bool,
+    /// The ledger (by its place among those that are read) and the round that had the last word.
+    pub(super) by: (usize, u64),
     /// The destination has held our copy at some time since.
     pub(super) was_there: bool,
 }
 
 impl Record {
+    fn new(path: FilePath, directory: bool, word: Word) -> Self {
+        Self { key: key(&path, directory), path, word, original: None, saved: None, begun: true, by: (0, 0), was_there: false }
+    }
+
     fn content(item: Item, outcome: Option<Outcome>) -> Self {
         let was_there = outcome.as_ref().is_some_and(Outcome::is_there);
-        Self { key: key(&item.path, false), path: item.path.clone(), original: item.before.clone(), was_there, word: Word::Content { item, outcome } }
+        let (original, saved) = (item.before.clone(), item.saved.clone());
+        Self { original, saved, was_there, ..Self::new(item.path.clone(), false, Word::Content { item, outcome }) }
     }
 
     /// Whether nothing of ours was put there, because something stood there that the plan did not see.
     pub(super) fn is_spared(&self) -> bool {
-        matches!(&self.word, Word::Content { outcome: Some(outcome), .. } if outcome.what == What::Spared)
+        matches!(&self.word, Word::Content { outcome: Some(outcome), .. } if outcome.what == What::Spared && outcome.read.is_none())
     }
 
     fn folder(folder: Folder) -> Self {
-        Self { key: key(&folder.path, true), path: folder.path.clone(), original: folder.before.clone(), was_there: true, word: Word::Folder { folder } }
+        Self { original: folder.before.clone(), was_there: true, ..Self::new(folder.path.clone(), true, Word::Folder { folder }) }
     }
 }
 
-/// One phase of one round of one ledger.
+/// One phase of one round of one ledger, in the order of paths.
 struct Cursor<'a> {
     ledger: &'a dyn Ledger,
+    by: (usize, u64),
+    phase: Phase,
     range: Range<u64>,
     after: Option<u64>,
     buffer: VecDeque<Record>,
+    /// The key that came last.
+    last: Vec<u8>,
     ended: bool,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
+    fn new(ledger: &'a dyn Ledger, by: (usize, u64), phase: Phase) -> Self {
+        let range = span(by.1, phase);
+        let after = just_before(range.start);
+        Self { ledger, by, phase, range, after, buffer: VecDeque::new(), last: Vec::new(), ended: false }
+    }
+
     async fn fill(&mut self) -> Result<()> {
         while self.buffer.is_empty() && !self.ended {
             let page = self.ledger.all(self.after, PAGE).await?;
             self.ended = page.last().is_none_or(|c| c.seq >= self.range.end);
             self.after = page.last().map(|c| c.seq);
-            for chunk in page.into_iter().filter(|c| self.range.contains(&c.seq)) {
-                self.buffer.extend(records_of(chunk)?);
+            let range = self.range.clone();
+            for chunk in page.into_iter().filter(|c| range.contains(&c.seq)) {
+                for record in records_of(chunk)? {
+                    self.take(record)?;
+                }
             }
         }
         Ok(())
     }
+
+    fn take(&mut self, mut record: Record) -> Result<()> {
+        record.by = self.by;
+        if record.key >= self.last {
+            self.last.clone_from(&record.key);
+            self.buffer.push_back(record);
+            return Ok(());
+        }
+        // Removals are planned in another order: those that come late are known already, see `Records::removed`.
+        if self.phase == Phase::Delete {
+            return Ok(());
+        }
+        let reason = format!("the records are out of order at {}", record.path);
+        Err(ConnectorError::new(ErrorKind::Internal, "read", "the files ledger", reason))
+    }
 }
 
 fn records_of(chunk: Chunk) -> Result<Vec<Record>> {
+    let begun = chunk.attempts > 0 || chunk.result.is_some();
+    let mut records = decoded(chunk)?;
+    records.iter_mut().for_each(|r| r.begun = begun);
+    Ok(records)
+}
+
+fn decoded(chunk: Chunk) -> Result<Vec<Record>> {
     let results = chunk.result.as_deref().map(decode::<Results>).transpose()?;
-    let mut outcomes = match results {
-        Some(Results::Items(outcomes)) => outcomes.into_iter().map(Some).collect(),
-        _ => Vec::new(),
-    }
-    .into_iter();
+    let (mut outcomes, left) = match results {
+        Some(Results::Items(outcomes)) => (outcomes.into_iter().map(Some).collect(), Vec::new()),
+        Some(Results::Left(left)) => (Vec::new(), left.into_iter().map(|(at, _)| at).collect()),
+        _ => (Vec::new(), Vec::new()),
+    };
+    let mut outcomes = outcomes.drain(..);
     Ok(match decode::<Spec>(&chunk.spec)? {
         Spec::Batch(items) => items.into_iter().map(|item| Record::content(item, outcomes.next().flatten())).collect(),
         Spec::Place(large) => vec![Record::content(large.item, outcomes.next().flatten())],
@@ -129,18 +176,25 @@ fn records_of(chunk: Chunk) -> Result<Vec<Record>> {
         // Directories are not in the order of records here: see `Records::removed`.
         Spec::Remove(list) => list
             .into_iter()
-            .filter(|gone| !matches!(gone.before.kind, EntryKind::Directory))
-            .map(|gone| Record { key: key(&gone.path, false), path: gone.path, word: Word::Removed, original: None, was_there: false })
+            .enumerate()
+            .filter(|(_, gone)| !matches!(gone.before.kind, EntryKind::Directory))
+            .map(|(at, gone)| Record::new(gone.path.clone(), false, removal(gone, left.contains(&(at as u32)))))
             .collect(),
         Spec::Part { .. } | Spec::Marker(_) => Vec::new(),
     })
 }
 
+/// The last word about something that was to be removed. `left`: it was not, because somebody had changed it.
+fn removal(gone: Gone, left: bool) -> Word {
+    if left { Word::Content { item: Item::new(gone.path, gone.before), outcome: Some(Outcome::of(What::Spared)) } } else { Word::Removed }
+}
+
 /// All paths that the ledgers speak of, in order. A later ledger or round has the last word.
 pub(super) struct Records<'a> {
     cursors: Vec<Cursor<'a>>,
-    /// Directories that final passes removed, children first and so not in the order of records, with the cursor that knows it.
-    removed: HashMap<Vec<u8>, usize>,
+    /// What final passes removed and planned behind something that comes later in the order of records (directories, and a file `a` that
+    /// was held back while `a.txt` passed), with the cursor that knows it.
+    removed: HashMap<Vec<u8>, (usize, Word)>,
 }
 
 impl<'a> Records<'a> {
@@ -148,17 +202,15 @@ impl<'a> Records<'a> {
     pub(super) async fn of(ledgers: &[&'a dyn Ledger]) -> Result<Self> {
         let mut cursors = Vec::new();
         let mut removed = HashMap::new();
-        for ledger in ledgers {
+        for (place, ledger) in ledgers.iter().enumerate() {
             for round in rounds(*ledger).await? {
                 let phases: &[Phase] =
                     if round == 0 { &[Phase::Content, Phase::Links, Phase::Folders] } else { &[Phase::Content, Phase::Links, Phase::Delete, Phase::Folders] };
                 for phase in phases {
-                    let range = span(round, *phase);
                     if *phase == Phase::Delete {
-                        removed_folders(*ledger, range.clone(), cursors.len(), &mut removed).await?;
+                        removed_late(*ledger, span(round, *phase), cursors.len(), &mut removed).await?;
                     }
-                    let after = just_before(range.start);
-                    cursors.push(Cursor { ledger: *ledger, range, after, buffer: VecDeque::new(), ended: false });
+                    cursors.push(Cursor::new(*ledger, (place, round), *phase));
                 }
             }
         }
@@ -171,19 +223,20 @@ impl<'a> Records<'a> {
         }
         let Some(least) = self.cursors.iter().filter_map(|c| c.buffer.front()).map(|r| &r.key).min().cloned() else { return Ok(None) };
         let mut newest: Option<Record> = None;
-        let removed = self.removed.get(&least).copied().unwrap_or_default();
+        let removed = self.removed.get(&least);
         for (rank, cursor) in self.cursors.iter_mut().enumerate() {
             if cursor.buffer.front().is_some_and(|r| r.key == least)
                 && let Some(mut record) = cursor.buffer.pop_front()
             {
                 if let Some(older) = newest.take() {
+                    record.begun |= older.begun;
                     if !older.is_spared() {
-                        record.original = older.original;
+                        (record.original, record.saved) = (older.original, older.saved);
                     }
                     record.was_there |= older.was_there && !matches!(record.word, Word::Removed);
                 }
-                if removed > rank {
-                    record.word = Word::Removed;
+                if let Some((_, word)) = removed.filter(|(late, _)| *late > rank) {
+                    record.word = word.clone();
                     record.was_there = false;
                 }
                 newest = Some(record);
@@ -193,14 +246,27 @@ impl<'a> Records<'a> {
     }
 }
 
-async fn removed_folders(ledger: &dyn Ledger, range: Range<u64>, rank: usize, removed: &mut HashMap<Vec<u8>, usize>) -> Result<()> {
+async fn removed_late(ledger: &dyn Ledger, range: Range<u64>, rank: usize, removed: &mut HashMap<Vec<u8>, (usize, Word)>) -> Result<()> {
     let mut after = just_before(range.start);
+    let mut last = Vec::new();
     loop {
         let page = ledger.all(after, PAGE).await?;
         for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
             let Spec::Remove(list) = decode(&chunk.spec)? else { continue };
-            let folders = list.into_iter().filter(|gone| matches!(gone.before.kind, EntryKind::Directory));
-            removed.extend(folders.map(|gone| (key(&gone.path, true), rank)));
+            let left = match chunk.result.as_deref().map(decode::<Results>).transpose()? {
+                Some(Results::Left(left)) => left,
+                _ => Vec::new(),
+            };
+            for (at, gone) in list.into_iter().enumerate() {
+                let directory = matches!(gone.before.kind, EntryKind::Directory);
+                let key = key(&gone.path, directory);
+                if directory || key < last {
+                    let stays = !directory && left.iter().any(|(place, _)| *place as usize == at);
+                    removed.insert(key, (rank, removal(gone, stays)));
+                } else {
+                    last = key;
+                }
+            }
         }
         match page.last() {
             Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
@@ -226,6 +292,28 @@ pub(super) async fn summary(ledger: &dyn Ledger) -> Result<FilesCopied> {
         }
     }
     Ok(sum)
+}
+
+/// The same for a backup's own ledger, whose content is in the order of planning: no path is in it twice, so nothing is merged.
+pub(super) async fn summary_of_backup(ledger: &dyn Ledger) -> Result<FilesCopied> {
+    let mut sum = FilesCopied::default();
+    let range = span(0, Phase::Content);
+    let mut after = just_before(range.start);
+    loop {
+        let page = ledger.all(after, PAGE).await?;
+        let last = page.last().map(|chunk| chunk.seq);
+        for chunk in page.into_iter().filter(|c| range.contains(&c.seq)) {
+            for record in records_of(chunk)? {
+                if let Word::Content { item, outcome: Some(outcome) } = record.word {
+                    count(&mut sum, &item, outcome);
+                }
+            }
+        }
+        match last {
+            Some(seq) if seq < range.end => after = Some(seq),
+            _ => return Ok(sum),
+        }
+    }
 }
 
 fn count(sum: &mut FilesCopied, item: &Item, outcome: Outcome) {

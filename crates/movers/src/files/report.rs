@@ -29,6 +29,8 @@ pub enum ProblemKind {
     EmptyDirectory,
     /// It kept changing while it was copied. The final pass takes it.
     Changed,
+    /// It was written to all the time, in the last pass too. The destination holds what it was at one moment.
+    Changing,
     /// It vanished between plan and copy. The final pass settles it.
     Vanished,
     /// Something was put in its place at the destination between plan and copy, and was left alone. The final pass settles it.
@@ -129,9 +131,18 @@ pub struct FilesPlan {
     pub excluded: Vec<Excluded>,
     /// What is not kept of any file, and why.
     pub notes: Vec<String>,
+    /// The latest modification time that the source's listing showed, nanoseconds since 1970: its clock had come this far before anything
+    /// was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest_ns: Option<i64>,
 }
 
 impl FilesPlan {
+    /// Notes a time of the source. One beyond this machine's clock tells nothing about the source's.
+    pub(super) fn saw_time(&mut self, modified_ns: Option<i64>, now_ns: i64) {
+        self.newest_ns = self.newest_ns.max(modified_ns.filter(|ns| *ns <= now_ns));
+    }
+
     pub(super) fn copies(&mut self, path: &FilePath, size: u64) {
         self.files += 1;
         self.bytes += size;
@@ -254,6 +265,8 @@ pub struct FilesUndone {
     pub kept: Problems,
     /// Could not be put back.
     pub not_restored: Problems,
+    /// Changed by somebody since, and taken back all the same, as asked: each was saved first, under its own path.
+    pub saved_later: Problems,
 }
 
 impl FilesUndone {

@@ -1,24 +1,22 @@
-//! Taking a copy back. Every decision is made from the ledgers and from what the destination holds now, so undo can be repeated
-//! and goes on after a crash.
+//! Taking a copy back. Every decision is made from what the ledgers say was done, and from what the destination holds now, so undo can be
+//! repeated and goes on after a crash. What one path suffers is named, and the rest goes on.
+
+mod fate;
+mod folders;
 
 use super::FilesMover;
-use super::backup::name_in;
-use super::digest;
-use super::intents;
-use super::item::{Item, Outcome, Phase, Spec, Stat, What, decode, span};
+use super::conflict::Guard;
+use super::item::{Item, Outcome, Phase, Results, Spec, Stat, What, decode, span};
 use super::lane::Lane;
-use super::object_facts;
-use super::order::key;
-use super::records::{Records, Word, just_before, rounds};
+use super::records::{Record, Records, Word, just_before, rounds};
 use super::report::{FilesUndone, ProblemKind};
-use super::sides::Fault;
 use super::told::{Teller, Told};
+use fate::Fate;
 use futures::{StreamExt, TryStreamExt};
 use ports::files::{Entry, EntryKind, FilePath, FileTarget};
 use ports::observe::Level;
-use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
+use ports::{ConnectorError, Ledger, Observer, Result};
 use serde_json::json;
-use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -28,8 +26,12 @@ const STRETCH: usize = 1024;
 pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Option<Arc<dyn FileTarget>>, observer: &dyn Observer) -> Result<FilesUndone> {
     let (mut lane, told) = mover.lane();
     lane.read_back = true;
+    lane.adopts = false;
     if let Some(backup) = &backup {
         lane.source = backup.clone();
+    }
+    if let Some(later) = &mover.later {
+        later.prepare().await?;
     }
     let teller = Teller::new(observer, "rollback", mover.destination.location(), mover.destination.location());
     let mut undo = Undo { mover, ledgers, observer, lane, told, teller, backup, done: FilesUndone::default(), folders: Vec::new() };
@@ -45,20 +47,11 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
     }
     mover.destination.sweep(&mover.options.staging).await?;
     let done = undo.done;
-    let details = json!({"removed": done.removed, "restored": done.restored, "kept": done.kept.count, "not_restored": done.not_restored.count});
+    let details = json!({"removed": done.removed, "restored": done.restored, "kept": done.kept.count, "not_restored": done.not_restored.count,
+        "saved_later": done.saved_later.count});
     let level = if done.is_complete() { Level::Info } else { Level::Warning };
     observer.log(level, "rollback", format!("Removed {} and restored {} files and directories", done.removed, done.restored), details);
     Ok(done)
-}
-
-/// What became of one path.
-enum Fate {
-    /// As it was before already.
-    AsBefore,
-    Removed,
-    Restored,
-    Kept(String),
-    Lost(ProblemKind, String),
 }
 
 struct Undo<'a> {
@@ -79,8 +72,30 @@ struct Ours {
     item: Item,
     outcome: Option<Outcome>,
     original: Option<Stat>,
-    was_there: bool,
+    /// Where the backup holds that, if not under its usual name.
+    saved: Option<FilePath>,
+    begun: bool,
+    /// We have taken our copy away again.
     removed: bool,
+}
+
+impl Ours {
+    fn of(record: Record) -> Option<Self> {
+        let Record { path, word, original, saved, begun, .. } = record;
+        match word {
+            Word::Content { item, outcome } => Some(Self { item, outcome, original, saved, begun, removed: false }),
+            Word::Removed => {
+                let item = Item::new(path, original.clone()?);
+                Some(Self { item, outcome: None, original, saved, begun: true, removed: true })
+            }
+            Word::Folder { .. } => None,
+        }
+    }
+
+    /// Something that the plan removed.
+    fn gone(path: FilePath, before: Stat) -> Self {
+        Self { item: Item::new(path, before.clone()), outcome: None, original: Some(before), saved: None, begun: true, removed: true }
+    }
 }
 
 impl Undo<'_> {
@@ -90,18 +105,10 @@ impl Undo<'_> {
         loop {
             let record = records.next().await?;
             let ended = record.is_none();
-            if let Some(record) = record {
-                let (original, was_there) = (record.original, record.was_there);
-                match record.word {
-                    Word::Folder { folder } => self.folders.push((folder.path, original)),
-                    Word::Content { item, outcome } => stretch.push(Ours { item, outcome, original, was_there, removed: false }),
-                    Word::Removed => {
-                        if let Some(stat) = original.clone() {
-                            let item = Item { path: record.path, stat, before: None, same: None, follow: false, hard: None, to: None, new: false };
-                            stretch.push(Ours { item, outcome: None, original, was_there: true, removed: true });
-                        }
-                    }
-                }
+            match record {
+                Some(Record { word: Word::Folder { folder }, original, .. }) => self.folders.push((folder.path, original)),
+                Some(record) => stretch.extend(Ours::of(record)),
+                None => {}
             }
             if stretch.len() >= STRETCH || ended {
                 self.take_back(std::mem::take(&mut stretch)).await?;
@@ -120,7 +127,7 @@ impl Undo<'_> {
         let paths: Vec<FilePath> = stretch.iter().map(|ours| ours.item.path.clone()).collect();
         let now = self.stats(paths).await?;
         let fates: Vec<(FilePath, Fate)> = futures::stream::iter(stretch.into_iter().zip(now))
-            .map(|(ours, now)| async move { Ok::<_, ConnectorError>((ours.item.path.clone(), this.fate(&ours, now.map(|e| Stat::of(&e))).await?)) })
+            .map(|(ours, now)| async move { Ok::<_, ConnectorError>((ours.item.path.clone(), this.fate(&ours, now).await?)) })
             .buffer_unordered(self.mover.parallel())
             .try_collect()
             .await?;
@@ -149,169 +156,11 @@ impl Undo<'_> {
             Fate::Restored => self.done.restored += 1,
             Fate::Kept(reason) => self.done.kept.note(path, ProblemKind::Foreign, reason),
             Fate::Lost(kind, reason) => self.done.not_restored.note(path, kind, reason),
-        }
-    }
-
-    /// `now`: what stands there.
-    async fn fate(&self, ours: &Ours, now: Option<Stat>) -> Result<Fate> {
-        if ours.outcome.as_ref().is_some_and(|o| o.what == What::Spared) {
-            return Ok(Fate::AsBefore);
-        }
-        let path = &ours.item.path;
-        let Some(original) = &ours.original else {
-            return match now {
-                None => Ok(Fate::AsBefore),
-                Some(now) if self.is_ours(&now, ours).await? => {
-                    self.lane.retry(path, 0, || async { self.mover.destination.remove(path).await.map_err(Fault::target) }).await.map_err(|f| f.error)?;
-                    Ok(Fate::Removed)
-                }
-                Some(_) => Ok(Fate::Kept("it was changed at the destination after the migration wrote it".to_owned())),
-            };
-        };
-        let unconfirmed = ours.outcome.is_some() && !ours.was_there;
-        let untouched = unconfirmed && now.as_ref().is_some_and(|n| n.same_content(original));
-        let as_before = |n: &Stat| n.version.is_some() && n.kind == original.kind && n.version == original.version && !n.other_mode(original);
-        if let Some(now) = now.as_ref().filter(|n| untouched || as_before(n))
-            && !self.other_metadata(path, original, now).await?
-        {
-            return Ok(Fate::AsBefore);
-        }
-        if ours.outcome.as_ref().is_some_and(|o| o.what == What::Same) && now.as_ref().is_some_and(|n| n.kind == original.kind) {
-            return self.set_right(path, original, now.as_ref()).await;
-        }
-        self.restore(path, original).await
-    }
-
-    /// The content was left alone; mode and time are put back.
-    async fn set_right(&self, path: &FilePath, original: &Stat, now: Option<&Stat>) -> Result<Fate> {
-        if now.is_some_and(|n| n.mode == original.mode && n.modified_ns == original.modified_ns) {
-            return Ok(Fate::AsBefore);
-        }
-        self.make(path, original).await?;
-        Ok(Fate::Restored)
-    }
-
-    async fn make(&self, path: &FilePath, stat: &Stat) -> Result<()> {
-        let entry = stat.entry(path);
-        self.lane.retry(path, 0, || async { self.mover.destination.make(&entry).await.map_err(Fault::target) }).await.map_err(|f| f.error)
-    }
-
-    /// Puts back what stood there, and proves it.
-    async fn restore(&self, path: &FilePath, original: &Stat) -> Result<Fate> {
-        if !matches!(original.kind, EntryKind::File { .. }) {
-            let now = self.mover.destination.stat(path).await?;
-            if now.as_ref().is_some_and(|n| n.kind == original.kind && n.modified_ns == original.modified_ns) {
-                return Ok(Fate::AsBefore);
-            }
-            if now.is_some_and(|n| matches!(n.kind, EntryKind::File { .. })) {
-                self.mover.destination.remove(path).await?;
-            }
-            self.make(path, original).await?;
-            return Ok(Fate::Restored);
-        }
-        let Some(backup) = &self.backup else {
-            return Ok(Fate::Lost(ProblemKind::NoBackup, "it was overwritten or removed, and no backup was made".to_owned()));
-        };
-        let name = name_in(backup.as_ref(), self.mover.destination.as_ref(), path);
-        // The backup has a version of its own.
-        let stat = Stat { version: None, ..self.described(&name, original).await? };
-        let item = Item { path: name, stat, before: None, same: None, follow: false, hard: None, to: Some(path.clone()), new: false };
-        let outcome = self.lane.carry(&item).await?;
-        Ok(match outcome.what {
-            What::Copied => Fate::Restored,
-            What::Vanished => Fate::Lost(ProblemKind::NoBackup, "the backup does not hold it".to_owned()),
-            _ => Fate::Lost(ProblemKind::Refused, outcome.note.unwrap_or_default()),
-        })
-    }
-
-    /// A file that stood here, with the metadata that the backup holds of it.
-    async fn described(&self, name: &FilePath, original: &Stat) -> Result<Stat> {
-        match &self.backup {
-            Some(backup) if self.mover.destination.keeps_object_metadata() => object_facts::with_saved(backup.as_ref(), name, original).await,
-            _ => Ok(original.clone()),
-        }
-    }
-
-    /// Whether an object with the content of `original` has other headers, user metadata or tags.
-    async fn other_metadata(&self, path: &FilePath, original: &Stat, now: &Stat) -> Result<bool> {
-        let Some(backup) = self.backup.as_ref().filter(|_| self.mover.destination.keeps_object_metadata()) else { return Ok(false) };
-        let saved = self.described(&name_in(backup.as_ref(), self.mover.destination.as_ref(), path), original).await?;
-        let known = saved.object.is_some() || saved.content_type.is_some();
-        Ok(known && !object_facts::same_metadata(&saved, now))
-    }
-
-    /// Whether what stands there is what we wrote (or were about to write when we were interrupted).
-    async fn is_ours(&self, now: &Stat, ours: &Ours) -> Result<bool> {
-        let item = &ours.item;
-        let written = ours.outcome.as_ref().and_then(|o| o.read.as_ref()).unwrap_or(&item.stat);
-        if !matches!(written.kind, EntryKind::File { .. }) || ours.removed {
-            return Ok(now.kind == written.kind);
-        }
-        let EntryKind::File { size } = now.kind else { return Ok(false) };
-        let resolution = self.mover.destination.traits().mtime_resolution_ns as i64;
-        if let (Some(a), Some(b)) = (now.modified_ns, written.modified_ns)
-            && now.kind == written.kind
-            && resolution > 0
-            && a.div_euclid(resolution) == b.div_euclid(resolution)
-        {
-            return Ok(true);
-        }
-        if intents::is_declared(self.ledgers, &item.path, now, resolution).await? {
-            return Ok(true);
-        }
-        match ours.outcome.as_ref().and_then(|o| o.digest.as_ref().map(|d| (d, o.part_size))) {
-            Some(_) if now.kind != written.kind => Ok(false),
-            Some((digest, part_size)) => Ok(Lane::differing(self.mover.destination.as_ref(), &item.path, size, digest, part_size).await?.is_none()),
-            // Without a source to compare with: it was not there when we planned, and it is as long as what we were writing.
-            None if self.mover.source.location() == self.mover.destination.location() => Ok(now.kind == item.stat.kind),
-            None => self.equals_source(item, size).await,
-        }
-    }
-
-    /// In doubt: a file that was in flight when we were interrupted is ours when it equals the source.
-    async fn equals_source(&self, item: &Item, size: u64) -> Result<bool> {
-        let opened = match self.mover.source.open(&item.path, None).await {
-            Ok(opened) => opened,
-            Err(e) if e.kind == ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(e),
-        };
-        if opened.entry.size() != size {
-            return Ok(false);
-        }
-        let kind = self.mover.digest_kind();
-        let (read, _) = digest::of_body(opened.body, kind, None).await?;
-        let (stored, _) = Lane::stored(self.mover.destination.as_ref(), &item.path, kind, None).await?;
-        Ok(read == stored)
-    }
-
-    /// Directories that we made, the deepest first. One that holds something foreign stays.
-    async fn remove_folders(&mut self) -> Result<()> {
-        self.folders.sort_by_cached_key(|(path, _)| std::cmp::Reverse(key(path, true)));
-        self.folders.dedup_by(|a, b| a.0 == b.0);
-        let made = self.folders.iter().filter(|(_, before)| before.is_none());
-        let made: Vec<FilePath> = made.map(|(path, _)| self.mover.folder_path(path)).collect();
-        for some in made.chunks(STRETCH) {
-            for (path, now) in some.iter().zip(self.stats(some.to_vec()).await?) {
-                if now.is_some_and(|e| !self.mover.tree() || matches!(e.kind, EntryKind::Directory)) {
-                    self.remove_folder(path).await?;
-                }
+            Fate::Discarded(fate) => {
+                self.done.saved_later.note(path, ProblemKind::Foreign, "it was changed at the destination after the migration wrote it");
+                self.note(path, *fate);
             }
         }
-        self.folders.retain(|(_, before)| before.is_some());
-        Ok(())
-    }
-
-    async fn remove_folder(&mut self, path: &FilePath) -> Result<()> {
-        match self.lane.retry(path, 0, || async { self.mover.destination.remove(path).await.map_err(Fault::target) }).await {
-            Ok(()) => self.note(path, Fate::Removed),
-            // In an object store a directory is but a shadow of the keys below it.
-            Err(f) if f.error.kind == ErrorKind::AlreadyExists && !self.mover.destination.traits().modes => {}
-            Err(f) if f.error.kind == ErrorKind::AlreadyExists => {
-                self.note(path, Fate::Kept("the directory holds something that is not of the migration".to_owned()));
-            }
-            Err(f) => return Err(f.error),
-        }
-        Ok(())
     }
 
     /// What the plan removed: files and links now, directories with the others at the end.
@@ -322,53 +171,22 @@ impl Undo<'_> {
                 let mut after = just_before(range.start);
                 loop {
                     let page = ledger.all(after, 32).await?;
-                    for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
+                    for chunk in page.iter().filter(|c| range.contains(&c.seq) && (c.attempts > 0 || c.result.is_some())) {
                         let Spec::Remove(list) = decode(&chunk.spec)? else { continue };
-                        for gone in list.into_iter().filter(|g| !g.ours) {
-                            self.put_back(gone.path, gone.before).await?;
-                        }
+                        let left = match chunk.result.as_deref().map(decode::<Results>).transpose()? {
+                            Some(Results::Left(left)) => left,
+                            _ => Vec::new(),
+                        };
+                        let done = |at: usize| !left.iter().any(|(place, _)| *place as usize == at);
+                        let gone = list.into_iter().enumerate().filter(|(at, gone)| !gone.ours && done(*at)).map(|(_, gone)| gone);
+                        let (folders, files): (Vec<_>, Vec<_>) = gone.partition(|gone| matches!(gone.before.kind, EntryKind::Directory));
+                        self.folders.extend(folders.into_iter().map(|gone| (gone.path, Some(gone.before))));
+                        self.take_back(files.into_iter().map(|gone| Ours::gone(gone.path, gone.before)).collect()).await?;
                     }
                     match page.last() {
                         Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
                         _ => break,
                     }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn put_back(&mut self, path: FilePath, before: Stat) -> Result<()> {
-        if matches!(before.kind, EntryKind::Directory) {
-            self.folders.push((path, Some(before)));
-            return Ok(());
-        }
-        let now = self.mover.destination.stat(&path).await?.map(|e| Stat::of(&e));
-        let fate = match now {
-            Some(now) if now.kind == before.kind && now.same_content(&before) => Fate::AsBefore,
-            Some(now) if now.kind == before.kind && now.modified_ns == before.modified_ns && now.modified_ns.is_some() => Fate::AsBefore,
-            Some(_) => Fate::Kept("something else was put there after the migration removed it".to_owned()),
-            None => self.restore(&path, &before).await?,
-        };
-        self.note(&path, fate);
-        Ok(())
-    }
-
-    /// Makes the removed directories again and puts modes and times back, the deepest first.
-    async fn restore_folders(&mut self) -> Result<()> {
-        self.folders.sort_by_cached_key(|(path, _)| std::cmp::Reverse(key(path, true)));
-        // Directories that have another time since something was made in them.
-        let mut stirred = HashSet::new();
-        for some in std::mem::take(&mut self.folders).chunks(STRETCH) {
-            let now = self.stats(some.iter().map(|(path, _)| self.mover.folder_path(path)).collect()).await?;
-            for ((path, before), now) in some.iter().zip(now) {
-                let Some(before) = before.as_ref().filter(|_| now.is_none() || self.mover.tree()) else { continue };
-                if stirred.contains(path) || now.as_ref().is_none_or(|n| n.mode != before.mode || n.modified_ns != before.modified_ns) {
-                    self.make(path, before).await?;
-                }
-                if now.is_none() {
-                    self.done.restored += 1;
-                    stirred.extend(path.parent());
                 }
             }
         }

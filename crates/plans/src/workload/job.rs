@@ -158,6 +158,8 @@ impl Job {
             name_links_out: false,
             exclude: transfer.exclude.clone(),
             delete_extraneous: transfer.delete_extraneous,
+            allow_empty_source: transfer.allow_empty_source,
+            max_delete: transfer.max_delete,
             staging: run.to_owned(),
             retries: RETRIES,
         }

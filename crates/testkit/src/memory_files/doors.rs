@@ -77,6 +77,7 @@ impl MemoryFiles {
         let data = self.take(&entry.path, entry.size(), body).await?;
         self.pass("place", &entry.path).await?;
         self.free(&entry.path)?;
+        self.writable(&entry.path)?;
         let mut state = self.lock();
         let there = state.find(entry.path.as_bytes()).map(|(key, item)| self.entry(&key, item));
         if !may(there.as_ref()) {
@@ -94,6 +95,7 @@ impl MemoryFiles {
     /// Removes what is there, if `may` agrees with it in that very moment.
     async fn take_away(&self, path: &FilePath, may: impl Fn(&Entry) -> bool + Send) -> Result<()> {
         self.call(Op::Remove, path).await?;
+        self.writable(path)?;
         let mut state = self.lock();
         let Some((key, item)) = state.find(path.as_bytes()) else { return Ok(()) };
         if !may(&self.entry(&key, item)) {
@@ -105,6 +107,14 @@ impl MemoryFiles {
         state.items.remove(&key);
         let now = state.tick();
         state.touch_parent(path.as_bytes(), now);
+        Ok(())
+    }
+
+    /// In a tree: the directory of the path may be changed.
+    fn writable(&self, path: &FilePath) -> Result<()> {
+        if self.tree && !self.lock().writable(path.as_bytes()) {
+            return Err(self.error(ErrorKind::Permission, "write", path, "its directory is read-only"));
+        }
         Ok(())
     }
 

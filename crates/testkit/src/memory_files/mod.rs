@@ -78,6 +78,11 @@ impl MemoryFiles {
         Self::new(name, true, traits)
     }
 
+    /// The same with times in whole seconds and nothing else that tells an edit, like an SFTP server.
+    pub fn coarse_tree(name: &str) -> Self {
+        Self::tree(name).with_traits(|t| t.mtime_resolution_ns = 1_000_000_000)
+    }
+
     /// Keys and objects, with the MD5 of what is stored.
     pub fn objects(name: &str) -> Self {
         let traits = FileTraits {
@@ -320,8 +325,10 @@ impl MemoryFiles {
             Node::Link { target } => (EntryKind::Symlink { target: target.clone() }, None, None),
             Node::Device => (EntryKind::Other("device".to_owned()), None, None),
         };
-        let version = if self.tree { self.versions.then(|| item.version.to_string()) } else { etag.cloned() };
-        let (modified_ns, mode) = if self.tree { (Some(item.modified_ns), Some(item.mode)) } else { (None, None) };
+        let resolution = self.traits.mtime_resolution_ns.max(1) as i64;
+        let version = if self.tree { (self.versions && resolution == 1).then(|| item.version.to_string()) } else { etag.cloned() };
+        let modified_ns = self.tree.then(|| item.modified_ns.div_euclid(resolution) * resolution);
+        let mode = self.tree.then_some(item.mode);
         Entry { modified_ns, mode, version, content_type, object: item.object.clone(), ..Entry::new(path, kind) }
     }
 
@@ -373,6 +380,12 @@ impl State {
         let folder = [path, b"/"].concat();
         let found = self.items.get_key_value(path).or_else(|| self.items.get_key_value(&folder));
         found.map(|(key, item)| (key.clone(), item))
+    }
+
+    /// Whether the directory of a path lets its owner change it.
+    fn writable(&self, path: &[u8]) -> bool {
+        let parent = path.iter().rposition(|b| *b == b'/').and_then(|cut| self.items.get(&path[..=cut]));
+        parent.is_none_or(|item| item.mode & 0o200 != 0)
     }
 
     fn touch_parent(&mut self, path: &[u8], now: i64) {

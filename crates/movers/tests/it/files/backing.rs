@@ -83,8 +83,8 @@ async fn undo_goes_on_after_temporary_and_lasting_errors() {
     let before = world.destination.state();
     world.move_all().await.expect("the move");
     world.destination.fault(Rule::fail(Op::Remove, ErrorKind::Interrupted).times(2)).fault(Rule::fail(Op::Put, ErrorKind::TimedOut).times(1));
-    world.destination.fault(Rule::fail(Op::Remove, ErrorKind::Permission).after(4));
-    assert_eq!(world.undo().await.expect_err("no permission").kind, ErrorKind::Permission);
+    world.destination.fault(Rule::fail(Op::Remove, ErrorKind::Authentication).after(4));
+    assert_eq!(world.undo().await.expect_err("no access").kind, ErrorKind::Authentication);
     world.destination.heal();
     assert!(world.undo().await.expect("undo").is_complete());
     assert_eq!(world.destination.state(), before);

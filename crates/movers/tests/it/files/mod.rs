@@ -2,6 +2,7 @@
 
 mod backing;
 mod changing;
+mod comparing;
 mod crashing;
 mod failing;
 mod large;
