@@ -244,7 +244,7 @@ async fn remove(lane: Arc<Lane>, gone: Gone) -> Result<(), Fault> {
         };
         lane.target.remove_if(&gone.path, &expected).await
     };
-    lane.retry(&gone.path, 0, || async { once().await.map_err(Fault::target) }).await
+    lane.in_writable_directory(&gone.path, || lane.retry(&gone.path, 0, || async { once().await.map_err(Fault::target) })).await
 }
 
 fn bare_entry(path: FilePath) -> Entry {

@@ -263,7 +263,8 @@ impl Planner<'_> {
             }
             _ => self.mover.destination.stat(path).await?.map(|e| Stat::of(&e)),
         };
-        let Some(standing) = standing else { return Ok(Some((None, None))) };
+        // A directory in the way is cleared where it is ours; where it is not, the write says so.
+        let Some(standing) = standing.filter(|s| !matches!(s.kind, EntryKind::Directory)) else { return Ok(Some((None, None))) };
         let same_link = matches!(stat.kind, EntryKind::Symlink { .. }) && stat.kind == standing.kind;
         if same_link || !matches!(standing.kind, EntryKind::File { .. }) && !matches!(standing.kind, EntryKind::Symlink { .. }) {
             return Ok(Some((Some(standing), None)));

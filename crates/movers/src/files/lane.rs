@@ -109,11 +109,12 @@ impl Lane {
 
     /// Goes on with what an attempt has done so far.
     pub(super) async fn carry_on(&self, item: &Item, attempt: Attempt) -> Result<Outcome> {
+        let to = item.target();
         let result = match (&item.same, &item.stat.kind) {
             (Some(_), _) => self.retry(&item.path, 0, || self.adjust(item)).await,
-            (None, EntryKind::Symlink { .. }) => self.retry(&item.path, 0, || self.link(item, &attempt)).await,
-            (None, EntryKind::Other(_)) => self.retry(&item.path, 0, || self.node(item, &attempt)).await,
-            (None, _) => self.retry(&item.path, item.stat.size(), || self.file(item, &attempt)).await,
+            (None, EntryKind::Symlink { .. }) => self.in_writable_directory(to, || self.retry(&item.path, 0, || self.link(item, &attempt))).await,
+            (None, EntryKind::Other(_)) => self.in_writable_directory(to, || self.retry(&item.path, 0, || self.node(item, &attempt))).await,
+            (None, _) => self.in_writable_directory(to, || self.retry(&item.path, item.stat.size(), || self.file(item, &attempt))).await,
         };
         result.or_else(Fault::settle).map(|outcome| attempt.annotate(outcome))
     }

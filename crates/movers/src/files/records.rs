@@ -146,7 +146,7 @@ impl<'a> Cursor<'a> {
             return Ok(());
         }
         // Removals are planned in another order: those that come late are known already, see `Records::removed`.
-        if self.phase == Phase::Delete {
+        if matches!(self.phase, Phase::Clear | Phase::Delete) {
             return Ok(());
         }
         let reason = format!("the records are out of order at {}", record.path);
@@ -204,10 +204,13 @@ impl<'a> Records<'a> {
         let mut removed = HashMap::new();
         for (place, ledger) in ledgers.iter().enumerate() {
             for round in rounds(*ledger).await? {
-                let phases: &[Phase] =
-                    if round == 0 { &[Phase::Content, Phase::Links, Phase::Folders] } else { &[Phase::Content, Phase::Links, Phase::Delete, Phase::Folders] };
+                let phases: &[Phase] = if round == 0 {
+                    &[Phase::Content, Phase::Links, Phase::Folders]
+                } else {
+                    &[Phase::Clear, Phase::Content, Phase::Links, Phase::Delete, Phase::Folders]
+                };
                 for phase in phases {
-                    if *phase == Phase::Delete {
+                    if matches!(phase, Phase::Clear | Phase::Delete) {
                         removed_late(*ledger, span(round, *phase), cursors.len(), &mut removed).await?;
                     }
                     cursors.push(Cursor::new(*ledger, (place, round), *phase));

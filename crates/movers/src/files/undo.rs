@@ -128,7 +128,7 @@ impl Undo<'_> {
         let now = self.stats(paths).await?;
         let fates: Vec<(FilePath, Fate)> = futures::stream::iter(stretch.into_iter().zip(now))
             .map(|(ours, now)| async move { Ok::<_, ConnectorError>((ours.item.path.clone(), this.fate(&ours, now).await?)) })
-            .buffer_unordered(self.mover.parallel())
+            .buffered(self.mover.parallel())
             .try_collect()
             .await?;
         for (path, fate) in fates {

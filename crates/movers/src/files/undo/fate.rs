@@ -157,8 +157,7 @@ impl Undo<'_> {
         }
         let stat = self.described(&name, original).await?;
         let item = Item { to: Some(path.clone()), ..Item::new(name, stat) };
-        let outcome = self.lane.in_writable_directory(path, || async { self.lane.carry_over(&item, guard.clone()).await.map_err(Fault::target) }).await;
-        let outcome = outcome.map_err(|f| f.error)?;
+        let outcome = self.lane.carry_over(&item, guard).await?;
         Ok(match outcome.what {
             What::Copied => Fate::Restored,
             What::Vanished => Fate::Lost(ProblemKind::NoBackup, "the backup does not hold it".to_owned()),

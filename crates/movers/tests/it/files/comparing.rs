@@ -50,7 +50,8 @@ async fn undo_with_discard_saves_an_edited_file_before_it_is_taken_back() {
         let undone = mover.undo(&[&world.bulk, &world.last], Some(backup), &world.observer, &world.stop).await.expect("undo");
         assert!(undone.is_complete() && undone.saved_later.count == 2, "{undone:?}");
         assert_eq!(world.destination.contents(), before);
-        assert_eq!(later.contents().len(), 2, "{:?}", later.contents());
+        let saved = later.contents().into_keys().filter(|name| !name.ends_with('/')).count();
+        assert_eq!(saved, 2, "{:?}", later.contents());
     }
 }
 
@@ -188,13 +189,13 @@ async fn what_nothing_can_restore_is_never_deleted() {
     world.options.delete_extraneous = true;
     world.source.write("a", "a");
     world.destination.device("run/socket").write("run/pid", "1");
-    let before = world.destination.state();
+    let before = world.destination.contents();
     world.move_all().await.expect("the move");
     let plan = world.plan().await.expect("the stored plan");
     assert_eq!(plan.problems.listed.iter().map(|p| (p.path.to_string(), p.kind)).collect::<Vec<_>>(), [("run/socket".to_owned(), ProblemKind::Device)]);
     assert!(world.destination.contents().contains_key("run/socket") && world.destination.read("run/pid").is_none());
     assert!(world.undo().await.expect("undo").is_complete());
-    assert_eq!(world.destination.state(), before);
+    assert_eq!(world.destination.contents(), before);
 }
 
 #[tokio::test]
