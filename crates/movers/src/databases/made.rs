@@ -79,7 +79,8 @@ pub(super) fn has_no_life_of_its_own(kind: ObjectKind) -> bool {
 pub(super) async fn making(ledger: &dyn Ledger, plan: &DatabasePlan, phase: Phase, there: &Schema) -> Result<()> {
     let standing: BTreeSet<ObjectKey> = there.objects.iter().map(ObjectKey::of).collect();
     let mut all: BTreeSet<ObjectKey> = recall(ledger, phase_key(phase)).await?.unwrap_or_default();
-    let ours = plan.schema.objects.iter().filter(|o| o.phase == phase && (!has_no_life_of_its_own(o.kind) || o.kind == ObjectKind::Extension)).map(ObjectKey::of);
+    let ours =
+        plan.schema.objects.iter().filter(|o| o.phase == phase && (!has_no_life_of_its_own(o.kind) || o.kind == ObjectKind::Extension)).map(ObjectKey::of);
     all.extend(ours.filter(|o| !standing.contains(o)));
     ledger.remember(phase_key(phase), Some(json!(all))).await
 }

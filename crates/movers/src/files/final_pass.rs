@@ -363,7 +363,14 @@ impl Planner<'_> {
             }
             Word::Folder { folder } => {
                 let before = folder.stat.clone().unwrap_or_else(Stat::of_directory);
-                record.original.is_none().then(|| Gone { path: record.path.clone(), before, ours: true, stands: None })
+                match &record.original {
+                    None => Some(Gone { path: record.path.clone(), before, ours: true, stands: None }),
+                    // It was there before us: like all that the source does not have, it goes only where that was asked for.
+                    Some(original) if self.mover.options.delete_extraneous => {
+                        Some(Gone { path: record.path.clone(), before: original.clone(), ours: false, stands: None })
+                    }
+                    Some(_) => None,
+                }
             }
         };
         match gone {
