@@ -11,7 +11,7 @@ pub use read::{DatabaseRestored, check, restore};
 pub(super) use write::save_range;
 pub use write::{DatabaseBackup, SavedTable, back_up};
 
-use ports::databases::{Attached, ObjectName, RowFormat, RowSource, Schema};
+use ports::databases::{Attached, ObjectKind, ObjectName, RowFormat, RowSource, Schema, SchemaObject};
 use ports::{ConnectorError, ErrorKind};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -51,9 +51,17 @@ async fn described(view: &dyn RowSource, only: Option<&[ObjectName]>) -> ports::
         None => schema.objects.iter().map(|o| o.name.clone()).collect(),
     };
     if only.is_some() {
-        schema.tables.retain(|t| names.contains(&t.name));
+        let objects = &schema.objects;
+        schema.tables.retain(|t| is_among(&t.name, &names, objects));
         schema.objects.retain(|o| names.contains(&o.name) || o.table.as_ref().is_some_and(|t| names.contains(t)));
     }
     let attached = view.attached(&names).await?;
     Ok((schema, attached))
+}
+
+/// Whether a table is one of the named, or holds the rows of one: a virtual table's shadow tables have no object of their own, and its name before theirs.
+fn is_among<'a>(table: &ObjectName, names: impl IntoIterator<Item = &'a ObjectName>, objects: &[SchemaObject]) -> bool {
+    let own = objects.iter().any(|o| o.kind == ObjectKind::Table && o.name == *table);
+    let holds_rows_of = |name: &ObjectName| name.schema == table.schema && table.name.strip_prefix(&name.name).is_some_and(|rest| rest.starts_with('_'));
+    names.into_iter().any(|name| name == table || (!own && holds_rows_of(name)))
 }

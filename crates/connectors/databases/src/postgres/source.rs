@@ -67,7 +67,7 @@ impl Source {
             (true, None) => copy::Hashes::Sent,
         };
         let sent = matches!(hashes, copy::Hashes::Sent).then(|| hash::row_hash(table, self.text));
-        let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).chain(sent).collect();
+        let columns: Vec<String> = sql::written(table).map(sql::sent).chain(sent).collect();
         let query = format!(
             "COPY (SELECT {} FROM ONLY {}{}) TO STDOUT (FORMAT {})",
             columns.join(", "),

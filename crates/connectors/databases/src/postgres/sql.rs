@@ -72,6 +72,15 @@ pub fn written(table: &Table) -> impl Iterator<Item = &Column> {
     table.columns.iter().filter(|c| !c.generated)
 }
 
+/// A written column as it is sent. A built-in function or operator that shares its name goes by its number, which is the same on every server.
+pub fn sent(column: &Column) -> String {
+    let name = ident(&column.name);
+    match column.type_name.as_str() {
+        "regproc" | "regoper" => format!("CASE WHEN {name}::oid < 16384 THEN {name}::oid::text ELSE {name}::text END"),
+        _ => name,
+    }
+}
+
 /// How this server's database sorts and stores text.
 #[derive(Debug, Clone, Copy)]
 pub struct Text {

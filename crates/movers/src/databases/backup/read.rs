@@ -58,8 +58,9 @@ pub async fn restore(
     let (mut schema, mut contents) = read_checked(dir).await?;
     let mut attached: Attached = read_json_or_default(&dir.join(ATTACHED_FILE)).await?;
     if let Some(names) = only {
-        contents.tables.retain(|t| names.contains(&t.name));
-        schema.tables.retain(|t| names.contains(&t.name));
+        let objects = &schema.objects;
+        contents.tables.retain(|t| super::is_among(&t.name, names, objects));
+        schema.tables.retain(|t| super::is_among(&t.name, names, objects));
         schema.objects.retain(|o| names.contains(&o.name) || o.table.as_ref().is_some_and(|t| names.contains(t)));
         attached.ownership.retain(|o| o.table.as_ref().is_none_or(|t| names.contains(t)));
     }
