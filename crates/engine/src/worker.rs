@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 /// Shortest time between two looks for work, however many changes there are.
@@ -121,7 +122,8 @@ impl Worker {
         let mut drives = JoinSet::new();
         let mut changes = self.shared.journal.changes();
         let left = CancellationToken::new();
-        let presence = tokio::spawn(announce(self.shared.clone(), left.clone()));
+        // Ends with this call, also when that is cut off: it holds the journal.
+        let presence = AbortOnDropHandle::new(tokio::spawn(announce(self.shared.clone(), left.clone())));
         while !stop.is_cancelled() {
             changes.mark_unchanged();
             self.fill(&mut drives).await;
