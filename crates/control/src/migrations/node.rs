@@ -61,6 +61,7 @@ impl Control {
 
     /// Gives a migration's node up: any server may work on it from now on, without what lies on that node. `body`: `{"force": true}`.
     pub async fn release(&self, tenant: &str, id: &str, body: Option<&Value>) -> Result<Acknowledged, Error> {
+        self.steerable(tenant, id, "release").await?;
         let mut problems = Problems::default();
         let empty = json!({});
         let mut force = false;
@@ -74,7 +75,6 @@ impl Control {
         if !problems.is_empty() {
             return Err(Error::request(problems));
         }
-        self.steerable(tenant, id, "release").await?;
         self.engine().unpin(tenant, id).await.map_err(|e| Error::of_engine(e, id, "release"))?;
         Ok(Acknowledged::released(id))
     }

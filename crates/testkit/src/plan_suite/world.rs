@@ -26,7 +26,7 @@ impl World {
     pub async fn make(case: Case, fault: Fault) -> Self {
         let trap = Trap::new(fault);
         let trapped = Trapped { inner: case.registry.clone(), kind: case.kind.clone(), trap: trap.clone() };
-        let plans = PlanRegistry::default().with(&case.kind, Arc::new(trapped));
+        let plans = PlanRegistry::default().on_node(case.registry.node().map(str::to_owned)).with(&case.kind, Arc::new(trapped));
         let data = tempfile::tempdir().expect("a temporary directory for the journal");
         let world = Self { case, trap, plans, data };
         let store = world.open().await;

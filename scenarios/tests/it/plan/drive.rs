@@ -100,7 +100,8 @@ pub type Deed = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The plan with a deed of somebody else before one of its steps.
 pub fn disturbed(plans: PlanRegistry, before: &'static str, deed: Deed) -> PlanRegistry {
-    PlanRegistry::default().with(plans::APPLICATION, Arc::new(Disturbed { plans, before, deed }))
+    let node = plans.node().map(str::to_owned);
+    PlanRegistry::default().on_node(node).with(plans::APPLICATION, Arc::new(Disturbed { plans, before, deed }))
 }
 
 struct Disturbed {
