@@ -31,6 +31,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Characters of the tenant's proof: with a run's id it fits into the name of a PostgreSQL session.
 const PROOF_LENGTH: usize = 10;
 
+/// Note: the run was let in, also where nothing can be held; from then on it may have written.
+const ADMITTED: &str = "place.admitted";
+
 /// Which part of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -144,6 +147,9 @@ impl Ownership {
         }
         for new in &held[known..] {
             cx.remember(new.part().note(), Some(json!(true))).await?;
+        }
+        if !undoing {
+            cx.remember(ADMITTED, Some(json!(true))).await?;
         }
         let new = held.len() > known;
         drop(held);
@@ -267,8 +273,8 @@ impl Step for OwnedStep {
 
     async fn undo(&self, cx: &StepContext, output: Option<&Value>) -> Result<(), StepError> {
         let mut owned = false;
-        for part in [Part::Files, Part::Database] {
-            owned |= cx.recall(part.note()).await?.is_some();
+        for note in [ADMITTED, Part::Files.note(), Part::Database.note()] {
+            owned |= cx.recall(note).await?.is_some();
         }
         // Before this version nobody asked for a place; a step that is done has written.
         if !owned && output.is_none() {
