@@ -30,16 +30,16 @@ impl Session<'_> {
         let id = &rollback.id;
         let before = self.state(id).await?;
         // The undo is under way already, by itself or by somebody else's wish.
-        let under_way = before.word() == "rolling_back";
+        let under_way = before.word() == "rolling_back" || (before.is_interrupted() && before.goes_back());
         if !under_way || rollback.dry_run {
             let preview = self.preview(id).await?;
             if rollback.dry_run {
-                return Ok(self.show_preview(id, &preview));
+                return Ok(self.show_preview(rollback, before.word(), &preview));
             }
-            self.agree(rollback, &preview)?;
+            self.agree(rollback, before.word(), &preview)?;
         }
         match before.word() {
-            "rolling_back" => {}
+            _ if under_way => {}
             "stuck" => drop(self.post(&path(id, "/resolve"), &json!({})).await?),
             word => {
                 if word == "interrupted" || (word == "running" && self.door.address().is_none()) {
@@ -74,19 +74,24 @@ impl Session<'_> {
         if matches!(reply.status, 404 | 405) { Ok(Value::Null) } else { reply.json() }
     }
 
-    fn show_preview(&self, id: &str, preview: &Value) -> Exit {
-        for line in lines(id, preview) {
+    /// Its exit code is that of the rollback that it tells of.
+    fn show_preview(&self, rollback: &Rollback, state: &str, preview: &Value) -> Exit {
+        for line in lines(&rollback.id, preview) {
             self.output.say(&line);
         }
-        let exit = if preview["possible"] == false { Exit::Failed } else { Exit::Ok };
-        self.output.result(exit, json!({"session_id": id, "preview": preview}));
+        let refusal = refusal(preview, state, rollback.discard_later_changes);
+        if let Some(advice) = refusal.as_ref().and_then(|r| r.advice.as_ref()) {
+            self.output.say(&format!("  hint:     {advice}"));
+        }
+        let exit = refusal.map_or(Exit::Ok, |r| r.exit);
+        self.output.result(exit, json!({"session_id": rollback.id, "preview": preview}));
         exit
     }
 
     /// Refuses what cannot succeed, and asks where nobody has said yes.
-    fn agree(&self, rollback: &Rollback, preview: &Value) -> Result<(), Failure> {
-        if preview["possible"] == false && !rollback.discard_later_changes {
-            return Err(impossible(preview));
+    fn agree(&self, rollback: &Rollback, state: &str, preview: &Value) -> Result<(), Failure> {
+        if let Some(refusal) = refusal(preview, state, rollback.discard_later_changes) {
+            return Err(refusal);
         }
         if rollback.yes {
             return Ok(());
@@ -125,18 +130,30 @@ fn texts(list: &Value) -> impl Iterator<Item = String> + '_ {
     list.as_array().into_iter().flatten().map(|text| text.as_str().map_or_else(|| text.to_string(), str::to_owned))
 }
 
-fn impossible(preview: &Value) -> Failure {
-    let mut failure = Failure::new(Exit::Failed, "ROLLBACK_IMPOSSIBLE", "The migration cannot be rolled back as it is; nothing was changed")
-        .lines(texts(&preview["reasons"]));
-    failure.details = preview.clone();
-    if changed_tables(preview).next().is_some() {
-        failure = failure.advice("Tables were changed since the cutover. --discard-later-changes saves them and takes them back nevertheless.");
+/// What the control plane would refuse. A rollback that is stuck may be tried again whatever is missing: somebody has looked into it.
+fn refusal(preview: &Value, state: &str, discards: bool) -> Option<Failure> {
+    if preview["possible"] == false && state != "stuck" {
+        let words = "The migration cannot be rolled back; nothing was changed";
+        let mut failure = Failure::new(Exit::Failed, "ROLLBACK_IMPOSSIBLE", words).lines(texts(&preview["reasons"]));
+        failure.details = preview.clone();
+        return Some(failure);
     }
-    failure
+    if state != "completed" || discards || changed_tables(preview).next().is_none() {
+        return None;
+    }
+    let words = "Tables were changed since the cutover, and a rollback would take that along; nothing was changed";
+    let mut failure = Failure::new(Exit::Failed, "LATER_CHANGES", words).lines(changed_tables(preview).map(changed_line));
+    failure.details = preview.clone();
+    Some(failure.advice("--discard-later-changes saves these tables as they are, and then takes them back."))
 }
 
 fn changed_tables(preview: &Value) -> impl Iterator<Item = &Value> {
     preview["tables"].as_array().into_iter().flatten().filter(|t| t["ranges_changed"].as_u64().is_some_and(|n| n > 0) || t["rows_now"] != t["rows_written"])
+}
+
+fn changed_line(table: &Value) -> String {
+    let (name, written, now) = (table["table"].as_str().unwrap_or_default(), &table["rows_written"], &table["rows_now"]);
+    format!("{name}: {written} rows written, {now} now, {} ranges differ", table["ranges_changed"].as_u64().unwrap_or(0))
 }
 
 /// The preview for a person.
@@ -148,22 +165,19 @@ fn lines(id: &str, preview: &Value) -> Vec<String> {
     let mut lines = vec![format!("Rollback of migration {id}: {}", if possible { "possible" } else { "not possible as it is" })];
     lines.extend(texts(&preview["reasons"]).map(|reason| format!("  reason:   {reason}")));
     if let Some(at) = preview["cutover_at"].as_str() {
-        lines.push(format!("  cutover:  {at} UTC"));
+        lines.push(format!("  cutover:  {} UTC", at.trim_end_matches('Z')));
     }
     let files = &preview["files"];
     let count = |name: &str| files[name].as_u64().unwrap_or(0);
-    lines.push(format!("  files:    {} restored, {} removed", count("restored"), count("removed")));
+    lines.extend(files.is_object().then(|| format!("  files:    {} restored, {} removed", count("restored"), count("removed"))));
     let kept = files["kept"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     lines.extend(kept.iter().take(SHOWN).map(|k| format!("  kept:     {}: {}", text(&k["path"]), text(&k["reason"]))));
     lines.extend((kept.len() > SHOWN).then(|| format!("            … and {} more", kept.len() - SHOWN)));
+    lines.extend(preview["backup_id"].as_str().map(|id| format!("  backup:   {id}")));
     let changed: Vec<&Value> = changed_tables(preview).collect();
-    let tables = preview["tables"].as_array().map_or(0, Vec::len);
-    lines.push(format!("  tables:   {tables} taken back, {} of them changed since", changed.len()));
-    lines.extend(changed.iter().take(SHOWN).map(|t| {
-        let (written, now, ranges) = (&t["rows_written"], &t["rows_now"], t["ranges_changed"].as_u64().unwrap_or(0));
-        format!("  changed:  {}: {written} rows written, {now} now, {ranges} ranges differ", text(&t["table"]))
-    }));
+    lines.push(format!("  tables:   {} changed since", changed.len()));
+    lines.extend(changed.iter().take(SHOWN).map(|table| format!("  changed:  {}", changed_line(table))));
     lines.extend((changed.len() > SHOWN).then(|| format!("            … and {} more", changed.len() - SHOWN)));
     lines
 }
@@ -172,25 +186,34 @@ fn lines(id: &str, preview: &Value) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn preview() -> Value {
+        json!({"possible": true, "reasons": [], "cutover_at": "2026-08-26T14:30:22", "backup_id": "b1",
+            "files": {"restored": 3, "removed": 2, "kept": [{"path": "a.txt", "reason": "edited since"}]},
+            "tables": [{"table": "orders", "rows_written": 100, "rows_now": 103, "ranges_changed": 1}, {"table": "users", "rows_written": 7, "rows_now": 7, "ranges_changed": 0}]})
+    }
+
     #[test]
     fn preview_names_what_is_kept_and_what_was_changed() {
-        let preview = json!({"possible": false, "reasons": ["table orders was changed since the cutover"], "cutover_at": "2026-08-26T14:30:22",
-            "files": {"restored": 3, "removed": 2, "kept": [{"path": "a.txt", "reason": "edited since"}]},
-            "tables": [{"table": "orders", "rows_written": 100, "rows_now": 103, "ranges_changed": 1}, {"table": "users", "rows_written": 7, "rows_now": 7, "ranges_changed": 0}]});
-        assert_eq!(
-            lines("m1", &preview),
-            [
-                "Rollback of migration m1: not possible as it is",
-                "  reason:   table orders was changed since the cutover",
-                "  cutover:  2026-08-26T14:30:22 UTC",
-                "  files:    3 restored, 2 removed",
-                "  kept:     a.txt: edited since",
-                "  tables:   2 taken back, 1 of them changed since",
-                "  changed:  orders: 100 rows written, 103 now, 1 ranges differ",
-            ]
-        );
-        let refused = impossible(&preview);
-        assert_eq!((refused.exit, refused.lines.len()), (Exit::Failed, 1));
-        assert!(refused.advice.is_some_and(|a| a.contains("--discard-later-changes")));
+        let expected = [
+            "Rollback of migration m1: possible",
+            "  cutover:  2026-08-26T14:30:22 UTC",
+            "  files:    3 restored, 2 removed",
+            "  kept:     a.txt: edited since",
+            "  backup:   b1",
+            "  tables:   1 changed since",
+            "  changed:  orders: 100 rows written, 103 now, 1 ranges differ",
+        ];
+        assert_eq!(lines("m1", &preview()), expected);
+    }
+
+    #[test]
+    fn later_changes_are_refused_unless_they_are_to_be_discarded() {
+        let refused = refusal(&preview(), "completed", false).unwrap();
+        assert!((refused.exit, refused.lines.len()) == (Exit::Failed, 1) && refused.advice.is_some_and(|a| a.contains("--discard-later-changes")));
+        assert_eq!(refusal(&preview(), "completed", true), None);
+        assert_eq!(refusal(&preview(), "failed", false), None, "it never went live");
+        let lost = json!({"possible": false, "reasons": ["the backup b1 is gone"], "tables": []});
+        assert_eq!(refusal(&lost, "completed", true).map(|r| r.lines), Some(vec!["the backup b1 is gone".to_owned()]));
+        assert_eq!(refusal(&lost, "stuck", false), None);
     }
 }

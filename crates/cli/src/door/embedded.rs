@@ -94,6 +94,7 @@ fn interrupted(reply: Reply) -> Reply {
     let mark = |migration: &mut Value| {
         let active = matches!(migration["status"].as_str(), Some("running" | "rolling_back")) && migration["session_id"].is_string();
         if active {
+            migration["interrupted_state"] = migration["status"].take();
             migration["status"] = json!("interrupted");
         }
         active
@@ -116,7 +117,8 @@ mod tests {
             serde_json::from_slice::<Value>(&reply.body).unwrap()
         };
         let of = |status: &str| json!({"session_id": "m1", "status": status});
-        assert_eq!(word(json!([of("running"), of("paused"), of("rolling_back")])), json!([of("interrupted"), of("paused"), of("interrupted")]));
+        let was = |state: &str| json!({"session_id": "m1", "status": "interrupted", "interrupted_state": state});
+        assert_eq!(word(json!([of("running"), of("paused"), of("rolling_back")])), json!([was("running"), of("paused"), was("rolling_back")]));
         assert_eq!(word(of("running"))["status"], "interrupted");
         assert_eq!(word(json!({"status": "running"}))["status"], "running", "that is no migration");
     }
