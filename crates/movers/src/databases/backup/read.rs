@@ -67,8 +67,9 @@ pub async fn restore(
     let target = database.write().await?;
     let outcome = async {
         let mut differing = load(&schema, &attached, &contents, dir, target.as_ref(), observer, stop).await?;
-        differing.extend(prove(database, &schema, &attached, &contents).await?);
+        prove(database, &schema, &contents).await?;
         target.enable(&schema).await?;
+        differing.extend(compare(database, &schema, &attached).await?);
         Ok(differing)
     };
     let outcome: Result<Vec<String>> = outcome.await;
@@ -144,8 +145,8 @@ async fn create_optional(object: &SchemaObject, target: &dyn RowTarget) -> Resul
     })
 }
 
-/// Every table's rows must be the saved ones. Gives the objects whose description is another one than the saved.
-async fn prove(database: &Arc<dyn Database>, schema: &Schema, attached: &Attached, contents: &Contents) -> Result<Vec<String>> {
+/// Every table's rows must be the saved ones.
+async fn prove(database: &Arc<dyn Database>, schema: &Schema, contents: &Contents) -> Result<()> {
     let view = database.read(View::Latest { connections: 1 }).await?;
     for (table, saved) in schema.tables.iter().zip(&contents.tables) {
         if view.fingerprint(table, &KeyRange::default()).await? != saved.fingerprint {
@@ -153,7 +154,13 @@ async fn prove(database: &Arc<dyn Database>, schema: &Schema, attached: &Attache
             return Err(ConnectorError::new(ErrorKind::Corrupt, "restore", format!("table {}", table.name), reason).permanent());
         }
     }
+    view.close().await
+}
+
+/// The objects whose description is another one than the saved.
+async fn compare(database: &Arc<dyn Database>, schema: &Schema, attached: &Attached) -> Result<Vec<String>> {
     let names: Vec<ObjectName> = schema.objects.iter().map(|o| o.name.clone()).collect();
+    let view = database.read(View::Latest { connections: 1 }).await?;
     let (now, attached_now) = super::described(view.as_ref(), Some(&names)).await?;
     view.close().await?;
     let wanted = schema.objects.iter().chain(&attached.severed).chain(&attached.ownership);
