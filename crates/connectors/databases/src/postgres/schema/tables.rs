@@ -103,7 +103,8 @@ async fn relations(catalog: &Catalog<'_>) -> Result<Vec<Found>> {
     for row in catalog.rows(&query).await? {
         let name = ObjectName { schema: row.get(1), name: row.get(2) };
         let (kind, partition, persistence): (String, bool, String) = (row.get(3), row.get(4), row.get(5));
-        let size: i64 = row.get(6);
+        // A table that is dropped at this moment has no size any more.
+        let size = row.get::<_, Option<i64>>(6).unwrap_or(0);
         let (parents, bound): (Option<String>, Option<String>) = (row.get(10), row.get(11));
         let (method, options): (Option<String>, Option<Vec<String>>) = (row.get(12), row.get(13));
         let mut tail = String::new();
