@@ -37,6 +37,11 @@ impl Status {
         }
     }
 
+    /// It should be at work, and nobody works on it.
+    pub fn is_interrupted(&self) -> bool {
+        self.word() == "interrupted"
+    }
+
     /// Everything was taken back: on somebody's wish, or by itself after the failure that the status tells of.
     pub fn is_rolled_back(&self) -> bool {
         self.word() == "rolled_back" || self.0["rolled_back"] == true

@@ -213,7 +213,7 @@ async fn what_others_built_is_named_beforehand_and_their_foreign_keys_return() {
 }
 
 /// Lines of the dump that belong to what is named.
-const NAMED: [&str; 13] = [
+const NAMED: [&str; 16] = [
     "-- ",
     "===",
     "LEFTARG",
@@ -227,6 +227,10 @@ const NAMED: [&str; 13] = [
     "lo_",
     "LARGE OBJECT",
     "ON TABLE public.users",
+    // Around the contents of large objects.
+    "BEGIN;",
+    "lowrite",
+    "COMMIT;",
 ];
 
 /// Every corner arrives, or is named.
