@@ -92,6 +92,22 @@ pub(super) async fn written(ledger: &dyn Ledger, seq: u64) -> Result<Option<Fing
     serde_json::from_value(value).map(Some).map_err(|e| damaged(seq).because(e))
 }
 
+/// Records what is about to be written into a range: after a crash it is known as ours. Repeatable.
+pub(super) async fn record_writing(ledger: &dyn Ledger, seq: u64, fingerprint: &Fingerprint) -> Result<()> {
+    ledger.remember(&format!("writing:{seq}"), Some(note(fingerprint)?)).await
+}
+
+/// What was last about to be written into a range.
+pub(super) async fn writing(ledger: &dyn Ledger, seq: u64) -> Result<Option<Fingerprint>> {
+    let Some(value) = ledger.recall(&format!("writing:{seq}")).await? else { return Ok(None) };
+    serde_json::from_value(value).map(Some).map_err(|e| damaged(seq).because(e))
+}
+
+/// Whether what stands in a range now is what we wrote there, or were about to write when we were interrupted.
+pub(super) async fn is_ours(ledger: &dyn Ledger, seq: u64, found: &Fingerprint) -> Result<bool> {
+    Ok(written(ledger, seq).await?.as_ref() == Some(found) || writing(ledger, seq).await?.as_ref() == Some(found))
+}
+
 fn note<T: Serialize>(value: &T) -> Result<serde_json::Value> {
     serde_json::to_value(value).map_err(|e| ConnectorError::new(ErrorKind::Internal, "write", "a note of the ledger", e.to_string()).permanent().because(e))
 }

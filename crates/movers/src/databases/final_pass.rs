@@ -157,6 +157,9 @@ impl DatabaseMover {
         observer.operation(operation("final_pass", &table.name.to_string(), self, compared as f64 * 100.0 / total as f64));
         if wanted != found {
             self.save_later_rows(ledger, &chunk, table, &spec, ends.stored, &found, observer).await?;
+            // What stands there now is ours or saved: from here on it may also be what is written next.
+            chunk::record_written(ledger, chunk.seq, &found).await?;
+            chunk::record_writing(ledger, chunk.seq, &wanted).await?;
             let what = format!("table {}", table.name);
             let result = with_retries(self.options.retries, &what, observer, stop, || replace_range(ends.source, ends.target, table, &spec, observer)).await?;
             counts.repaired.fetch_add(1, Ordering::Relaxed);

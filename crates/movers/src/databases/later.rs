@@ -77,7 +77,7 @@ impl DatabaseMover {
         found: &Fingerprint,
         observer: &dyn Observer,
     ) -> Result<()> {
-        if found.rows == 0 || chunk::written(ledger, chunk.seq).await?.as_ref() == Some(found) {
+        if found.rows == 0 || chunk::is_ours(ledger, chunk.seq, found).await? {
             return Ok(());
         }
         let dir = match &self.later {
@@ -154,9 +154,10 @@ async fn add(ledger: &dyn Ledger, chunk: &Chunk, table: &Table, there: &Table, s
     sum.now += found.rows;
     match written {
         Some(written) => {
+            let changed = !chunk::is_ours(ledger, chunk.seq, &found).await?;
             sum.written += written.rows;
-            sum.changed += u64::from(written != found);
-            sum.certain |= written != found;
+            sum.changed += u64::from(changed);
+            sum.certain |= changed;
         }
         // Never confirmed: empty, or what an interrupted try of ours has left, or somebody's.
         None => sum.changed += u64::from(found.rows > 0),

@@ -160,7 +160,7 @@ async fn metrics_have_every_section() {
     assert_eq!((&metrics["transfer"]["bytes_transferred"], &metrics["transfer"]["bytes_total"]), (&json!(3 << 20), &json!(4 << 20)));
     assert_eq!((&metrics["transfer"]["files_transferred"], &metrics["transfer"]["rate_peak"]), (&json!(20), &json!("2.0 MB/s")));
     assert_eq!((&metrics["database"]["rows_migrated"], &metrics["database"]["rows_total"]), (&json!(10), &json!(20)));
-    assert_eq!(metrics["overall"]["estimated_remaining"], 2.0, "1 MiB left at half a MiB per second");
+    assert_eq!(metrics["overall"]["estimated_remaining"], 6.0, "1 MiB left to copy and 4 MiB to verify, which counts half, at half a MiB per second");
     assert_eq!(metrics["errors"], json!({"total_errors": 0, "total_warnings": 1, "retry_count": 5}));
     assert!(metrics["system"]["memory_usage_bytes"].as_u64() > Some(1 << 20));
     assert!(metrics["system"]["cpu_usage"].as_f64().is_some());

@@ -36,7 +36,7 @@ fn sql(program: &str, server: &rig::Server, statements: &str) {
     };
     let flag = if program == "psql" { "-c" } else { "-e" };
     for statement in statements.split(';').filter(|s| !s.trim().is_empty()) {
-        client.args([flag, statement]);
+        client.args([flag, &format!("{statement};")]);
     }
     let done = client.output().expect("the client");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -162,7 +162,8 @@ impl FileTarget for LocalFiles {
     }
 
     fn place(&self) -> Option<Arc<dyn ports::place::FilePlace>> {
-        Some(Arc::new(self.clone()))
+        // What hangs in no directory is nowhere else.
+        if self.root.is_of_handle() { None } else { Some(Arc::new(self.clone())) }
     }
 
     async fn posix_across_mounts(&self) -> Result<std::result::Result<Arc<dyn PosixTree>, String>> {

@@ -19,7 +19,7 @@ pub(super) struct Root {
     /// What people are told.
     shown: String,
     /// Open as long as the path leads through it.
-    _held: Option<OwnedFd>,
+    held: Option<OwnedFd>,
 }
 
 /// The path as the operating system wants it; the root itself is `.`.
@@ -29,12 +29,17 @@ pub(super) fn native(path: &FilePath) -> &Path {
 
 impl Root {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { shown: path.display().to_string(), path, _held: None }
+        Self { shown: path.display().to_string(), path, held: None }
     }
 
     /// A directory that only a handle leads to.
     pub(super) fn of_handle(held: OwnedFd, shown: String) -> Self {
-        Self { path: PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())), shown, _held: Some(held) }
+        Self { path: PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())), shown, held: Some(held) }
+    }
+
+    /// Whether only a handle leads there: no path says where it is.
+    pub(super) fn is_of_handle(&self) -> bool {
+        self.held.is_some()
     }
 
     pub(super) fn path(&self) -> &Path {
