@@ -107,7 +107,10 @@ async fn moves_to_another_server_and_is_served_there() {
     no_old_address(&name).await;
     no_secret_told(&product, &id).await;
 
+    // The served site has written into its tables: that is not discarded unasked, and saved when it is.
     let (code, answer) = product.post(&format!("/migrations/{id}/rollback"), json!({})).await;
+    assert_eq!((code, &answer["error"]["code"]), (409, &json!("LATER_CHANGES")), "{answer:#}");
+    let (code, answer) = product.post(&format!("/migrations/{id}/rollback"), json!({"discard_later_changes": true})).await;
     assert_eq!(code, 200, "{answer:#}");
     let status = product.settle(&id).await;
     assert_eq!((&status["status"], &status["rolled_back"]), (&json!("rolled_back"), &json!(true)), "{status:#}");

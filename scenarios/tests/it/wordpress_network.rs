@@ -96,7 +96,10 @@ async fn a_real_network_moves_and_is_served_under_its_new_address() {
     let places: Vec<String> = mysql().await.query(format!("SELECT CONCAT(domain, path) FROM `{name}`.wp_blogs ORDER BY blog_id")).await.expect("rows");
     assert_eq!(places, [format!("127.0.0.1:{port}/"), format!("127.0.0.1:{port}/two/")]);
     no_old_address(&name).await;
+    // The served site has written into its tables: that is not discarded unasked, and saved when it is.
     let (code, answer) = product.post(&format!("/migrations/{id}/rollback"), json!({})).await;
+    assert_eq!((code, &answer["error"]["code"]), (409, &json!("LATER_CHANGES")), "{answer:#}");
+    let (code, answer) = product.post(&format!("/migrations/{id}/rollback"), json!({"discard_later_changes": true})).await;
     assert_eq!(code, 200, "{answer:#}");
     assert_eq!(product.settle(&id).await["status"], "rolled_back");
     assert!(!to.exists(), "the directory that the migration made is gone");

@@ -78,8 +78,22 @@ impl Undo<'_> {
     async fn take_away(&self, ours: &Ours, now: Option<Entry>) -> Result<Fate> {
         match now {
             None => Ok(Fate::AsBefore),
-            Some(now) if self.is_ours(&now, ours).await? => self.remove(&ours.item.path, &now).await,
+            Some(now) if self.is_ours(&now, ours).await? => self.remove_ours(ours, &now).await,
             Some(now) => self.keep_or_discard(ours, &now, CHANGED_SINCE).await,
+        }
+    }
+
+    /// Removes a file of ours. Removing one of its names changes the version of a file's other names: what was seen before is looked at again then.
+    async fn remove_ours(&self, ours: &Ours, now: &Entry) -> Result<Fate> {
+        let path = &ours.item.path;
+        let fate = self.remove(path, now).await?;
+        if !matches!(fate, Fate::Kept(_)) {
+            return Ok(fate);
+        }
+        match self.mover.destination.stat(path).await? {
+            None => Ok(Fate::AsBefore),
+            Some(again) if again.version != now.version && self.is_ours(&again, ours).await? => self.remove(path, &again).await,
+            Some(_) => Ok(fate),
         }
     }
 
