@@ -3,7 +3,7 @@
 //! A process whose parent ends becomes a child of its nearest ancestor that collects such orphans; as long as [`Leftovers`] lives, that is this
 //! program.
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
 
 /// How often what is left is looked for at most: a process that ends may leave others behind.
 const MAX_ROUNDS: usize = 20;
@@ -35,7 +35,7 @@ impl Drop for Leftovers {
                 let _ = kill_process(pid, Signal::KILL);
             }
             // The dead are buried; those whose parent lived on come to us in the next round.
-            while matches!(waitpid(None, WaitOptions::empty()), Ok(Some(_))) {}
+            while matches!(wait(WaitOptions::empty()), Ok(Some(_))) {}
         }
         if ended > 0 {
             eprintln!("xtask: {ended} processes were left behind");

@@ -156,7 +156,17 @@ mod tests {
 
     fn what(from: &str, to: &str, from_db: &str, to_db: &str) -> What {
         let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
-        What { config: None, from: some(from), to: some(to), from_db: some(from_db), to_db: some(to_db), kind: None, name: None, set: Vec::new(), allow_empty_source: false }
+        What {
+            config: None,
+            from: some(from),
+            to: some(to),
+            from_db: some(from_db),
+            to_db: some(to_db),
+            kind: None,
+            name: None,
+            set: Vec::new(),
+            allow_empty_source: false,
+        }
     }
 
     fn lookup(name: &str) -> Option<String> {

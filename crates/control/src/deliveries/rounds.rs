@@ -101,7 +101,7 @@ impl Control {
             match control.deliver(lane, now).await {
                 Ok(()) => {}
                 Err(error) if error.kind == Kind::Unavailable => {
-                    tracing::warn!(lane = id, %error, "a delivery could not be made; tried again in half a minute")
+                    tracing::warn!(lane = id, %error, "a delivery could not be made; tried again in half a minute");
                 }
                 Err(error) => {
                     if let Err(lost) = control.records().set_aside(LANE, &tenant, &id, &error.for_log()).await {

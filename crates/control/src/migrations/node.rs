@@ -12,13 +12,22 @@ use engine::RunView;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 /// Body of a release.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Release {
     /// Must be true: what the migration overwrote can never be restored then.
-    #[schema(example = true)]
+    #[schema(example = true, schema_with = only_true)]
     pub force: bool,
+}
+
+fn only_true() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .enum_values(Some([true]))
+        .description(Some("Must be true: what the migration overwrote can never be restored then."))
+        .build()
 }
 
 /// The word of a migration that waits for its node.

@@ -246,7 +246,7 @@ impl Planner<'_> {
         self.new_parents(key).await?;
         self.chain.fill(key, &mut self.window);
         let stands = stands.map(Box::new);
-        self.window.item(Item { before, saved, stands, follow, hard, ..Item::new(entry.path, stat) }, false);
+        self.window.item(Item { before, follow, hard, stands, saved, ..Item::new(entry.path, stat) }, false);
         Ok(())
     }
 

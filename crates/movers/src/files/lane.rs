@@ -181,10 +181,7 @@ impl Lane {
         };
         let read = Stat::of(&opened.entry);
         // What is appended meanwhile is left out.
-        let body = match self.snapshot {
-            true => self.source.open(&item.path, Some(0..size)).await.map_err(Fault::source)?.body,
-            false => opened.body,
-        };
+        let body = if self.snapshot { self.source.open(&item.path, Some(0..size)).await.map_err(Fault::source)?.body } else { opened.body };
         if self.saves_metadata {
             object_facts::save(self.target.as_ref(), item.target(), &opened.entry, &self.staging).await.map_err(Fault::target)?;
         }

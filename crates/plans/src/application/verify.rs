@@ -37,7 +37,7 @@ impl Step for Verify {
         let observer = RunObserver::new(cx);
         if !self.job.spec.safety.verify_after {
             observer.warning("verification", "Not verified: verify_after is off");
-                return Ok(timed(json!({"verified": false, "reason": "verify_after is off"}), began));
+            return Ok(timed(json!({"verified": false, "reason": "verify_after is off"}), began));
         }
         let mut differences = Vec::new();
         let files = self.verify_files(cx, &observer, &mut differences).await?;

@@ -217,6 +217,11 @@ pub trait FileTarget: FileSource {
         Ok(())
     }
 
+    /// Whether what this system has confirmed is on its disks: then nothing is won by waiting before it is recorded.
+    fn is_durable_at_once(&self) -> bool {
+        false
+    }
+
     /// What the system itself says about the stored content (an S3 ETag, a hash computed beside the data). `None`: read it back instead.
     /// `part_size`: the part size the file was written with, if in parts; the digest is then over the parts, as [`part_digest`] computes it.
     async fn stored_digest(&self, path: &FilePath, part_size: Option<u64>) -> Result<Option<Digest>>;

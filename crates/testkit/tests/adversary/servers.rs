@@ -151,7 +151,7 @@ impl ServerSystems {
             std::fs::create_dir_all(home.join(side)).expect("a directory of the SSH user");
         }
         own(&home);
-        let postgres = scenario.seed % 2 == 0;
+        let postgres = scenario.seed.is_multiple_of(2);
         let servers = if postgres { (rig::postgres15(), rig::postgres18()) } else { (rig::mariadb(), rig::mysql()) };
         let (from, to) =
             (Client { postgres, server: servers.0, database: format!("{tag}_from") }, Client { postgres, server: servers.1, database: format!("{tag}_to") });

@@ -185,7 +185,7 @@ impl Stage {
             Deed::Shutdown { node } => self.order(Order::Shutdown { process, node }),
             Deed::LeaseLost { node } => self.order(Order::LeaseLost { node }),
             Deed::Fault { lasting: true } => return Verdict::Fail(ErrorKind::Permission),
-            Deed::Fault { lasting: false } if number % 2 == 0 => return Verdict::Fail(ErrorKind::TimedOut),
+            Deed::Fault { lasting: false } if number.is_multiple_of(2) => return Verdict::Fail(ErrorKind::TimedOut),
             Deed::Fault { lasting: false } => return Verdict::Fail(ErrorKind::Interrupted),
             Deed::DeleteBackups => self.delete_backups().await,
             Deed::Write { .. } | Deed::Delete { .. } | Deed::Rename { .. } | Deed::WriteRow { .. } | Deed::DeleteRow { .. } => {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 async fn key_that_is_there_twice_is_refused_at_every_depth() {
     let bench = Bench::new().await;
     let good = body().to_string();
-    for (bad, key) in [(good.replacen("{", r#"{"name":"other","#, 1), "name"), (good.replace(r#""bucket":"#, r#""bucket":"x","bucket":"#), "bucket")] {
+    for (bad, key) in [(good.replacen('{', r#"{"name":"other","#, 1), "name"), (good.replace(r#""bucket":"#, r#""bucket":"x","bucket":"#), "bucket")] {
         let request = Request::post("/migrations/").header("content-type", "application/json").body(Body::from(bad.clone()));
         let answer = bench.send(request.expect("a request")).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "MALFORMED_JSON"), "{bad}");

@@ -142,7 +142,12 @@ async fn described(place: &Place) -> BTreeMap<String, (Option<String>, Option<Ob
     let mut found = BTreeMap::new();
     for entry in place.entries().await.into_iter().filter(|e| matches!(e.kind, EntryKind::File { .. })) {
         let object = place.files.stat(&entry.path).await.expect("stat").expect("there");
-        found.insert(entry.path.to_string(), (object.content_type, object.object.map(|o| *o)));
+        let metadata = object.object.map(|mut o| {
+            // What we write ourselves, as other tools do: the time of the file at its source.
+            o.user.remove("mtime");
+            *o
+        });
+        found.insert(entry.path.to_string(), (object.content_type, metadata));
     }
     found
 }

@@ -1,5 +1,6 @@
 //! What can be known before anything moves: is the file there and whole, may we read or write beside it.
 
+use rustix::fs::Access;
 use super::error::failed;
 use super::file::{self, Reader};
 use super::{Sqlite, blocking};
@@ -54,14 +55,14 @@ impl Sqlite {
         let path = self.path.clone();
         blocking("check", &self.path, move || {
             if role == Role::Source {
-                return std::fs::File::open(&path).map_err(|e| file::io_error("read", &path, e)).map(|_| passed("the file may be read"));
+                return file::may(&path, Access::READ_OK).map_err(|e| file::io_error("read", &path, e)).map(|()| passed("the file may be read"));
             }
             directory(&path)?;
             let trial = file::beside(&path, &format!("-trial-{:016x}", rand::random::<u64>()));
             std::fs::write(&trial, b"trial").map_err(|e| file::io_error("write beside", &path, e))?;
             std::fs::remove_file(&trial).map_err(|e| file::io_error("delete beside", &path, e))?;
             if path.exists() {
-                std::fs::OpenOptions::new().append(true).open(&path).map_err(|e| file::io_error("write", &path, e))?;
+                file::may(&path, Access::WRITE_OK).map_err(|e| file::io_error("write", &path, e))?;
             }
             Ok(passed("files can be made, written and deleted there"))
         })

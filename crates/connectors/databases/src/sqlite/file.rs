@@ -9,8 +9,13 @@ use super::error::failed;
 use ports::{ConnectorError, ErrorKind, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use std::io::Read;
+use rustix::fs::Access;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How long a call waits for another program's lock.
@@ -67,12 +72,27 @@ fn stat(path: &Path) -> Result<(u64, SystemTime)> {
     found.map_err(|e| io_error("read", path, e))
 }
 
+/// Whether the file may be read or written, without opening it: closing a file gives back all locks that this process has on it
+/// (fcntl(2)), also those of SQLite's connections.
+pub fn may(path: &Path, access: Access) -> std::io::Result<()> {
+    Ok(rustix::fs::access(path, access)?)
+}
+
+/// Files whose header was read, by device and inode. They are never closed: see [`may`].
+static HEADERS: Mutex<BTreeMap<(u64, u64), File>> = Mutex::new(BTreeMap::new());
+
 /// The file's header says so at its 19th byte.
 pub fn in_wal_mode(path: &Path) -> Result<bool> {
-    let mut header = Vec::with_capacity(100);
-    let file = std::fs::File::open(path).map_err(|e| io_error("open", path, e))?;
-    file.take(100).read_to_end(&mut header).map_err(|e| io_error("read", path, e))?;
-    Ok(header.get(18) == Some(&2))
+    let failed = |e| io_error("open", path, e);
+    let known = std::fs::metadata(path).map_err(failed)?;
+    let mut headers = HEADERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = match headers.entry((known.dev(), known.ino())) {
+        Entry::Occupied(open) => open.into_mut(),
+        Entry::Vacant(place) => place.insert(File::open(path).map_err(failed)?),
+    };
+    let mut mode = [0];
+    // A file that is too short for a header is in no mode.
+    Ok(file.read_at(&mut mode, 18).map_err(|e| io_error("read", path, e))? == 1 && mode[0] == 2)
 }
 
 /// The name of a file that SQLite keeps beside the database.

@@ -19,7 +19,7 @@ const STEP_PAGES: i32 = 2_000;
 /// Copies that are begun anew before the rest is copied in one step.
 const MAX_RESTARTS: u32 = 5;
 /// How long a step waits for a writer, and between two tries.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The copy, gone when this is dropped.

@@ -234,6 +234,10 @@ impl FileTarget for S3Files {
         Arc::new(parts::S3Parts(self.store.clone()))
     }
 
+    fn is_durable_at_once(&self) -> bool {
+        true
+    }
+
     fn place(&self) -> Option<Arc<dyn ports::place::FilePlace>> {
         Some(Arc::new(self.clone()))
     }

@@ -105,7 +105,8 @@ impl<'a> Clerk<'a> {
 
     /// Begins to write what is ready, when it is time or somebody waits for it. One write at a time.
     pub(super) fn write_when_due(&mut self, awaited: bool) {
-        let due = awaited || self.ready.len() >= FLUSH_CHUNKS || self.written.elapsed() >= RECORD_EVERY;
+        let every = if self.target.is_durable_at_once() { FLUSH_EVERY } else { RECORD_EVERY };
+        let due = awaited || self.ready.len() >= FLUSH_CHUNKS || self.written.elapsed() >= every;
         if due && self.writing.is_none() && !self.ready.is_empty() {
             self.write();
         }

@@ -15,7 +15,11 @@ async fn who_answers_here() {
     }
     let health = ask(&bench, "Core Endpoints/Health Check 1", &[], None).await;
     assert_eq!(health.status, StatusCode::OK);
-    assert_told(&json("Core Endpoints/Health Check 2"), &health.json, &["/status", "/version", "/service", "/components/orchestrator", "/components/preset_manager", "/components/validation_engine"]);
+    assert_told(
+        &json("Core Endpoints/Health Check 2"),
+        &health.json,
+        &["/status", "/version", "/service", "/components/orchestrator", "/components/preset_manager", "/components/validation_engine"],
+    );
     let types = ask(&bench, "System Information 1", &[], None).await.json;
     for (list, words) in json("System Information 2").as_object().expect("an object") {
         let found = types[list].as_array().expect("a list");

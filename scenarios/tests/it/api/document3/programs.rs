@@ -156,7 +156,11 @@ async fn the_health_check_with_requests() {
     let program = put(program, &[("http://localhost:8000", &product.url(""))]);
     let answer = last(&python(&format!("{program}\nimport json\nprint(json.dumps(response.json()))")));
     let expected = serde_json::from_str(expected).expect("the printed answer");
-    assert_told(&expected, &answer, &["/status", "/version", "/service", "/components/orchestrator", "/components/preset_manager", "/components/validation_engine"]);
+    assert_told(
+        &expected,
+        &answer,
+        &["/status", "/version", "/service", "/components/orchestrator", "/components/preset_manager", "/components/validation_engine"],
+    );
 }
 
 #[tokio::test]
