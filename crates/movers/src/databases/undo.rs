@@ -36,10 +36,7 @@ impl DatabaseMover {
     /// not be dropped is named and stays; the rest goes. Repeatable. What was removed comes back with [`DatabaseMover::bring_back`].
     pub async fn undo(&self, plan: &DatabasePlan, ledger: &dyn Ledger, observer: &dyn Observer) -> Result<DatabaseUndone> {
         let Some(made_database) = made::database(ledger).await? else { return Ok(DatabaseUndone::default()) };
-        let there = match self.destination_schema().await? {
-            None => return Ok(DatabaseUndone { begun: true, ..DatabaseUndone::default() }),
-            Some(there) => there,
-        };
+        let Some(there) = self.destination_schema().await? else { return Ok(DatabaseUndone { begun: true, ..DatabaseUndone::default() }) };
         let made = made::objects(ledger).await?;
         let others: Vec<&SchemaObject> = there.objects.iter().filter(|o| is_foreign(o, &made, plan)).collect();
         let target = self.destination.write().await?;

@@ -183,7 +183,11 @@ impl Lane {
         {
             return Ok(true);
         }
-        if self.adopts { self.is_known(item, read, found, proof).await } else { Ok(matches!(attempt.guard(), Guard::Only(expected) if found.is_still(&expected))) }
+        if self.adopts {
+            self.is_known(item, read, found, proof).await
+        } else {
+            Ok(matches!(attempt.guard(), Guard::Only(expected) if found.is_still(&expected)))
+        }
     }
 
     /// Whether `found` is what the plan saw, or what this run has put there.

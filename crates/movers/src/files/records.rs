@@ -157,7 +157,9 @@ impl<'a> Cursor<'a> {
 fn records_of(chunk: Chunk) -> Result<Vec<Record>> {
     let begun = chunk.attempts > 0 || chunk.result.is_some();
     let mut records = decoded(chunk)?;
-    records.iter_mut().for_each(|r| r.begun = begun);
+    for record in &mut records {
+        record.begun = begun;
+    }
     Ok(records)
 }
 

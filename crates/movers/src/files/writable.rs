@@ -30,6 +30,8 @@ impl Lane {
         }
         let answer = call().await;
         let restored = self.target.make(&closed).await.map_err(Fault::target);
-        answer.and_then(|value| restored.map(|()| value))
+        let value = answer?;
+        restored?;
+        Ok(value)
     }
 }

@@ -1,11 +1,11 @@
 //! What can be known before anything moves: is the file there and whole, may we read or write beside it.
 
-use rustix::fs::Access;
 use super::error::failed;
 use super::file::{self, Reader};
 use super::{Sqlite, blocking};
 use ports::check::{Check, CheckOutcome, Examine, Finding, Role};
 use ports::{ConnectorError, ErrorKind, Result};
+use rustix::fs::Access;
 use std::path::Path;
 
 impl Examine for Sqlite {
