@@ -121,7 +121,10 @@ fn another_terminal_reads_pauses_and_cancels() {
         let listed = site.list();
         let id = listed["session_id"].as_str().unwrap();
         assert_eq!(listed["status"], "running", "{listed}");
+        // Stopped, so that it has not ended before the second one gives up waiting for the directory.
+        signal(&child, "-STOP");
         let second = run(&data, &["migrate", "--from", "/nowhere", "--to", "/else"]);
+        signal(&child, "-CONT");
         assert!(second.code == 1 && second.stderr.contains("in use by"), "{}", second.stderr);
         assert_eq!(run(&data, &["logs", id]).code, 0);
         let asked = run(&data, &[command, id, "--json"]);
