@@ -346,7 +346,14 @@ impl Planner<'_> {
         }
         let gone = match &record.word {
             Word::Removed => return Ok(()),
-            Word::Content { .. } if record.is_spared() => return Ok(()),
+            // Left alone once; where nothing stood before, it may still be what an interrupted try of ours has put there.
+            Word::Content { item, .. } if record.is_spared() => {
+                let now = self.mover.destination.stat(&record.path).await?.map(|e| Stat::of(&e));
+                match now.filter(|_| record.original.is_none()) {
+                    Some(now) if self.is_ours(item, &now).await? => Some(Gone { path: record.path.clone(), before: now, ours: true, stands: None }),
+                    _ => return Ok(()),
+                }
+            }
             Word::Content { outcome: Some(outcome), .. } if outcome.what == What::Same && record.original.is_some() => return Ok(()),
             Word::Content { item, outcome } if record.was_there => {
                 let stands = EarlierCopy::recorded(item, outcome.as_ref()).map(Box::new);
