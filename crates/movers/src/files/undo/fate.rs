@@ -250,7 +250,10 @@ impl Undo<'_> {
         let digest = outcome.and_then(|o| o.digest.as_ref().map(|d| (d, o.part_size)));
         // Times in whole seconds do not tell an edit of the same second.
         let doubtful = resolution >= COARSE_NS as i64;
-        if now.kind == written.kind && same_time(written, now, resolution) == Some(true) && (digest.is_none() || !doubtful) {
+        // A whole tree tells more than the protocol does: a time that is equal below the second is no chance.
+        let exact = now.modified_ns.is_some_and(|ns| ns % 1_000_000_000 != 0) && now.modified_ns == written.modified_ns;
+        let same = exact || same_time(written, now, resolution) == Some(true) && (digest.is_none() || !doubtful);
+        if now.kind == written.kind && same {
             return Ok(true);
         }
         if intents::is_declared(self.ledgers, &item.path, &Stat::of(now), resolution).await? && (digest.is_none() || !doubtful) {
