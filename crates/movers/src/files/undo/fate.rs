@@ -65,7 +65,7 @@ impl Undo<'_> {
             return self.set_right(ours, original, &now).await;
         }
         if !ours.removed && self.is_ours(&now, ours).await? {
-            return self.restore(ours, original, Guard::Only(Box::new(now))).await;
+            return self.restore_ours(ours, original, now).await;
         }
         if self.is_original(ours, original, &now).await? {
             return self.set_mode(&ours.item.path, original, &found).await;
@@ -80,6 +80,19 @@ impl Undo<'_> {
             None => Ok(Fate::AsBefore),
             Some(now) if self.is_ours(&now, ours).await? => self.remove_ours(ours, &now).await,
             Some(now) => self.keep_or_discard(ours, &now, CHANGED_SINCE).await,
+        }
+    }
+
+    /// Puts back what stood there over a file of ours; see [`Self::remove_ours`] for why it may have to be looked at again.
+    async fn restore_ours(&self, ours: &Ours, original: &Stat, now: Entry) -> Result<Fate> {
+        let version = now.version.clone();
+        let fate = self.restore(ours, original, Guard::Only(Box::new(now))).await?;
+        if !matches!(fate, Fate::Kept(_)) {
+            return Ok(fate);
+        }
+        match self.mover.destination.stat(&ours.item.path).await? {
+            Some(again) if again.version != version && self.is_ours(&again, ours).await? => self.restore(ours, original, Guard::Only(Box::new(again))).await,
+            _ => Ok(fate),
         }
     }
 
