@@ -45,14 +45,24 @@ fn sql(program: &str, server: &rig::Server, statements: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_under_another_name_of_its_host_is_refused() {
     let own = format!("places_one_{}", std::process::id());
-    let (kind, program, server) = ("postgresql", "psql", rig::postgres18());
-    sql(program, &server, &format!("CREATE DATABASE {own};CREATE DATABASE {own}_b"));
-    let at = json!({"type": kind, "host": "127.0.0.1", "port": server.port, "username": server.user, "password": server.password, "database": own});
-    expect(&at, &with(&at, "host", &json!("127.1")), true).await;
-    let other = with(&with(&at, "host", &json!("127.1")), "database", &json!(format!("{own}_b")));
-    expect(&at, &other, false).await;
-    expect(&at, &with(&other, "database", &json!(format!("{own}_c"))), false).await;
-    sql(program, &server, &format!("DROP DATABASE {own};DROP DATABASE {own}_b"));
+    // MySQL speaks TLS, and `127.1` is no name for that.
+    let all = [
+        ("postgresql", "psql", rig::postgres18(), &["127.1", "localhost"][..]),
+        ("mysql", "mysql", rig::mysql(), &["localhost"]),
+        ("mysql", "mysql", rig::mariadb(), &["127.1", "localhost"]),
+    ];
+    for (kind, program, server, aliases) in all {
+        let port = server.port;
+        sql(program, &server, &format!("CREATE DATABASE {own};CREATE DATABASE {own}_b"));
+        let at = json!({"type": kind, "host": "127.0.0.1", "port": port, "username": server.user, "password": server.password, "database": own});
+        for alias in aliases {
+            expect(&at, &with(&at, "host", &json!(alias)), true).await;
+        }
+        let other = with(&with(&at, "host", &json!(aliases[0])), "database", &json!(format!("{own}_b")));
+        expect(&at, &other, false).await;
+        expect(&at, &with(&other, "database", &json!(format!("{own}_c"))), false).await;
+        sql(program, &server, &format!("DROP DATABASE {own};DROP DATABASE {own}_b"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
