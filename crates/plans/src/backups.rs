@@ -177,12 +177,25 @@ pub(crate) fn expiry(now: Timestamp, days: u32, hours: i64) -> Timestamp {
 /// only when its pass has ended, so the disk is asked. Repeatable.
 pub(crate) async fn discard_if_useless(settings: &Settings, id: &str) -> Result<()> {
     let kept = match read(settings, id).await? {
-        Some(backup) if backup.state == BackupState::Verified => {
-            backup.parts.iter().any(|p| p.items > 0) || holds_files(directory(settings, id)?.join("files")).await?
-        }
+        Some(backup) if backup.state == BackupState::Verified => backup.parts.iter().any(|p| p.items > 0) || holds_saved(&directory(settings, id)?).await?,
         _ => false,
     };
     if kept { Ok(()) } else { remove(settings, id).await }
+}
+
+/// Whether a part of the backup holds anything: each has a directory of its own.
+async fn holds_saved(backup: &Path) -> Result<bool> {
+    let failed = |e| file_error("read", backup, e);
+    let mut entries = match tokio::fs::read_dir(backup).await {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(failed)?,
+    };
+    while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+        if entry.file_type().await.map_err(failed)?.is_dir() && holds_files(entry.path()).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn holds_files(dir: PathBuf) -> Result<bool> {

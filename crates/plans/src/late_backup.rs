@@ -7,7 +7,7 @@ use crate::Settings;
 use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::application::recall;
 use crate::backups::{self, Backup, BackupState, Part};
-use domain::spec::Safety;
+use domain::spec::{FilesAt, Safety};
 use engine::StepContext;
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -32,6 +32,18 @@ impl LateBackup {
         if !safety.backup_before {
             return Ok(None);
         }
+        Self::begin(settings, cx, name, safety).await.map(Some)
+    }
+
+    /// The same for a rollback that is to discard later changes: they are saved whether or not the migration made backups.
+    pub(crate) async fn for_discarded(settings: &Settings, cx: &StepContext, name: &str, safety: &Safety) -> StepResult<Option<Self>> {
+        if !discards_later_changes(cx) {
+            return Ok(None);
+        }
+        Self::begin(settings, cx, name, safety).await.map(Some)
+    }
+
+    async fn begin(settings: &Settings, cx: &StepContext, name: &str, safety: &Safety) -> StepResult<Self> {
         let mut backup = match own(settings, cx).await? {
             Some(backup) => backup,
             None => backups::begin(settings, cx, name, safety.backup_retention_days).await?,
@@ -39,7 +51,7 @@ impl LateBackup {
         backup.state = BackupState::Verified;
         let mut late = Self { settings: settings.clone(), backup, retention_days: safety.backup_retention_days, stores: Vec::new() };
         late.renew().await?;
-        Ok(Some(late))
+        Ok(late)
     }
 
     /// Begins its retention again when half of it is over: a migration may be kept warm for longer than that.
@@ -61,6 +73,14 @@ impl LateBackup {
     /// Where its parts lie.
     pub(crate) fn directory(&self) -> StepResult<PathBuf> {
         backups::directory(&self.settings, &self.backup.id).map_err(step_error)
+    }
+
+    /// A directory of its own in the backup, for files of `kind` that stood at `location`. Repeatable.
+    pub(crate) async fn files_of(&mut self, kind: &str, location: String, parallel: usize) -> StepResult<Arc<dyn FileTarget>> {
+        let at = FilesAt::Local { root: self.directory()?.join(kind).to_string_lossy().into_owned() };
+        let store = self.settings.connectors.files(&at, parallel).await.map_err(step_error)?;
+        self.keep(kind, location, &store).await?;
+        Ok(store)
     }
 
     /// Lets `store` hold what stood at `location`, as the part `kind`. Repeatable.
@@ -104,6 +124,11 @@ impl LateBackup {
         }
         Ok(Some(self.backup))
     }
+}
+
+/// Whether a rollback is to take back also what others changed since.
+fn discards_later_changes(cx: &StepContext) -> bool {
+    cx.options().get("discard_later_changes").and_then(serde_json::Value::as_bool).unwrap_or(false)
 }
 
 /// The run's verified backup.

@@ -129,7 +129,8 @@ fn edit(path: &Path, change: impl FnOnce(&mut Vec<String>)) -> std::io::Result<(
     if runs == before {
         return Ok(());
     }
-    let text: String = runs.iter().map(|run| format!("{run}\n")).collect();
+    runs.push(String::new());
+    let text = runs.join("\n");
     file.seek(SeekFrom::Start(0))?;
     file.write_all(text.as_bytes())?;
     file.set_len(text.len() as u64)?;

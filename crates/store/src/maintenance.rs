@@ -121,8 +121,9 @@ fn classes() -> impl Iterator<Item = String> {
 }
 
 async fn steps(conn: &mut Conn) -> Result<Vec<StepTimes>, EngineError> {
-    let sums: String = classes().map(|class| format!(", CAST(SUM({class}) AS BIGINT)")).collect();
-    let sql = format!("SELECT name, CAST(SUM(count) AS BIGINT), CAST(SUM(microseconds) AS BIGINT){sums} FROM step_time GROUP BY name ORDER BY name");
+    let columns = ["count", "microseconds"].into_iter().map(str::to_owned).chain(classes());
+    let sums: Vec<String> = columns.map(|column| format!("CAST(SUM({column}) AS BIGINT)")).collect();
+    let sql = format!("SELECT name, {} FROM step_time GROUP BY name ORDER BY name", sums.join(", "));
     let times = |row: &Row| {
         let mut within = [0; STEP_BOUNDS.len()];
         for (i, class) in within.iter_mut().enumerate() {

@@ -38,7 +38,7 @@ impl Kind {
 /// A root of its own on one of the rig's systems, emptied at the end.
 struct Place {
     files: Arc<dyn FileTarget>,
-    _guard: Option<tempfile::TempDir>,
+    guard: Option<tempfile::TempDir>,
 }
 
 impl Place {
@@ -79,12 +79,12 @@ impl Place {
         };
         let files = connectors_files::open(&at, 8).await.expect("open");
         files.prepare().await.expect("prepare");
-        Self { files, _guard: guard }
+        Self { files, guard }
     }
 
     /// The root of a local place.
     fn disk(&self) -> &std::path::Path {
-        self._guard.as_ref().expect("on this machine").path()
+        self.guard.as_ref().expect("on this machine").path()
     }
 
     async fn entries(&self) -> Vec<Entry> {

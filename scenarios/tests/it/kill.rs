@@ -105,7 +105,9 @@ fn lay_out_older(source: &Path, to: &Path, database: &Path) {
 fn live_on(dir: &Path, n: u64) {
     let at = |n: u64| dir.join("source").join(format!("d{:03}/f{:05}.bin", n % 40, (n % 40) * 100 + n % 97));
     if let Ok(mut bytes) = std::fs::read(at(n)) {
-        bytes.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+        for byte in &mut bytes {
+            *byte = byte.wrapping_add(1);
+        }
         std::fs::write(at(n), bytes).expect("an edit");
     }
     let _gone_already = std::fs::remove_file(at(n.wrapping_add(7)));

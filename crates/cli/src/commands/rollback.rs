@@ -173,7 +173,12 @@ fn lines(id: &str, preview: &Value) -> Vec<String> {
     let kept = files["kept"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     lines.extend(kept.iter().take(SHOWN).map(|k| format!("  kept:     {}: {}", text(&k["path"]), text(&k["reason"]))));
-    lines.extend((kept.len() > SHOWN).then(|| format!("            … and {} more", kept.len() - SHOWN)));
+    let more = count("kept_total").saturating_sub(kept.len().min(SHOWN) as u64);
+    lines.extend((more > 0).then(|| format!("            … and {more} more")));
+    let lost = files["lost"].as_array().map(Vec::as_slice).unwrap_or_default();
+    lines.extend(lost.iter().take(SHOWN).map(|l| format!("  lost:     {}: {}", text(&l["path"]), text(&l["reason"]))));
+    let more = count("lost_total").saturating_sub(lost.len().min(SHOWN) as u64);
+    lines.extend((more > 0).then(|| format!("            … and {more} more")));
     lines.extend(preview["backup_id"].as_str().map(|id| format!("  backup:   {id}")));
     let changed: Vec<&Value> = changed_tables(preview).collect();
     lines.push(format!("  tables:   {} changed since", changed.len()));
@@ -188,7 +193,7 @@ mod tests {
 
     fn preview() -> Value {
         json!({"possible": true, "reasons": [], "cutover_at": "2026-08-26T14:30:22", "backup_id": "b1",
-            "files": {"restored": 3, "removed": 2, "kept": [{"path": "a.txt", "reason": "edited since"}]},
+            "files": {"restored": 3, "removed": 2, "kept_total": 1, "kept": [{"path": "a.txt", "reason": "edited since"}]},
             "tables": [{"table": "orders", "rows_written": 100, "rows_now": 103, "ranges_changed": 1}, {"table": "users", "rows_written": 7, "rows_now": 7, "ranges_changed": 0}]})
     }
 

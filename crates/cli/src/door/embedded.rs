@@ -100,7 +100,7 @@ fn interrupted(reply: Reply) -> Reply {
         active
     };
     let changed = match &mut body {
-        Value::Array(migrations) => migrations.iter_mut().fold(false, |any, migration| mark(migration) || any),
+        Value::Array(migrations) => migrations.iter_mut().filter_map(|migration| mark(migration).then_some(())).count() > 0,
         other => mark(other),
     };
     if changed { Reply { body: body.to_string().into_bytes(), ..reply } } else { reply }

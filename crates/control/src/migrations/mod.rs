@@ -26,7 +26,7 @@ pub use logs::{Events, LogEntry, Logs, StreamEvent};
 pub use metrics::{DatabaseMetrics, ErrorCounts, Metrics, MetricsBody, Overall, SystemMetrics, TransferMetrics};
 pub use node::Release;
 pub use report::{Format, Report};
-pub use rollback_preview::{ChangedTable, Preview};
+pub use rollback_preview::{ChangedTable, FilesPreview, NamedFile, Preview};
 pub(crate) use spec::Spec;
 pub(crate) use status::word;
 pub use status::{Operation, Performance, Problem, Status};

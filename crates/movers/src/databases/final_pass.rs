@@ -84,12 +84,7 @@ impl DatabaseMover {
         let mut named = Vec::new();
         let complete = ledger.recall(FINAL).await? == Some(json!(standstill));
         if !complete {
-            // What acts on rows by itself may be there from an earlier pass of ours; it is made again behind this one.
-            let ours = made::objects(ledger).await?;
-            let acting = |o: &&SchemaObject| matches!(o.kind, ObjectKind::Trigger | ObjectKind::Event) && ours.contains(&ObjectKey::of(o));
-            for object in plan.schema.objects.iter().rev().filter(acting) {
-                target.remove(object).await?;
-            }
+            remove_acting(plan, ledger, target).await?;
             let source = self.source.read_locked(self.options.parallel).await?;
             named = source.outside_snapshot().into_iter().map(outside).collect();
             let stored = self.destination.read(View::Latest { connections: self.options.parallel }).await?;
@@ -172,6 +167,16 @@ impl DatabaseMover {
         chunk::record_written(ledger, chunk.seq, &wanted).await?;
         chunk::record_final(ledger, chunk.seq, ends.standstill, &wanted).await
     }
+}
+
+/// Removes what acts on rows by itself, as far as an earlier pass of ours made it: it is made again behind the rows.
+pub(super) async fn remove_acting(plan: &DatabasePlan, ledger: &dyn Ledger, target: &dyn RowTarget) -> Result<()> {
+    let ours = made::objects(ledger).await?;
+    let acting = |o: &&SchemaObject| matches!(o.kind, ObjectKind::Trigger | ObjectKind::Event) && ours.contains(&ObjectKey::of(o));
+    for object in plan.schema.objects.iter().rev().filter(acting) {
+        target.remove(object).await?;
+    }
+    Ok(())
 }
 
 /// A table that could not be kept from changing while it was read.

@@ -24,6 +24,7 @@ mod preflight;
 mod prepare;
 mod retry;
 mod selection;
+mod send_again;
 mod survey;
 mod undo;
 mod verify;

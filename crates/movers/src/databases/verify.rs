@@ -26,6 +26,9 @@ pub struct TableVerified {
     /// key, or the source has changed since.
     pub differing: Vec<Key>,
     pub differing_total: u64,
+    /// Ranges that differ, by their numbers in the ledger, for [`DatabaseMover::send_again`].
+    #[serde(skip)]
+    pub differing_ranges: Vec<u64>,
     /// Rows that were changed on purpose after the copy and are proven on their own.
     pub edited: u64,
 }
@@ -112,6 +115,7 @@ impl DatabaseMover {
         entry.equal &= equal;
         entry.edited = keys.map_or(0, |k| k.len() as u64);
         entry.differing_total += differing.len() as u64;
+        entry.differing_ranges.extend((!equal).then_some(chunk.seq));
         let room = NAMED_KEYS.saturating_sub(entry.differing.len());
         entry.differing.extend(differing.into_iter().take(room));
         Ok(())

@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use tokio_util::sync::CancellationToken;
 
 /// How often the source is listed again because files changed while they were copied.
-const ROUNDS: u64 = 3;
+pub(super) const ROUNDS: u64 = 3;
 
 pub(super) async fn run(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<FilesCopied> {
     let mut next = 1;
@@ -31,7 +31,7 @@ pub(super) async fn run(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger
         next = round + 1;
     }
     let edited = or_stop(stop, "read again", mover.source.location(), suspects::edited(mover, &[bulk, last])).await?;
-    let doubts = Doubts { edited, trusted_from: next };
+    let doubts = Doubts { edited, trusted_from: next, only: false };
     let mut restless = Problems::default();
     let mut notes = Problems::default();
     for round in next..=next + ROUNDS {
@@ -64,10 +64,12 @@ pub(super) async fn run(mover: &FilesMover, bulk: &dyn Ledger, last: &dyn Ledger
 
 /// Files that may have changed though the listing does not show it.
 #[derive(Default)]
-struct Doubts {
-    edited: HashSet<FilePath>,
+pub(super) struct Doubts {
+    pub(super) edited: HashSet<FilePath>,
     /// From this round of the last ledger on, everything was read in this very standstill.
-    trusted_from: u64,
+    pub(super) trusted_from: u64,
+    /// Whether nothing but these files is to be copied, and these only if the source has them as they were read.
+    pub(super) only: bool,
 }
 
 impl Doubts {
@@ -104,7 +106,7 @@ fn lag_of(plan: &FilesPlan) -> Lag {
 }
 
 /// Problems that only a final pass can find; the others are in the plan already.
-fn occupied(mut notes: Problems) -> Problems {
+pub(super) fn occupied(mut notes: Problems) -> Problems {
     notes.listed.retain(|p| matches!(p.kind, ProblemKind::Occupied | ProblemKind::Unreadable));
     notes.count = notes.listed.len() as u64;
     notes.lasting = notes.count;
@@ -112,7 +114,7 @@ fn occupied(mut notes: Problems) -> Problems {
 }
 
 /// The files of this round that changed or vanished while they were copied, or whose place somebody took meanwhile.
-async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Problems> {
+pub(super) async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Problems> {
     let range = span(round, Phase::Content);
     let mut after = just_before(range.start);
     let mut found = Problems::default();
@@ -149,11 +151,12 @@ fn restlessness(what: What) -> Option<(ProblemKind, &'static str)> {
 }
 
 /// Plans what differs between the source now and the records, into a round of a ledger or only to know it; true when nothing does.
-async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dyn Ledger, u64)>, doubts: &Doubts) -> Result<(FilesPlan, bool)> {
+pub(super) async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dyn Ledger, u64)>, doubts: &Doubts) -> Result<(FilesPlan, bool)> {
     let limit = mover.destination.traits().single_put_limit;
     let builder = into.map(|(last, round)| Builder::new(last, round, [0; PHASES], limit, mover.options.chunk_size).packed(mover.whole.is_some()));
     let mut planner = Planner::new(mover, Window::new(mover, builder, FilesPlan::default(), None))?;
     planner.known = known;
+    planner.only_doubted = doubts.only;
     let now = now_ns();
     let mut source = Sorted::new(mover.source.list_pruned(planner.exclude.prune()), mover.source.location());
     let mut records = Records::of(known).await?;
@@ -161,7 +164,7 @@ async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dy
     let mut through = Vec::new();
     loop {
         source.fill(false).await?;
-        if through.is_empty() && into.is_some() && source.peek().is_none() && record.is_some() {
+        if through.is_empty() && into.is_some() && !doubts.only && source.peek().is_none() && record.is_some() {
             refuse_emptied(mover)?;
         }
         let (ours, word) = match (source.peek(), &record) {
@@ -186,8 +189,8 @@ async fn plan_round(mover: &FilesMover, known: &[&dyn Ledger], into: Option<(&dy
                 let doubted = word.as_ref().is_some_and(|record| doubts.concern(record));
                 planner.source_again(&key, entry, word, doubted).await?;
             }
-            (None, Some(word)) => planner.vanished(&key, word).await?,
-            (None, None) => {}
+            (None, Some(word)) if !doubts.only => planner.vanished(&key, word).await?,
+            (None, _) => {}
         }
         through = key;
     }
@@ -231,8 +234,11 @@ impl Planner<'_> {
             },
             EntryKind::File { .. } | EntryKind::Other(_) => (Stat::of(&entry), false),
         };
-        self.clear_way(key);
         let hard = self.names.first_of(&entry.path, &stat);
+        if self.only_doubted && !(doubted && word.as_ref().is_some_and(|w| is_as_read(w, &stat))) {
+            return Ok(());
+        }
+        self.clear_way(key);
         self.chain.inhabit(key, &mut self.window);
         self.chain.block(Blocker::Source { path: entry.path.clone(), told: false });
         if !doubted && word.as_ref().is_some_and(|w| is_current(w, &stat)) {
@@ -291,7 +297,9 @@ impl Planner<'_> {
 
     async fn directory_again(&mut self, key: &[u8], entry: &Entry, word: Option<Record>) -> Result<()> {
         self.note_unlisted(entry);
-        self.clear_way(key);
+        if !self.only_doubted {
+            self.clear_way(key);
+        }
         let path = tidy(&entry.path, true);
         self.new_parents(path.as_bytes()).await?;
         self.chain.inhabit(path.as_bytes(), &mut self.window);
@@ -306,7 +314,7 @@ impl Planner<'_> {
         };
         let mut dir = Dir::new(&path, before.clone());
         dir.stat = Some(stat.clone());
-        if !current {
+        if !current && !self.only_doubted {
             self.chain.fill(path.as_bytes(), &mut self.window);
             let leaf = before.is_none();
             dir.folder = Some(self.window.folder(Folder { path, stat: Some(stat), before, leaf }));
@@ -330,8 +338,8 @@ impl Planner<'_> {
     /// The source has something there now that is never moved.
     async fn left_behind(&mut self, key: &[u8], word: Option<Record>) -> Result<()> {
         match word {
-            Some(word) => self.vanished(key, word).await,
-            None => Ok(()),
+            Some(word) if !self.only_doubted => self.vanished(key, word).await,
+            _ => Ok(()),
         }
     }
 
@@ -404,7 +412,12 @@ impl Planner<'_> {
 
 /// Whether the destination holds what the source has now.
 fn is_current(record: &Record, stat: &Stat) -> bool {
-    let Word::Content { item, outcome: Some(outcome) } = &record.word else { return false };
-    let read = outcome.read.as_ref().unwrap_or(&item.stat);
-    outcome.is_there() && read.same_content(stat) && !read.other_mode(stat) && read.same_facts(stat)
+    matches!(&record.word, Word::Content { outcome: Some(outcome), .. } if outcome.is_there()) && is_as_read(record, stat)
+}
+
+/// Whether the source has what was read of it, or what was to be read.
+fn is_as_read(record: &Record, stat: &Stat) -> bool {
+    let Word::Content { item, outcome } = &record.word else { return false };
+    let read = outcome.as_ref().and_then(|o| o.read.as_ref()).unwrap_or(&item.stat);
+    read.same_content(stat) && !read.other_mode(stat) && read.same_facts(stat)
 }

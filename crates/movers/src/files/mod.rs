@@ -27,6 +27,7 @@ mod plan;
 mod pump;
 mod records;
 mod report;
+mod send_again;
 mod sides;
 mod suspects;
 mod told;
@@ -36,7 +37,9 @@ mod whole;
 mod window;
 mod writable;
 
-pub use report::{Excluded, FilesBackedUp, FilesCopied, FilesPlan, FilesUndone, FilesVerified, LISTED, Lag, Mismatch, PathProblem, ProblemKind, Problems};
+pub use report::{
+    Excluded, FilesBackedUp, FilesCopied, FilesPlan, FilesUndone, FilesVerified, LISTED, Lag, Mismatch, PathProblem, ProblemKind, Problems, SentAgain,
+};
 
 use domain::spec::Symlinks;
 use ports::files::{DigestKind, FilePath, FileTarget};
@@ -192,6 +195,19 @@ impl FilesMover {
         or_stop(stop, "verify the files of", self.destination.location(), verify::run(self, ledgers, observer)).await
     }
 
+    /// Copies what `found` names once more, where the source still has what was read; the rest of the source is left as it is. What others have
+    /// written there meanwhile is saved first or left alone, as in a final pass. Verify again afterwards. Resumable.
+    pub async fn send_again(
+        &self,
+        bulk: &dyn Ledger,
+        last: &dyn Ledger,
+        found: &FilesVerified,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<SentAgain> {
+        send_again::run(self, bulk, last, found, observer, stop).await
+    }
+
     /// Before copying: saves every file that the plan in `ledger` would overwrite or delete into `backup`, and reads each back to
     /// compare it. `own` is the backup's own ledger; resumable.
     pub async fn back_up(
@@ -220,6 +236,18 @@ impl FilesMover {
         stop: &CancellationToken,
     ) -> Result<FilesUndone> {
         or_stop(stop, "undo the copy at", self.destination.location(), undo::run(self, ledgers, backup, observer)).await
+    }
+
+    /// What [`Self::undo`] would do now to files and links; directories are left out. Content is compared only where the destination keeps no times.
+    /// Reads only.
+    pub async fn preview_undo(
+        &self,
+        ledgers: &[&dyn Ledger],
+        backup: Option<Arc<dyn FileTarget>>,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<FilesUndone> {
+        or_stop(stop, "look at", self.destination.location(), undo::preview(self, ledgers, backup, observer)).await
     }
 
     /// Removes what interrupted writes of this run have left at the destination. Repeatable.

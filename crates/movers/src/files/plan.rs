@@ -151,6 +151,8 @@ pub(super) struct Planner<'a> {
     pub(super) names: Names,
     /// What was planned and done before; empty in a first plan.
     pub(super) known: &'a [&'a dyn Ledger],
+    /// Nothing is planned but files that are doubted; see [`super::send_again`].
+    pub(super) only_doubted: bool,
     /// The last directory below which nothing may be removed: the source could not list its own, or the destination has something of
     /// another kind there.
     closed: Option<Vec<u8>>,
@@ -169,6 +171,7 @@ impl<'a> Planner<'a> {
             tree,
             names: Names::default(),
             known: &[],
+            only_doubted: false,
             closed: None,
         })
     }

@@ -245,6 +245,14 @@ impl FilesVerified {
     }
 }
 
+/// What was copied once more because verification found it to differ.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SentAgain {
+    pub files: u64,
+    /// What could not be copied.
+    pub problems: Problems,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FilesBackedUp {

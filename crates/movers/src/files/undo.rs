@@ -34,7 +34,7 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
         later.prepare().await?;
     }
     let teller = Teller::new(observer, "rollback", mover.destination.location(), mover.destination.location());
-    let mut undo = Undo { mover, ledgers, observer, lane, told, teller, backup, done: FilesUndone::default(), folders: Vec::new() };
+    let mut undo = Undo { mover, ledgers, observer, lane, told, teller, backup, look: false, done: FilesUndone::default(), folders: Vec::new() };
     mover.destination.sweep(&mover.options.staging).await?;
     undo.content(ledgers).await?;
     undo.remove_folders().await?;
@@ -54,6 +54,18 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
     Ok(done)
 }
 
+/// What [`run`] would do to files and links, by their sizes, times and versions: nothing is hashed where times are kept. Reads only.
+pub(super) async fn preview(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Option<Arc<dyn FileTarget>>, observer: &dyn Observer) -> Result<FilesUndone> {
+    let (lane, told) = mover.lane();
+    let teller = Teller::new(observer, "rollback_preview", mover.destination.location(), mover.destination.location());
+    let mut undo = Undo { mover, ledgers, observer, lane, told, teller, backup, look: true, done: FilesUndone::default(), folders: Vec::new() };
+    undo.content(ledgers).await?;
+    for ledger in ledgers {
+        undo.removed(*ledger).await?;
+    }
+    Ok(undo.done)
+}
+
 struct Undo<'a> {
     mover: &'a FilesMover,
     ledgers: &'a [&'a dyn Ledger],
@@ -62,6 +74,8 @@ struct Undo<'a> {
     told: UnboundedReceiver<Told>,
     teller: Teller<'a>,
     backup: Option<Arc<dyn FileTarget>>,
+    /// Nothing is changed: what would become of the paths is told.
+    look: bool,
     done: FilesUndone,
     /// Directories by path: what they were before, if anything.
     folders: Vec<(FilePath, Option<Stat>)>,

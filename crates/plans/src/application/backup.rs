@@ -9,7 +9,7 @@ use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::backups::{self, Backup, BackupState, Part};
 use crate::site::Configuration;
 use crate::wordpress::{CONFIG, detect};
-use domain::spec::FilesAt;
+use domain::spec::{FilesAt, MigrationSpec};
 use domain::units;
 use engine::{Step, StepContext, StepError};
 use movers::databases;
@@ -185,8 +185,12 @@ pub(super) async fn save_again(job: &Job, cx: &StepContext, observer: &RunObserv
 
 /// The files of a backup as a target.
 pub(super) async fn files_store(job: &Job, dir: &Path) -> StepResult<Arc<dyn FileTarget>> {
+    store_of_files(&job.settings, &job.spec, dir).await.map_err(step_error)
+}
+
+pub(super) async fn store_of_files(settings: &Settings, spec: &MigrationSpec, dir: &Path) -> Result<Arc<dyn FileTarget>> {
     let at = FilesAt::Local { root: dir.join("files").to_string_lossy().into_owned() };
-    job.settings.connectors.files(&at, job.spec.transfer.parallel_transfers).await.map_err(step_error)
+    settings.connectors.files(&at, spec.transfer.parallel_transfers).await
 }
 
 const ENTRY: &str = "wp-config.json";
@@ -284,7 +288,8 @@ impl Restorable {
     /// Whether all that a rollback restores from it is there and undamaged: read and hashed, before anything is destroyed.
     pub async fn check(&self, job: &Job, cx: &StepContext) -> StepResult<()> {
         let part = |what: &str| restores(cx, what);
-        let wanted = Wanted { backup: None, files: part("restore_files"), database: part("restore_database"), configuration: part("restore_configuration") };
+        let wanted =
+            Wanted { files: part("restore_files"), database: part("restore_database"), configuration: part("restore_configuration"), ..Wanted::default() };
         match unrestorable(&job.settings, &self.backup, &wanted).await {
             None => Ok(()),
             Some(e) => {

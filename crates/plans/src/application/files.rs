@@ -80,14 +80,22 @@ impl Step for TransferFiles {
             return Ok(());
         }
         secure(&self.job, cx, &observer).await?;
-        let Some(undoer) = self.job.files_undoer(cx).await? else { return Ok(()) };
+        let Some(mut undoer) = self.job.files_undoer(cx).await? else { return Ok(()) };
         let backup = match Restorable::find(&self.job, cx).await? {
             Some(restorable) => restorable.files(&self.job).await?,
             None => None,
         };
         let asked_without = backup.is_none() && self.job.spec.safety.overwrite_without_backup;
         let (bulk, last) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
+        let mut discarded = LateBackup::for_discarded(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
+        if let Some(late) = &mut discarded {
+            let location = self.job.destination(cx).await?.files.as_ref().map(|f| f.location()).unwrap_or_default();
+            undoer = undoer.discarding_later_changes(late.files_of(LATER_FILES, location, self.job.spec.transfer.parallel_transfers).await?);
+        }
         let undone = undoer.undo(&[&bulk, &last], backup, &observer, cx.stopping()).await.map_err(step_error)?;
+        if let Some(late) = discarded {
+            late.close(cx, &observer).await?;
+        }
         told(&observer, &undone, asked_without, "")
     }
 
@@ -173,10 +181,16 @@ impl TransferFiles {
     }
 }
 
+/// The part of a backup that holds files which others changed and a rollback took back all the same.
+pub(crate) const LATER_FILES: &str = "later-files";
+
 /// Says what was taken back. Something that should have come back and did not is an error. `at`: where, for people; may be empty.
 pub(crate) fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: bool, at: &str) -> StepResult<()> {
     for kept in &undone.kept.listed {
         observer.warning("rollback", format!("{} was left alone: {}", kept.path, kept.reason));
+    }
+    for saved in &undone.saved_later.listed {
+        observer.warning("rollback", format!("{} was saved and then taken back, as asked: {}", saved.path, saved.reason));
     }
     for lost in &undone.not_restored.listed {
         observer.warning("rollback", format!("{} was not restored: {}", lost.path, lost.reason));

@@ -31,15 +31,16 @@ mod validate;
 mod verify;
 mod website;
 
-pub(crate) use files::told;
+pub(crate) use files::{LATER_FILES, told};
 pub(crate) use finish::side;
 pub(crate) use job::{recall, restores, timed, timed_report, value};
 pub use movers::databases::TableChange;
+pub use movers::files::{FilesUndone, PathProblem};
 pub(crate) use prepare::{is_absent, remove_root};
 pub use preview::{RollbackPreview, Wanted, rollback_preview};
 pub(crate) use same_place::{CHOOSE_ANOTHER, conflict, directories_conflict};
 pub(crate) use validate::judged;
-pub(crate) use verify::MISMATCH;
+pub(crate) use verify::{MISMATCH, verified_files};
 
 use crate::Settings;
 use domain::spec::MigrationSpec;

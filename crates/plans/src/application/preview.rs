@@ -1,14 +1,16 @@
 //! What a rollback would do now: whether it can succeed, and what people wrote at the destination since. Reads only.
 
-use super::backup::unrestorable;
+use super::backup::{store_of_files, unrestorable};
 use super::job::{ledgers, notes};
 use crate::Settings;
 use crate::adapters::ReadLedger;
 use crate::backups::{self, BackupState};
-use crate::site::{Site, database_options};
-use domain::spec::MigrationSpec;
+use crate::site::{Site, database_options, file_options};
+use crate::survey::Quiet;
+use domain::spec::{MigrationSpec, SystemKind};
 use engine::{Engine, EngineError, RunView};
 use movers::databases::{DatabaseMover, DatabasePlan, TableChange};
+use movers::files::{FilesMover, FilesUndone};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +24,8 @@ pub struct Wanted {
     pub files: bool,
     pub database: bool,
     pub configuration: bool,
+    /// Look at every file, too.
+    pub look_at_files: bool,
 }
 
 /// See the module's comment.
@@ -33,6 +37,8 @@ pub struct RollbackPreview {
     pub reasons: Vec<String>,
     /// The backup that would be restored from.
     pub backup: Option<String>,
+    /// What would become of files and links; `None` where nobody asked, or where it cannot be told beforehand.
+    pub files: Option<FilesUndone>,
     /// Tables that somebody has changed since this migration wrote them.
     pub tables: Vec<TableChange>,
     /// When the passes that counted ended: what was written later was written by others.
@@ -42,7 +48,7 @@ pub struct RollbackPreview {
 impl RollbackPreview {
     /// Of a run whose steps compare for themselves.
     pub fn nothing_to_compare() -> Self {
-        Self { possible: true, reasons: Vec::new(), backup: None, tables: Vec::new(), cutover_at: None }
+        Self { possible: true, reasons: Vec::new(), backup: None, files: None, tables: Vec::new(), cutover_at: None }
     }
 }
 
@@ -58,7 +64,8 @@ pub async fn rollback_preview(settings: &Settings, engine: &Engine, view: &RunVi
     }
     let (backup, reasons) = look_at_backup(settings, &reader, wanted).await?;
     let tables = if wanted.database { changed_tables(settings, &reader, document).await? } else { Vec::new() };
-    Ok(RollbackPreview { possible: reasons.is_empty(), reasons, backup, tables, cutover_at: cutover(view) })
+    let files = if wanted.look_at_files && wanted.files { undone_files(settings, &reader, document, backup.as_deref()).await? } else { None };
+    Ok(RollbackPreview { possible: reasons.is_empty(), reasons, backup, files, tables, cutover_at: cutover(view) })
 }
 
 /// Whether the run's backup is kept by another server.
@@ -106,10 +113,31 @@ async fn look_at_backup(settings: &Settings, reader: &Reader<'_>, wanted: &Wante
     Ok((Some(id), reason.into_iter().collect()))
 }
 
+fn spec_of(document: &Value) -> Result<MigrationSpec> {
+    MigrationSpec::decode(document).map_err(|e| ConnectorError::new(ErrorKind::Internal, "read", "the migration", crate::unreadable(e).to_string()))
+}
+
+/// `None`: the migration has no files.
+async fn undone_files(settings: &Settings, reader: &Reader<'_>, document: &Value, backup: Option<&str>) -> Result<Option<FilesUndone>> {
+    let spec = spec_of(document)?;
+    let name: Option<String> = reader.memo(notes::DATABASE_NAME).await?;
+    let Some(files) = Site::open_destination(&spec, name.as_deref(), settings.connectors.as_ref()).await?.files else { return Ok(None) };
+    let saved = match backup {
+        Some(id) => match backups::read(settings, id).await? {
+            Some(found) if found.part("files").is_some() => Some(store_of_files(settings, &spec, &backups::directory(settings, id)?).await?),
+            _ => None,
+        },
+        None => None,
+    };
+    let of = |name: &str| ReadLedger::new(reader.engine, &reader.view.tenant, &reader.view.id, name);
+    let (bulk, last) = (of(ledgers::FILES), of(ledgers::LAST_PASS));
+    let mover = FilesMover::new(files.clone(), files, file_options(&spec, spec.source.kind == SystemKind::Wordpress, &reader.view.id));
+    mover.preview_undo(&[&bulk, &last], saved, &Quiet::default(), &CancellationToken::new()).await.map(Some)
+}
+
 async fn changed_tables(settings: &Settings, reader: &Reader<'_>, document: &Value) -> Result<Vec<TableChange>> {
     let Some(plan) = reader.memo::<DatabasePlan>(notes::DATABASE_PLAN).await? else { return Ok(Vec::new()) };
-    let spec =
-        MigrationSpec::decode(document).map_err(|e| ConnectorError::new(ErrorKind::Internal, "read", "the migration", crate::unreadable(e).to_string()))?;
+    let spec = spec_of(document)?;
     let name: Option<String> = reader.memo(notes::DATABASE_NAME).await?;
     let doors = Site::open_destination(&spec, name.as_deref(), settings.connectors.as_ref()).await?;
     let Some(database) = doors.database else { return Ok(Vec::new()) };

@@ -8,10 +8,12 @@ use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::wordpress::CONFIG;
 use engine::{Step, StepContext, StepError};
 use movers::databases::DatabaseVerified;
-use movers::files::FilesVerified;
+use movers::files::{FilesMover, FilesVerified, Problems};
+use ports::Ledger;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// The stable word of a verification that found a difference.
 pub const MISMATCH: &str = "verification_mismatch";
@@ -59,8 +61,9 @@ impl Verify {
     async fn verify_files(&self, cx: &StepContext, observer: &RunObserver, differences: &mut Vec<String>) -> StepResult<Option<FilesVerified>> {
         let Some(mover) = self.job.files_mover(cx).await? else { return Ok(None) };
         let (bulk, last) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
-        let found = mover.verify(&[&bulk, &last], observer, cx.stopping()).await.map_err(step_error)?;
+        let (found, problems) = verified_files(&mover, &bulk, &last, observer, cx.stopping()).await?;
         differences.extend(found.mismatches.iter().map(|m| format!("file {}: {}", m.path, m.reason)));
+        differences.extend(problems.listed.iter().map(|p| format!("file {}: {}", p.path, p.reason)));
         if found.is_equal() {
             observer.info("verification", format!("{} files are stored as they were read", found.files));
         }
@@ -80,7 +83,11 @@ impl Verify {
         let (Some(mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else { return Ok((None, 0)) };
         let changed = edited(&ledger(cx, ledgers::ADDRESSES)).await?;
         let standstill = counted(cx)?;
-        let found = mover.verify(&plan, &ledger(cx, ledgers::TABLES), standstill, &changed, observer, cx.stopping()).await.map_err(step_error)?;
+        let (tables, stop) = (ledger(cx, ledgers::TABLES), cx.stopping());
+        let mut found = mover.verify(&plan, &tables, standstill, &changed, observer, stop).await.map_err(step_error)?;
+        if !found.equal() && mover.send_again(&plan, &tables, standstill, &found, &changed, observer, stop).await.map_err(step_error)? > 0 {
+            found = mover.verify(&plan, &tables, standstill, &changed, observer, stop).await.map_err(step_error)?;
+        }
         for table in found.tables.iter().filter(|t| !t.equal) {
             differences.push(format!("table {}: {} rows expected, {} found", table.table, table.rows_source, table.rows_destination));
             differences.extend(table.differing.iter().map(|key| format!("table {}: row {key:?} differs", table.table)));
@@ -103,6 +110,25 @@ impl Verify {
         }
         Ok((Some(found), rewritten))
     }
+}
+
+/// Verifies the files; what differs is copied once more and verified again. Also gives what could not be copied.
+pub(crate) async fn verified_files(
+    mover: &FilesMover,
+    bulk: &dyn Ledger,
+    last: &dyn Ledger,
+    observer: &RunObserver,
+    stop: &CancellationToken,
+) -> StepResult<(FilesVerified, Problems)> {
+    let found = mover.verify(&[bulk, last], observer, stop).await.map_err(step_error)?;
+    if found.is_equal() {
+        return Ok((found, Problems::default()));
+    }
+    let sent = mover.send_again(bulk, last, &found, observer, stop).await.map_err(step_error)?;
+    if sent.files == 0 {
+        return Ok((found, sent.problems));
+    }
+    Ok((mover.verify(&[bulk, last], observer, stop).await.map_err(step_error)?, sent.problems))
 }
 
 /// The number of the standstill in which the passes that counted were made.

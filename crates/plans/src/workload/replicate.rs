@@ -5,8 +5,9 @@
 use super::job::{Job, Place};
 use super::warm;
 use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
-use crate::application::{CHOOSE_ANOTHER, directories_conflict, is_absent, recall, remove_root, restores, timed, told, value};
+use crate::application::{CHOOSE_ANOTHER, LATER_FILES, directories_conflict, is_absent, recall, remove_root, restores, timed, told, value};
 use crate::backups;
+use crate::late_backup::LateBackup;
 use domain::workloads::{Mode, parents};
 use engine::{Step, StepContext, StepError};
 use ports::ErrorKind;
@@ -68,6 +69,7 @@ impl Step for Replicate {
             return Ok(());
         }
         let backup = self.job.restorable(cx).await?;
+        let mut discarded = LateBackup::for_discarded(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
         for (index, target) in self.job.targets(cx.run_id()).await?.iter().enumerate() {
             let store = match &backup {
                 Some(backup) if backup.part(&format!("files.{index}")).is_some() => {
@@ -77,8 +79,16 @@ impl Step for Replicate {
                 _ => None,
             };
             let (bulk, last) = (RunLedger::new(cx.ledger(&format!("files.{index}"))), RunLedger::new(cx.ledger(&format!("files-final.{index}"))));
-            let undone = self.job.undoer(cx.run_id(), target).await?.undo(&[&bulk, &last], store, &observer, cx.stopping()).await.map_err(step_error)?;
+            let mut undoer = self.job.undoer(cx.run_id(), target).await?;
+            if let Some(late) = &mut discarded {
+                let kind = format!("{LATER_FILES}.{index}");
+                undoer = undoer.discarding_later_changes(late.files_of(&kind, target.location(), self.job.spec.transfer.parallel_transfers).await?);
+            }
+            let undone = undoer.undo(&[&bulk, &last], store, &observer, cx.stopping()).await.map_err(step_error)?;
             told(&observer, &undone, self.job.spec.safety.overwrite_without_backup, " at the target VM")?;
+        }
+        if let Some(late) = discarded {
+            late.close(cx, &observer).await?;
         }
         self.remove_made(cx, &observer).await
     }

@@ -1,8 +1,8 @@
 //! Step 5: every file of every mount point by hash. Reads only, so there is no undo.
 
 use super::job::Job;
-use crate::adapters::{RunObserver, StepResult, step_error};
-use crate::application::{MISMATCH, timed};
+use crate::adapters::{RunObserver, StepResult};
+use crate::application::{MISMATCH, timed, verified_files};
 use engine::{Step, StepContext, StepError};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -35,9 +35,10 @@ impl Step for Verify {
         let (mut found, mut differences, mut mismatched) = (Vec::new(), Vec::new(), 0);
         for place in self.job.places(cx.run_id()).await? {
             let (bulk, last) = (place.bulk(cx), place.last(cx));
-            let verified = place.mover.verify(&[&bulk, &last], &observer, cx.stopping()).await.map_err(step_error)?;
+            let (verified, problems) = verified_files(&place.mover, &bulk, &last, &observer, cx.stopping()).await?;
             differences.extend(verified.mismatches.iter().map(|m| format!("{} in {}: {}", m.path, place.name, m.reason)));
-            mismatched += verified.mismatched;
+            differences.extend(problems.listed.iter().map(|p| format!("{} in {}: {}", p.path, place.name, p.reason)));
+            mismatched += verified.mismatched + problems.count;
             observer.info("verification", format!("{}: {} files are stored as they were read", place.name, verified.files));
             found.push(json!({"mount_point_name": place.name, "files": verified}));
         }

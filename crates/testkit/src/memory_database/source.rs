@@ -38,7 +38,9 @@ fn hash(key: i64, text: &str) -> String {
 
 /// One row a line.
 pub(super) fn encode(rows: &[(i64, String)]) -> RowBlock {
-    let text: String = rows.iter().map(|(key, text)| format!("{key}\t{text}\n")).collect();
+    let mut lines: Vec<String> = rows.iter().map(|(key, text)| format!("{key}\t{text}")).collect();
+    lines.push(String::new());
+    let text = lines.join("\n");
     RowBlock { rows: rows.len() as u64, data: Bytes::from(text) }
 }
 

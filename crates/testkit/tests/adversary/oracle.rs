@@ -7,7 +7,7 @@ use super::stage::{MAINTENANCE, RUN, Stage, TENANT};
 use super::world::World;
 use engine::{EventFilter, RunView};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -70,7 +70,7 @@ pub struct Oracle<'a> {
 impl<'a> Oracle<'a> {
     pub async fn new(world: &'a World, view: &'a RunView) -> Self {
         let events = world.engine.events(TENANT, RUN, &EventFilter { limit: 100_000, ..EventFilter::default() }).await.unwrap_or_default();
-        let mut told: String = events.iter().map(|event| format!("{} {}\n", event.message, event.details)).collect();
+        let mut told = events.iter().map(|event| format!("{} {}", event.message, event.details)).collect::<Vec<_>>().join("\n");
         for step in &view.steps {
             told.push_str(&step.output.as_ref().map(Value::to_string).unwrap_or_default());
         }
@@ -147,7 +147,7 @@ impl<'a> Oracle<'a> {
                     found.extend(self.stale_files(&late, &now.files, state.files_begun));
                 }
                 if !scenario.objects {
-                    let nearest = model.history.iter().map(|(_, moment)| self.row_differences(&late, moment, &now)).min_by_key(Vec::len);
+                    let nearest = model.history.iter().map(|(_, moment)| row_differences(&late, moment, &now)).min_by_key(Vec::len);
                     if let Some(differences) = nearest.filter(|differences| !differences.is_empty()) {
                         found.push(violation(Class::MixedRows, differences.join("; ")));
                     }
@@ -164,7 +164,7 @@ impl<'a> Oracle<'a> {
     }
 
     fn differences(&self, late: &Late<'_>, expected: &Moment, now: &Moment) -> Vec<String> {
-        let mut found = self.row_differences(late, expected, now);
+        let mut found = row_differences(late, expected, now);
         for path in expected.files.keys().chain(now.files.keys()).collect::<BTreeSet<_>>() {
             let (wanted, there) = (expected.files.get(path), now.files.get(path));
             if wanted != there && !self.excused(late, path, wanted.is_some(), there) {
@@ -201,25 +201,14 @@ impl<'a> Oracle<'a> {
         moves && self.view.steps.last().and_then(|step| step.output.as_ref()).is_some_and(|report| report["leftovers"].to_string().contains(path))
     }
 
-    fn row_differences(&self, late: &Late<'_>, expected: &Moment, now: &Moment) -> Vec<String> {
-        let mut found = Vec::new();
-        for table in TABLES {
-            let (wanted, there) = (expected.tables.get(table), now.tables.get(table));
-            let (Some(wanted), Some(there)) = (wanted, there) else {
-                found.push(format!("table {table}: {} at the source, {} at the destination", wanted.is_some(), there.is_some()));
-                continue;
-            };
-            for key in wanted.keys().chain(there.keys()).collect::<BTreeSet<_>>() {
-                if wanted.get(key) != there.get(key) && !late.is_late(&Spot::Row(table.to_owned(), *key)) {
-                    found.push(format!("row {key} of {table}: {:?} expected, {:?} at the destination", wanted.get(key), there.get(key)));
-                }
-            }
-        }
+    pub async fn rolled_back(&self) -> Vec<Violation> {
+        let (files, tables) = (self.stage.destination.files.files().await, self.stage.destination.rows.tables().await);
+        let mut found = self.leftovers(&files, &tables);
+        found.extend(self.as_before().await);
         found
     }
 
-    pub async fn rolled_back(&self) -> Vec<Violation> {
-        let (files, tables) = (self.stage.destination.files.files().await, self.stage.destination.rows.tables().await);
+    fn leftovers(&self, files: &BTreeMap<String, String>, tables: &BTreeMap<String, BTreeMap<i64, String>>) -> Vec<Violation> {
         let state = self.stage.lock();
         let model = &state.model;
         let mut found = Vec::new();
@@ -228,13 +217,11 @@ impl<'a> Oracle<'a> {
                 found.push(violation(Class::Leftover, format!("file {path} still is {text}")));
             }
         }
-        for (table, rows) in &tables {
+        for (table, rows) in tables {
             for (key, text) in rows.iter().filter(|(_, text)| !model.authored.contains(*text)) {
                 found.push(violation(Class::Leftover, format!("row {key} of {table} still is {text}")));
             }
         }
-        drop(state);
-        found.extend(self.as_before().await);
         found
     }
 
@@ -319,4 +306,21 @@ fn collect(path: &Path, backup: &str, into: &mut Vec<Copy>) {
         let bytes = if packed { zstd::decode_all(bytes.as_slice()).unwrap_or_default() } else { bytes };
         into.push(Copy { backup: backup.to_owned(), bytes });
     }
+}
+
+fn row_differences(late: &Late<'_>, expected: &Moment, now: &Moment) -> Vec<String> {
+    let mut found = Vec::new();
+    for table in TABLES {
+        let (wanted, there) = (expected.tables.get(table), now.tables.get(table));
+        let (Some(wanted), Some(there)) = (wanted, there) else {
+            found.push(format!("table {table}: {} at the source, {} at the destination", wanted.is_some(), there.is_some()));
+            continue;
+        };
+        for key in wanted.keys().chain(there.keys()).collect::<BTreeSet<_>>() {
+            if wanted.get(key) != there.get(key) && !late.is_late(&Spot::Row(table.to_owned(), *key)) {
+                found.push(format!("row {key} of {table}: {:?} expected, {:?} at the destination", wanted.get(key), there.get(key)));
+            }
+        }
+    }
+    found
 }

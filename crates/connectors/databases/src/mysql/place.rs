@@ -57,9 +57,9 @@ impl DatabasePlace for MySql {
             None => return Err(ConnectorError::new(ErrorKind::Unsupported, "take a lock at", self.server.location(), "the server gave no lock")),
         }
         let id = conn.id();
-        let held = Arc::new(AtomicBool::new(true));
-        let task = AbortOnDropHandle::new(tokio::spawn(keep(conn, plain(holder), held.clone())));
-        Ok(Some(Box::new(Held { server: self.server.clone(), id, held, task: Mutex::new(Some(task)) })))
+        let alive = Arc::new(AtomicBool::new(true));
+        let task = AbortOnDropHandle::new(tokio::spawn(keep(conn, plain(holder), alive.clone())));
+        Ok(Some(Box::new(Held { server: self.server.clone(), id, alive, task: Mutex::new(Some(task)) })))
     }
 
     async fn holder(&self, name: &str) -> Result<Option<String>> {
@@ -88,23 +88,23 @@ async fn status(conn: &mut Conn, show: &str) -> String {
 }
 
 /// Keeps the session busy, so that nobody ends it for idleness and its statement names the holder.
-async fn keep(mut conn: Conn, holder: String, held: Arc<AtomicBool>) {
+async fn keep(mut conn: Conn, holder: String, alive: Arc<AtomicBool>) {
     let statement = format!("SELECT SLEEP({HOLDING_STATEMENT}) AS `{SESSION_NAME}{holder}`");
     while conn.query_drop(&statement).await.is_ok() {}
-    held.store(false, Ordering::Release);
+    alive.store(false, Ordering::Release);
 }
 
 struct Held {
     server: Arc<Server>,
     id: u32,
-    held: Arc<AtomicBool>,
+    alive: Arc<AtomicBool>,
     task: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 #[async_trait::async_trait]
 impl PlaceLock for Held {
     async fn is_held(&self) -> bool {
-        self.held.load(Ordering::Acquire)
+        self.alive.load(Ordering::Acquire)
     }
 
     async fn release(&self) {

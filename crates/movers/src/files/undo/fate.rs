@@ -111,6 +111,9 @@ impl Undo<'_> {
     }
 
     async fn remove(&self, path: &FilePath, now: &Entry) -> Result<Fate> {
+        if self.look {
+            return Ok(Fate::Removed);
+        }
         let remove = || async { self.mover.destination.remove_if(path, now).await.map_err(Fault::target) };
         match self.lane.in_writable_directory(path, || self.lane.retry(path, 0, remove)).await {
             Ok(()) => Ok(Fate::Removed),
@@ -161,6 +164,9 @@ impl Undo<'_> {
     }
 
     pub(super) async fn make(&self, path: &FilePath, stat: &Stat) -> Result<()> {
+        if self.look {
+            return Ok(());
+        }
         let entry = stat.entry(path);
         let make = || async { self.mover.destination.make(&entry).await.map_err(Fault::target) };
         self.lane.in_writable_directory(path, || self.lane.retry(path, 0, make)).await.map_err(|f| f.error)
@@ -181,6 +187,9 @@ impl Undo<'_> {
                 return Ok(Fate::Lost(ProblemKind::NoBackup, reason));
             }
             None => return Ok(Fate::Lost(ProblemKind::NoBackup, "the backup does not hold it".to_owned())),
+        }
+        if self.look {
+            return Ok(Fate::Restored);
         }
         let stat = self.described(&name, original).await?;
         let item = Item { to: Some(path.clone()), ..Item::new(name, stat) };
@@ -262,7 +271,7 @@ impl Undo<'_> {
         let resolution = self.mover.destination.traits().mtime_resolution_ns as i64;
         let digest = outcome.and_then(|o| o.digest.as_ref().map(|d| (d, o.part_size)));
         // Times in whole seconds do not tell an edit of the same second.
-        let doubtful = resolution >= COARSE_NS as i64;
+        let doubtful = !self.look && resolution >= COARSE_NS as i64;
         // A whole tree tells more than the protocol does: a time that is equal below the second is no chance.
         let exact = now.modified_ns.is_some_and(|ns| ns % 1_000_000_000 != 0) && now.modified_ns == written.modified_ns;
         let same = exact || same_time(written, now, resolution) == Some(true) && (digest.is_none() || !doubtful);

@@ -23,6 +23,40 @@ async fn a_same_size_edit_is_found_and_named() {
 }
 
 #[tokio::test]
+async fn what_differs_is_copied_once_more_and_nothing_else_is_touched() {
+    for (mut world, versions) in [(World::trees(), false), (World::to_objects(), true)] {
+        world.keeping = true;
+        world.source.write("dir/edited", "0123456789").write("fine", "fine").write("gone", "gone").write("big", pattern(95_000, 1));
+        world.move_all().await.expect("the move");
+        world.destination.edit_secretly("dir/edited", "0123456780");
+        world.destination.delete("gone");
+        world.destination.edit_secretly("big", pattern(95_000, 2));
+        // The source lives again: this is for nobody to copy now.
+        world.source.write("new", "new").write("fine", "edited since").write("dir/new/deep", "new");
+        let (sent, verified) = world.send_again().await.expect("sent again");
+        assert_eq!((sent.files, sent.problems.count, verified.mismatched), (3, 0, 0), "{verified:?}");
+        let there = world.destination.contents();
+        assert!(there.keys().all(|path| !path.contains("new")), "{there:?}");
+        // What somebody had written there comes back with a rollback, where size and time do not say that it was ours.
+        world.undo().await.expect("undo");
+        let there = world.destination.contents();
+        assert_eq!((there.contains_key("dir/edited"), there.contains_key("big"), there.contains_key("gone")), (versions, versions, false), "{there:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_source_has_changed_since_stays_a_difference() {
+    let world = World::trees();
+    world.source.write("edited", "0123456789").write("gone", "gone");
+    world.move_all().await.expect("the move");
+    world.destination.edit_secretly("edited", "0123456780");
+    world.destination.delete("gone");
+    world.source.write("edited", "edited at the source too").delete("gone");
+    let (sent, verified) = world.send_again().await.expect("sent again");
+    assert_eq!((sent.files, verified.mismatched), (0, 2), "{verified:?}");
+}
+
+#[tokio::test]
 async fn missing_files_wrong_sizes_wrong_links_and_missing_directories_are_found() {
     let world = World::trees();
     furnish(&world.source);

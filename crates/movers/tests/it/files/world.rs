@@ -1,6 +1,6 @@
 //! A source, a destination, a backup, ledgers, and the whole journey over them.
 
-use movers::files::{FileOptions, FilesCopied, FilesMover, FilesPlan, FilesUndone, FilesVerified};
+use movers::files::{FileOptions, FilesCopied, FilesMover, FilesPlan, FilesUndone, FilesVerified, SentAgain};
 use ports::Result;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,13 @@ impl World {
 
     pub async fn verify(&self) -> Result<FilesVerified> {
         self.mover().verify(&[&self.bulk, &self.last], &self.observer, &self.stop).await
+    }
+
+    /// Copies once more what verification names, and verifies again.
+    pub async fn send_again(&self) -> Result<(SentAgain, FilesVerified)> {
+        let found = self.verify().await?;
+        let sent = self.mover().send_again(&self.bulk, &self.last, &found, &self.observer, &self.stop).await?;
+        Ok((sent, self.verify().await?))
     }
 
     pub async fn undo(&self) -> Result<FilesUndone> {

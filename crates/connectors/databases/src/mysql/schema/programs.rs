@@ -73,7 +73,9 @@ impl Reader<'_> {
             let statement = format!("SHOW CREATE TRIGGER {}", ident(name));
             let mut seen = self.program(&statement, "SQL Original Statement", None, ObjectKind::Trigger, name).await?;
             if let Seen::Read(objects) = &mut seen {
-                objects.iter_mut().for_each(|o| o.table = Some(named(table)));
+                for object in objects {
+                    object.table = Some(named(table));
+                }
             }
             self.settle("trigger", name, seen);
         }

@@ -49,6 +49,12 @@ pub fn holders() -> String {
     selects.join(" UNION ALL ")
 }
 
+/// What is said about the rights on one object.
+struct Said {
+    address: (u32, u32),
+    statements: Vec<String>,
+}
+
 /// Rights that differ from those of a new object, one property per object, so that a role that is missing there is told for each. Gives those
 /// that cannot be carried: an owner's renouncement, because the owner at the destination is another one.
 pub async fn gather(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<Vec<Unmovable>> {
@@ -63,7 +69,7 @@ pub async fn gather(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<Vec<Unmo
         holders()
     );
     let mut lost = Vec::new();
-    let mut said: BTreeMap<(String, String), (Vec<String>, (u32, u32))> = BTreeMap::new();
+    let mut said: BTreeMap<(String, String), Said> = BTreeMap::new();
     for row in catalog.rows(&query).await? {
         let address: (u32, u32) = (row.get(0), row.get(1));
         let (schema, what, column, verb): (String, String, String, String) = (row.get(2), row.get(3), row.get(4), row.get(5));
@@ -82,9 +88,9 @@ pub async fn gather(catalog: &Catalog<'_>, draft: &mut Draft) -> Result<Vec<Unmo
             (_, true) => format!("GRANT {privilege}{columns} ON {what} TO {grantee} WITH GRANT OPTION"),
             _ => format!("GRANT {privilege}{columns} ON {what} TO {grantee}"),
         };
-        said.entry((schema, what)).or_insert_with(|| (Vec::new(), address)).0.push(statement);
+        said.entry((schema, what)).or_insert_with(|| Said { address, statements: Vec::new() }).statements.push(statement);
     }
-    for ((schema, what), (statements, address)) in said {
+    for ((schema, what), Said { address, statements }) in said {
         let maker = draft.maker(address);
         let about = maker.and_then(|m| draft.subject(m));
         let place = draft.add(None, property(Phase::AtTheEnd, &schema, format!("rights on {what}"), about, statements));
