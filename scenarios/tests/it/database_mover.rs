@@ -137,7 +137,7 @@ impl Move {
     /// The same in the standstill of this number.
     async fn run_in(&self, plan: &DatabasePlan, standstill: u64, meanwhile: impl FnOnce(&Place)) -> Result<u64, ports::ConnectorError> {
         let standing = self.mover.standing(plan, &self.ledger).await?;
-        self.mover.prepare(plan, &standing, &self.ledger, &self.observer, &self.stop).await?;
+        self.mover.prepare(plan, &standing, None, &self.ledger, &self.observer, &self.stop).await?;
         self.mover.copy(plan, &self.ledger, standstill, &self.observer, &self.stop).await?;
         meanwhile(&self.from);
         Ok(self.mover.final_pass(plan, &self.ledger, standstill, &self.observer, &self.stop).await?.repaired)
@@ -176,7 +176,7 @@ async fn a_living_source(work: Move) {
     let changed: Vec<_> = changes.iter().map(|c| (c.table.name.as_str(), c.certain)).collect();
     assert_eq!(changed, [("shop", true)], "what was written after the move is found, and nothing else: {changes:?}");
 
-    let undone = work.mover.undo(&plan, &work.ledger, &work.observer).await.expect("an undo");
+    let undone = work.mover.undo(&plan, &work.ledger, None, &work.observer).await.expect("an undo");
     assert!(undone.removed_database && undone.left.is_empty(), "{undone:?}");
     let gone = work.mover.survey().await.expect("a survey");
     assert!(!gone.destination_exists, "the database that was made is gone");
@@ -236,7 +236,7 @@ async fn what_others_made_keeps_the_database(work: Move) {
     let plan = work.survey().await;
     work.run(&plan, |_| {}).await.expect("a move");
     work.to.sql("CREATE TABLE notes_of_others(id INT PRIMARY KEY); INSERT INTO notes_of_others VALUES (7);");
-    let undone = work.mover.undo(&plan, &work.ledger, &work.observer).await.expect("an undo");
+    let undone = work.mover.undo(&plan, &work.ledger, None, &work.observer).await.expect("an undo");
     assert!(!undone.removed_database, "{undone:?}");
     assert_eq!(work.to.sql("SELECT id FROM notes_of_others").trim(), "7");
     let left = work.mover.survey().await.expect("a survey");
@@ -251,7 +251,7 @@ async fn a_backup_brings_everything_back(work: Move) {
     let all = "SELECT * FROM shop ORDER BY id";
     let before = work.from.sql(all);
     work.from.sql("DELETE FROM sale; DELETE FROM shop WHERE id > 10;");
-    let restored = restore(&database, dir.path(), None, &work.observer, &work.stop).await.expect("a restoration");
+    let restored = restore(&database, dir.path(), None, None, &work.observer, &work.stop).await.expect("a restoration");
     assert!(restored.proven);
     assert_eq!(before, work.from.sql(all));
     let file = dir.path().join(&saved.tables[0].file);
@@ -259,7 +259,7 @@ async fn a_backup_brings_everything_back(work: Move) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).expect("damage it");
-    let error = restore(&database, dir.path(), None, &work.observer, &work.stop).await.expect_err("a damaged backup is refused");
+    let error = restore(&database, dir.path(), None, None, &work.observer, &work.stop).await.expect_err("a damaged backup is refused");
     assert_eq!(error.kind, ports::ErrorKind::Corrupt, "{error}");
     assert_eq!(before, work.from.sql(all), "and nothing was changed");
 }

@@ -91,7 +91,7 @@ fn steering() -> Vec<Endpoint> {
                 "Gives up the node that has the migration's backup, when that node is gone for good: any server may work on the migration then, but what it \
                  overwrote can never be restored. Needs `force`.",
             )
-            .takes(Body::Optional, "Release", json!({"force": true}))
+            .takes(Body::Required, "Release", json!({"force": true}))
             .fails(Code::InvalidRequest, "`force` is not true, or there are other fields"),
         Endpoint::post("/migrations/{session_id}/finalize", "finalize_migration", |call| Box::pin(finalize(call)))
             .says(

@@ -6,7 +6,7 @@ mod compare;
 mod read;
 mod write;
 
-pub use compare::changed_since;
+pub use compare::{changed_since, saved_fingerprint};
 pub use read::{DatabaseRestored, check, restore};
 pub(super) use write::save_range;
 pub use write::{DatabaseBackup, SavedTable, back_up};

@@ -43,7 +43,7 @@ impl DatabaseMover {
         if !first && standing.is_empty() {
             return Ok(before);
         }
-        let found = match self.destination.read(View::Latest { connections: 1 }).await {
+        let found = match self.destination.read(View::Destination { connections: 1 }).await {
             Err(e) if e.kind == ErrorKind::NotFound => DestinationBefore::default(),
             Err(e) => return Err(e),
             Ok(view) => {

@@ -103,9 +103,14 @@ pub(super) async fn writing(ledger: &dyn Ledger, seq: u64) -> Result<Option<Fing
     serde_json::from_value(value).map(Some).map_err(|e| damaged(seq).because(e))
 }
 
+/// What may stand in a range and be ours: written, or about to be written when we were interrupted.
+pub(super) async fn ours(ledger: &dyn Ledger, seq: u64) -> Result<Vec<Fingerprint>> {
+    Ok(written(ledger, seq).await?.into_iter().chain(writing(ledger, seq).await?).collect())
+}
+
 /// Whether what stands in a range now is what we wrote there, or were about to write when we were interrupted.
 pub(super) async fn is_ours(ledger: &dyn Ledger, seq: u64, found: &Fingerprint) -> Result<bool> {
-    Ok(written(ledger, seq).await?.as_ref() == Some(found) || writing(ledger, seq).await?.as_ref() == Some(found))
+    Ok(ours(ledger, seq).await?.contains(found))
 }
 
 fn note<T: Serialize>(value: &T) -> Result<serde_json::Value> {

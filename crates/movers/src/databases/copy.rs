@@ -31,6 +31,8 @@ const RANGE_BYTES: u64 = 16 << 20;
 
 /// Note: the number of the standstill whose state every range has, by recorded fingerprints. It says nothing about any other standstill.
 pub(super) const FINAL: &str = "final:complete";
+/// How often a range that somebody else writes to is saved and replaced again.
+pub(super) const CONFLICTS: u32 = 3;
 const SNAPSHOTS: &str = "copy:snapshots";
 
 impl DatabaseMover {
@@ -142,9 +144,7 @@ impl DatabaseMover {
     async fn copy_range(&self, bulk: &Bulk<'_>, chunk: Chunk) -> Result<()> {
         let spec = chunk::decode(&chunk)?;
         let table = chunk::table(bulk.plan, &spec, chunk.seq)?;
-        let what = format!("table {}", table.name);
-        let copy = || copy_rows(bulk, table, &spec);
-        let (result, fingerprint) = with_retries(self.options.retries, &what, bulk.observer, bulk.stop, copy).await?;
+        let (result, fingerprint) = self.fill_range(bulk, &chunk, table, &spec).await?;
         chunk::record_written(bulk.ledger, chunk.seq, &fingerprint).await?;
         if let Some(standstill) = bulk.record {
             chunk::record_final(bulk.ledger, chunk.seq, standstill, &fingerprint).await?;
@@ -155,6 +155,42 @@ impl DatabaseMover {
         bulk.observer.operation(operation("database_copy", &table.name.to_string(), self, done as f64 * 100.0 / bulk.total.max(1) as f64));
         bulk.after_rows.range_done(spec.table).await
     }
+}
+
+impl DatabaseMover {
+    /// Copies a range over what is ours there, or over nothing. What others have put there since the table was made is saved first.
+    async fn fill_range(&self, bulk: &Bulk<'_>, chunk: &Chunk, table: &Table, spec: &RangeSpec) -> Result<(RangeResult, Fingerprint)> {
+        let what = format!("table {}", table.name);
+        let mut ours = chunk::ours(bulk.ledger, chunk.seq).await?;
+        for _ in 0..CONFLICTS {
+            let copy = || copy_rows(bulk, table, spec, &ours);
+            match with_retries(self.options.retries, &what, bulk.observer, bulk.stop, copy).await {
+                Err(e) if e.kind == ErrorKind::AlreadyExists => {}
+                other => return other,
+            }
+            let stored = self.destination.read(View::Destination { connections: 1 }).await?;
+            let outcome = self.look_at_standing(bulk, chunk, table, spec, stored.as_ref()).await;
+            stored.close().await?;
+            ours.push(outcome?);
+        }
+        Err(restless(table))
+    }
+
+    /// What stands in a range: a try of ours that was interrupted behind its commit, or somebody else's rows, which are saved.
+    async fn look_at_standing(&self, bulk: &Bulk<'_>, chunk: &Chunk, table: &Table, spec: &RangeSpec, stored: &dyn RowSource) -> Result<Fingerprint> {
+        let found = stored.fingerprint(table, &spec.range).await?;
+        if found != bulk.source.fingerprint(table, &spec.range).await? {
+            self.save_later_rows(bulk.ledger, chunk, table, spec, stored, &found, bulk.observer).await?;
+        }
+        chunk::record_written(bulk.ledger, chunk.seq, &found).await?;
+        Ok(found)
+    }
+}
+
+/// Somebody writes into a range faster than it can be saved and replaced.
+pub(super) fn restless(table: &Table) -> ConnectorError {
+    let reason = "somebody else writes into it at the destination again and again";
+    ConnectorError::new(ErrorKind::Changed, "write to", format!("table {}", table.name), reason).permanent().advice("Stop whoever writes there, and try again")
 }
 
 /// One bulk copy on its way.
@@ -186,9 +222,9 @@ async fn expect_ranges(ledger: &dyn Ledger, after_rows: &AfterRows<'_>) -> Resul
 
 /// Copies a range, with the source's fingerprint: from the same reading where the engine can. It is what the destination holds from then on, and a
 /// rollback compares with it.
-async fn copy_rows(bulk: &Bulk<'_>, table: &Table, spec: &RangeSpec) -> Result<(RangeResult, Fingerprint)> {
+async fn copy_rows(bulk: &Bulk<'_>, table: &Table, spec: &RangeSpec, ours: &[Fingerprint]) -> Result<(RangeResult, Fingerprint)> {
     let Some(reading) = bulk.source.rows_with_fingerprint(table, &spec.range) else {
-        let result = replace_range(bulk.source, bulk.target, table, spec, bulk.observer).await?;
+        let result = replace_range(bulk.source, bulk.target, table, spec, (ours, None), bulk.observer).await?;
         return Ok((result, bulk.source.fingerprint(table, &spec.range).await?));
     };
     let seen: Arc<Mutex<Option<Fingerprint>>> = Arc::default();
@@ -203,7 +239,7 @@ async fn copy_rows(bulk: &Bulk<'_>, table: &Table, spec: &RangeSpec) -> Result<(
         };
         futures::future::ready(Ok(block))
     });
-    let result = write_range(bulk.target, table, spec, rows.boxed(), bulk.observer).await?;
+    let result = write_range(bulk.target, table, spec, (ours, None), rows.boxed(), bulk.observer).await?;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     match seen.filter(|f| f.rows == result.rows) {
         Some(fingerprint) => Ok((result, fingerprint)),
@@ -214,21 +250,24 @@ async fn copy_rows(bulk: &Bulk<'_>, table: &Table, spec: &RangeSpec) -> Result<(
     }
 }
 
-/// Streams one range from the source into the destination, in one transaction of the destination.
+/// Streams one range from the source into the destination, in one transaction of the destination, over nothing or over what is `ours`; `proof`: what must
+/// stand there before it is committed.
 pub(super) async fn replace_range(
     source: &dyn RowSource,
     target: &dyn RowTarget,
     table: &Table,
     spec: &RangeSpec,
+    (ours, proof): (&[Fingerprint], Option<&Fingerprint>),
     observer: &dyn Observer,
 ) -> Result<RangeResult> {
-    write_range(target, table, spec, source.rows(table, &spec.range), observer).await
+    write_range(target, table, spec, (ours, proof), source.rows(table, &spec.range), observer).await
 }
 
 async fn write_range(
     target: &dyn RowTarget,
     table: &Table,
     spec: &RangeSpec,
+    (ours, proof): (&[Fingerprint], Option<&Fingerprint>),
     rows: BoxStream<'static, Result<RowBlock>>,
     observer: &dyn Observer,
 ) -> Result<RangeResult> {
@@ -238,7 +277,7 @@ async fn write_range(
         count_bytes.fetch_add(block.data.len() as u64, Ordering::Relaxed);
         count_rows.fetch_add(block.rows, Ordering::Relaxed);
     });
-    let rows = target.replace(table, &spec.range, stream.boxed()).await?;
+    let rows = target.replace_if(table, &spec.range, ours, proof, stream.boxed()).await?;
     let (bytes, sent) = (bytes.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
     observer.meter().moved(bytes);
     if rows != sent {

@@ -18,7 +18,7 @@ impl DatabaseMover {
     /// Records, for every range of the edited tables, a digest of the rows that stay as they are. Call it once all keys are known and before the
     /// first edit. Repeatable: what is recorded stays. `standstill`: the one whose state was copied.
     pub async fn before_edits(&self, plan: &DatabasePlan, ledger: &dyn Ledger, standstill: u64, edited: &Edited) -> Result<()> {
-        let stored = self.destination.read(View::Latest { connections: self.options.parallel }).await?;
+        let stored = self.destination.read(View::Destination { connections: self.options.parallel }).await?;
         let outcome = self.record_rest(plan, ledger, standstill, edited, stored.as_ref()).await;
         stored.close().await?;
         outcome

@@ -1,12 +1,12 @@
 //! The last pass: every range compared on one snapshot, the differing ones replaced, then the objects that come at the end.
 
-use super::chunk;
-use super::copy::{FINAL, operation, replace_range};
+use super::chunk::{self, RangeResult, RangeSpec};
+use super::copy::{CONFLICTS, FINAL, operation, replace_range, restless};
 use super::made::{self, ObjectKey};
 use super::retry::with_retries;
 use super::{AppliedObject, DatabaseMover, DatabasePlan};
 use futures::TryStreamExt;
-use ports::databases::{Applied, ObjectKind, ObjectName, Phase, RowSource, RowTarget, Schema, SchemaObject, View};
+use ports::databases::{Applied, Fingerprint, ObjectKind, ObjectName, Phase, RowSource, RowTarget, Schema, SchemaObject, Table, View};
 use ports::ledger::Chunk;
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
@@ -87,7 +87,7 @@ impl DatabaseMover {
             remove_acting(plan, ledger, target).await?;
             let source = self.source.read_locked(self.options.parallel).await?;
             named = source.outside_snapshot().into_iter().map(outside).collect();
-            let stored = self.destination.read(View::Latest { connections: self.options.parallel }).await?;
+            let stored = self.destination.read(View::Destination { connections: self.options.parallel }).await?;
             let ends = Ends { source: source.as_ref(), target, stored: stored.as_ref(), standstill };
             let outcome = self.compare_all(plan, ledger, &ends, &counts, observer, stop).await;
             let closed = source.close().await.and(stored.close().await);
@@ -131,6 +131,35 @@ impl DatabaseMover {
         chunks.try_for_each_concurrent(self.options.parallel, |c| self.compare_range(plan, ledger, ends, counts, c, observer, stop)).await
     }
 
+    /// Replaces a range that holds `found` with what the source has. What others wrote there is saved first.
+    #[allow(clippy::too_many_arguments)]
+    async fn repair_range(
+        &self,
+        ledger: &dyn Ledger,
+        ends: &Ends<'_>,
+        chunk: &Chunk,
+        table: &Table,
+        spec: &RangeSpec,
+        mut found: Fingerprint,
+        wanted: &Fingerprint,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<RangeResult> {
+        for _ in 0..CONFLICTS {
+            self.save_later_rows(ledger, chunk, table, spec, ends.stored, &found, observer).await?;
+            // What stands there now is ours or saved: from here on it may also be what is written next.
+            chunk::record_written(ledger, chunk.seq, &found).await?;
+            chunk::record_writing(ledger, chunk.seq, wanted).await?;
+            let (what, ours) = (format!("table {}", table.name), [found, wanted.clone()]);
+            let replace = || replace_range(ends.source, ends.target, table, spec, (&ours, Some(wanted)), observer);
+            match with_retries(self.options.retries, &what, observer, stop, replace).await {
+                Err(e) if e.kind == ErrorKind::AlreadyExists => found = ends.stored.fingerprint(table, &spec.range).await?,
+                other => return other,
+            }
+        }
+        Err(restless(table))
+    }
+
     async fn compare_range(
         &self,
         plan: &DatabasePlan,
@@ -151,17 +180,10 @@ impl DatabaseMover {
         let total = ledger.totals().await?.chunks.max(1);
         observer.operation(operation("final_pass", &table.name.to_string(), self, compared as f64 * 100.0 / total as f64));
         if wanted != found {
-            self.save_later_rows(ledger, &chunk, table, &spec, ends.stored, &found, observer).await?;
-            // What stands there now is ours or saved: from here on it may also be what is written next.
-            chunk::record_written(ledger, chunk.seq, &found).await?;
-            chunk::record_writing(ledger, chunk.seq, &wanted).await?;
             let what = format!("table {}", table.name);
-            let result = with_retries(self.options.retries, &what, observer, stop, || replace_range(ends.source, ends.target, table, &spec, observer)).await?;
+            let result = self.repair_range(ledger, ends, &chunk, table, &spec, found, &wanted, observer, stop).await?;
             counts.repaired.fetch_add(1, Ordering::Relaxed);
             counts.rows.fetch_add(result.rows, Ordering::Relaxed);
-            if ends.stored.fingerprint(table, &spec.range).await? != wanted {
-                return Err(stays_different(table));
-            }
             observer.log(Level::Info, "database", format!("Brought a range of {what} up to date ({} rows)", result.rows), json!({}));
         }
         chunk::record_written(ledger, chunk.seq, &wanted).await?;
@@ -184,17 +206,6 @@ fn outside(name: ObjectName) -> AppliedObject {
     let why =
         "it has no transactions and could not be locked (LOCK TABLES or RELOAD is missing): rows that changed while it was read may be from different moments";
     AppliedObject { kind: ObjectKind::Table, name, applied: Applied::Adapted(why.to_owned()) }
-}
-
-fn stays_different(table: &ports::databases::Table) -> ConnectorError {
-    ConnectorError::new(
-        ErrorKind::Corrupt,
-        "copy",
-        format!("table {}", table.name),
-        "the destination stores a range of it differently from what was sent, also after sending it again",
-    )
-    .permanent()
-    .advice("Compare the column types and collations of both sides; something at the destination changes the values, such as a trigger or a narrower type")
 }
 
 /// Tables and columns must be what they were when the plan was made.

@@ -56,7 +56,7 @@ impl DatabaseMover {
     /// nothing to lose and is left out. A destination that does not exist gives an empty list.
     pub async fn later_changes(&self, plan: &DatabasePlan, ledger: &dyn Ledger, stop: &CancellationToken) -> Result<Vec<TableChange>> {
         let made = super::made::tables(ledger).await?;
-        let stored = match self.destination.read(View::Latest { connections: 1 }).await {
+        let stored = match self.destination.read(View::Destination { connections: 1 }).await {
             Err(e) if e.kind == ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
@@ -166,6 +166,6 @@ async fn add(ledger: &dyn Ledger, chunk: &Chunk, table: &Table, there: &Table, s
 }
 
 /// Whether the columns that a fingerprint reads are still there. Types may be written differently by another server.
-fn same_shape(ours: &Table, there: &Table) -> bool {
+pub(super) fn same_shape(ours: &Table, there: &Table) -> bool {
     ours.columns.len() == there.columns.len() && ours.columns.iter().zip(&there.columns).all(|(a, b)| a.name == b.name)
 }

@@ -16,6 +16,7 @@ mod backup;
 mod before;
 mod chunk;
 mod copy;
+mod dropping;
 mod edits;
 mod final_pass;
 mod later;
@@ -29,8 +30,9 @@ mod survey;
 mod undo;
 mod verify;
 
-pub use backup::{DatabaseBackup, DatabaseRestored, SavedTable, back_up, changed_since, check, restore};
+pub use backup::{DatabaseBackup, DatabaseRestored, SavedTable, back_up, changed_since, check, restore, saved_fingerprint};
 pub use copy::TablesCopied;
+pub use dropping::TableKeeper;
 pub use edits::Edited;
 pub use final_pass::FinalPass;
 pub use later::{LaterRows, TableChange};

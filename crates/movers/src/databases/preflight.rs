@@ -23,7 +23,7 @@ pub struct Preflight {
 /// `AlreadyExists` when others built on what would be replaced; `Unsupported` when a table or its key cannot be made. Both name every object.
 pub async fn preflight(ours: &Schema, destination: &Arc<dyn Database>) -> Result<Preflight> {
     refuse_impossible(ours, destination.as_ref()).await?;
-    let view = match destination.read(View::Latest { connections: 1 }).await {
+    let view = match destination.read(View::Destination { connections: 1 }).await {
         Err(e) if e.kind == ErrorKind::NotFound => return Ok(Preflight::default()),
         other => other?,
     };

@@ -1,8 +1,9 @@
 //! Making room at the destination, and making the objects of a phase.
 
+use super::dropping::{self, Doomed, TableKeeper};
 use super::made::{self, ObjectKey};
 use super::{DatabaseMover, DatabasePlan};
-use ports::databases::{Applied, ObjectKind, ObjectName, Phase, RowTarget, SchemaObject};
+use ports::databases::{Applied, ObjectKind, ObjectName, Phase, RowTarget, SchemaObject, Table};
 use ports::observe::Level;
 use ports::{ConnectorError, Ledger, Observer, Result};
 use serde::{Deserialize, Serialize};
@@ -33,29 +34,33 @@ impl DatabaseMover {
         Ok(super::preflight::same_names(&plan.schema, there).into_iter().filter(|o| !ours.contains(&ObjectKey::of(o))).collect())
     }
 
-    /// Makes the database and drops `standing`, of which the caller has a backup; then makes what must be there before the rows. What is removed or
-    /// made is noted in the ledger before it is done. Repeatable.
+    /// Makes the database and drops `standing`, each table as `keeper` has it saved; then makes what must be there before the rows. What is removed or
+    /// made is noted in the ledger before it is done. Without a keeper tables go as they are. Repeatable.
     pub async fn prepare(
         &self,
         plan: &DatabasePlan,
         standing: &[SchemaObject],
+        keeper: Option<&dyn TableKeeper>,
         ledger: &dyn Ledger,
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<Prepared> {
         self.record_before(standing, ledger).await?;
-        let absent = self.destination_schema().await?.is_none();
-        made::database_begun(ledger, absent).await?;
+        let there = self.destination_schema().await?;
+        made::database_begun(ledger, there.is_none()).await?;
+        let tables = there.map(|schema| schema.tables).unwrap_or_default();
         let target = self.destination.write().await?;
-        let outcome = self.make_room(plan, standing, ledger, target.as_ref(), observer, stop).await;
+        let outcome = self.make_room(plan, (standing, &tables), keeper, ledger, target.as_ref(), observer, stop).await;
         target.close().await?;
         outcome
     }
 
+    #[allow(clippy::too_many_arguments)]
     async fn make_room(
         &self,
         plan: &DatabasePlan,
-        standing: &[SchemaObject],
+        (standing, tables): (&[SchemaObject], &[Table]),
+        keeper: Option<&dyn TableKeeper>,
         ledger: &dyn Ledger,
         target: &dyn RowTarget,
         observer: &dyn Observer,
@@ -66,7 +71,10 @@ impl DatabaseMover {
             made::removing(ledger, standing).await?;
         }
         for object in standing.iter().rev() {
-            target.remove(object).await?;
+            match tables.iter().find(|t| object.kind == ObjectKind::Table && t.name == object.name) {
+                Some(there) => dropping::drop_table(Doomed { object, there, ours: None }, target, keeper).await?,
+                None => target.remove(object).await?,
+            }
             observer.log(Level::Info, "database", format!("Removed the destination's {} to make room", describe(object)), json!({}));
         }
         let mut applied = self.create_phase(plan, Phase::BeforeRows, ledger, target, observer, stop).await?;

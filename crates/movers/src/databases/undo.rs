@@ -1,15 +1,16 @@
 //! Taking a database back: what was made goes, what was removed comes back from its backup. Acts on what was done, not on the plan.
 
 use super::before::DestinationBefore;
+use super::dropping::{self, Doomed, Expected, TableKeeper};
 use super::made::{self, ObjectKey};
 use super::prepare::describe;
 use super::{DatabaseMover, DatabasePlan, DatabaseRestored, backup};
-use ports::databases::{ObjectKind, ObjectName, Phase, RowTarget, Schema, SchemaObject, View};
+use ports::databases::{KeyRange, ObjectKind, ObjectName, Phase, RowTarget, Schema, SchemaObject, Table, View};
 use ports::observe::Level;
 use ports::{ErrorKind, Ledger, Observer, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
@@ -34,38 +35,62 @@ pub struct Left {
 impl DatabaseMover {
     /// Drops what we made: the database when it was absent before and holds nothing else, otherwise our objects in reverse order. An object that may
     /// not be dropped is named and stays; the rest goes. Repeatable. What was removed comes back with [`DatabaseMover::bring_back`].
-    pub async fn undo(&self, plan: &DatabasePlan, ledger: &dyn Ledger, observer: &dyn Observer) -> Result<DatabaseUndone> {
+    ///
+    /// A table goes while it holds what we wrote; what others wrote there is saved by `keeper` first. Without one it goes as it is.
+    pub async fn undo(&self, plan: &DatabasePlan, ledger: &dyn Ledger, keeper: Option<&dyn TableKeeper>, observer: &dyn Observer) -> Result<DatabaseUndone> {
         let Some(made_database) = made::database(ledger).await? else { return Ok(DatabaseUndone::default()) };
         let Some(there) = self.destination_schema().await? else { return Ok(DatabaseUndone { begun: true, ..DatabaseUndone::default() }) };
         let made = made::objects(ledger).await?;
         let others: Vec<&SchemaObject> = there.objects.iter().filter(|o| is_foreign(o, &made, plan)).collect();
         let target = self.destination.write().await?;
-        let outcome = match (made_database, others.first()) {
-            (true, None) => self.remove_database(target.as_ref(), observer).await,
-            (keep, other) => {
-                if let (true, Some(other)) = (keep, other) {
-                    let message = format!(
-                        "{} was made by this migration and stays: it holds {} objects that are not the migration's, such as the {}",
-                        self.destination.location(),
-                        others.len(),
-                        describe(other)
-                    );
-                    observer.log(Level::Warning, "rollback", message, json!({"objects": others.len()}));
-                }
-                let before = Self::recorded_before(ledger).await?;
-                match drop_made(plan, &made, &before, target.as_ref(), observer).await {
-                    Ok(undone) => before.restore_containers(&plan.schema, target.as_ref(), observer).await.map(|()| undone),
-                    Err(e) => Err(e),
-                }
-            }
-        };
+        if let (true, Some(other)) = (made_database, others.first()) {
+            let message = format!(
+                "{} was made by this migration and stays: it holds {} objects that are not the migration's, such as the {}",
+                self.destination.location(),
+                others.len(),
+                describe(other)
+            );
+            observer.log(Level::Warning, "rollback", message, json!({"objects": others.len()}));
+        }
+        let before = Self::recorded_before(ledger).await?;
+        let made = Made { plan, objects: &made, before: &before, tables: &there.tables, written: dropping::written(plan, ledger).await? };
+        let outcome = self.undo_on(made, made_database && others.is_empty(), target.as_ref(), keeper, observer).await;
         target.close().await?;
         outcome
     }
 
+    async fn undo_on(
+        &self,
+        made: Made<'_>,
+        whole: bool,
+        target: &dyn RowTarget,
+        keeper: Option<&dyn TableKeeper>,
+        observer: &dyn Observer,
+    ) -> Result<DatabaseUndone> {
+        let (plan, objects, before) = (made.plan, made.objects, made.before);
+        let undone = drop_made(made, target, keeper, observer).await?;
+        // Looked at again: what came since is somebody else's.
+        let emptied = whole && undone.left.is_empty() && {
+            let there = self.destination_schema().await?.unwrap_or_default();
+            !there.objects.iter().any(|o| o.kind == ObjectKind::Table || is_foreign(o, objects, plan))
+        };
+        if emptied {
+            return self.remove_database(target, observer).await;
+        }
+        before.restore_containers(&plan.schema, target, observer).await?;
+        Ok(undone)
+    }
+
     /// Restores from a backup in `dir` what this migration removed and is still missing. What stands under one of the names is not ours and stays as it
     /// is. Repeatable; every restored table is proven by its fingerprint.
-    pub async fn bring_back(&self, dir: &Path, ledger: &dyn Ledger, observer: &dyn Observer, stop: &CancellationToken) -> Result<DatabaseRestored> {
+    pub async fn bring_back(
+        &self,
+        dir: &Path,
+        ledger: &dyn Ledger,
+        keeper: Option<&dyn TableKeeper>,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<DatabaseRestored> {
         let removed: BTreeSet<ObjectName> = made::removed(ledger).await?.into_iter().map(|o| o.name).collect();
         let there = self.destination_schema().await?.unwrap_or_default();
         let standing: BTreeSet<ObjectName> = there.objects.iter().filter(|o| !made::has_no_life_of_its_own(o.kind)).map(|o| o.name.clone()).collect();
@@ -75,12 +100,12 @@ impl DatabaseMover {
             let message = format!("The destination's own {name} was never removed, or somebody made it anew: it stays as it is");
             observer.log(Level::Info, "rollback", message, json!({}));
         }
-        backup::restore(&self.destination, dir, Some(&wanted), observer, stop).await
+        backup::restore(&self.destination, dir, Some(&wanted), keeper, observer, stop).await
     }
 
     /// The destination as it is now; `None` when there is no such database.
     pub(super) async fn destination_schema(&self) -> Result<Option<Schema>> {
-        let view = match self.destination.read(View::Latest { connections: 1 }).await {
+        let view = match self.destination.read(View::Destination { connections: 1 }).await {
             Err(e) if e.kind == ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
@@ -119,16 +144,32 @@ fn is_foreign(object: &SchemaObject, made: &BTreeSet<ObjectKey>, plan: &Database
     !belongs && !planned
 }
 
-async fn drop_made(
-    plan: &DatabasePlan,
-    made: &BTreeSet<ObjectKey>,
-    before: &DestinationBefore,
-    target: &dyn RowTarget,
-    observer: &dyn Observer,
-) -> Result<DatabaseUndone> {
+/// What we made, and what we wrote into it.
+struct Made<'a> {
+    plan: &'a DatabasePlan,
+    objects: &'a BTreeSet<ObjectKey>,
+    before: &'a DestinationBefore,
+    /// As the destination describes them.
+    tables: &'a [Table],
+    written: BTreeMap<ObjectName, Expected>,
+}
+
+impl Made<'_> {
+    async fn drop(&mut self, object: &SchemaObject, target: &dyn RowTarget, keeper: Option<&dyn TableKeeper>) -> Result<()> {
+        let there = self.tables.iter().find(|t| object.kind == ObjectKind::Table && t.name == object.name);
+        let Some(there) = there else { return target.remove(object).await };
+        let planned = self.plan.schema.tables.iter().find(|t| t.name == object.name);
+        // Nothing was written yet: it must be empty.
+        let written = self.written.remove(&object.name).unwrap_or_else(|| vec![(KeyRange::default(), Vec::new())]);
+        dropping::drop_table(Doomed { object, there, ours: planned.map(|table| (table, written)) }, target, keeper).await
+    }
+}
+
+async fn drop_made(mut made: Made<'_>, target: &dyn RowTarget, keeper: Option<&dyn TableKeeper>, observer: &dyn Observer) -> Result<DatabaseUndone> {
     let mut undone = DatabaseUndone { begun: true, ..DatabaseUndone::default() };
-    for object in plan.schema.objects.iter().rev().filter(|o| made.contains(&ObjectKey::of(o)) && !before.holds(o)) {
-        match target.remove(object).await {
+    let (plan, objects, before) = (made.plan, made.objects, made.before);
+    for object in plan.schema.objects.iter().rev().filter(|o| objects.contains(&ObjectKey::of(o)) && !before.holds(o)) {
+        match made.drop(object, target, keeper).await {
             Ok(()) => undone.removed += 1,
             Err(e) if e.temporary => return Err(e),
             Err(e) => {

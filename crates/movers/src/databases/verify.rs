@@ -56,7 +56,7 @@ impl DatabaseMover {
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<DatabaseVerified> {
-        let stored = self.destination.read(View::Latest { connections: self.options.parallel }).await?;
+        let stored = self.destination.read(View::Destination { connections: self.options.parallel }).await?;
         let tables: Mutex<BTreeMap<usize, TableVerified>> = Mutex::default();
         let chunks = chunk::pages(ledger, false);
         let stored_ref = stored.as_ref();

@@ -23,6 +23,8 @@ pub(super) enum Care {
     Bulk,
     /// Nothing follows: every file is looked at again after it was read.
     Final,
+    /// The same, and only what is as it was planned is copied: the source lives again.
+    Again,
     /// Nothing follows, and the files are never at rest: each is copied as it is when it is read.
     Snapshot,
 }
@@ -41,7 +43,8 @@ pub(super) async fn run_round(
     let (mut lane, told) = mover.lane();
     let (intents, asked) = intents::channel();
     lane.intents = Some(intents);
-    lane.look_again = care == Care::Final;
+    lane.look_again = matches!(care, Care::Final | Care::Again);
+    lane.exact = care == Care::Again;
     lane.snapshot = care == Care::Snapshot;
     lane.guarded = true;
     let done = Round { mover, ledger, number: round, observer, lane: Arc::new(lane), told };

@@ -6,7 +6,7 @@ use super::chain::{Blocker, Dir};
 use super::conflict::EarlierCopy;
 use super::content::{Care, run_round};
 use super::intents::{Intent, is_declared};
-use super::item::{Folder, Gone, Item, PHASES, Phase, Results, Spec, Stat, What, decode, span};
+use super::item::{Folder, Gone, Item, Outcome, PHASES, Phase, Results, Spec, Stat, What, decode, span};
 use super::order::Sorted;
 use super::plan::{Linked, Planner, tidy};
 use super::records::{Record, Records, Word, just_before, rounds, summary};
@@ -115,9 +115,20 @@ pub(super) fn occupied(mut notes: Problems) -> Problems {
 
 /// The files of this round that changed or vanished while they were copied, or whose place somebody took meanwhile.
 pub(super) async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Problems> {
+    let mut found = Problems::default();
+    each_outcome(ledger, round, |item, outcome| {
+        if let Some((kind, reason)) = restlessness(outcome.what) {
+            found.note(&item.path, kind, reason);
+        }
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Looks at what became of every file and link of a round.
+pub(super) async fn each_outcome(ledger: &dyn Ledger, round: u64, mut look: impl FnMut(&Item, &Outcome) + Send) -> Result<()> {
     let range = span(round, Phase::Content);
     let mut after = just_before(range.start);
-    let mut found = Problems::default();
     loop {
         let page = ledger.all(after, 32).await?;
         for chunk in page.iter().filter(|c| range.contains(&c.seq)) {
@@ -127,15 +138,11 @@ pub(super) async fn unsettled(ledger: &dyn Ledger, round: u64) -> Result<Problem
                 Spec::Place(large) => vec![large.item],
                 _ => continue,
             };
-            for (item, outcome) in items.iter().zip(&outcomes) {
-                if let Some((kind, reason)) = restlessness(outcome.what) {
-                    found.note(&item.path, kind, reason);
-                }
-            }
+            items.iter().zip(&outcomes).for_each(|(item, outcome)| look(item, outcome));
         }
         match page.last() {
             Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),
-            _ => return Ok(found),
+            _ => return Ok(()),
         }
     }
 }

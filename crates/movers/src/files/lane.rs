@@ -32,6 +32,8 @@ pub(super) struct Lane {
     pub(super) kind: DigestKind,
     /// Look at every file again after reading it, not only at those that take more than one read.
     pub(super) look_again: bool,
+    /// Copy a file only as it was planned: what the source has changed since is none of it.
+    pub(super) exact: bool,
     /// Copy a file as it is when it is read, though it is written to meanwhile.
     pub(super) snapshot: bool,
     /// Read what was written and compare it (backups).
@@ -180,6 +182,9 @@ impl Lane {
             return Err(Fault::source(changed(&item.path.to_string(), "it is no file any more")));
         };
         let read = Stat::of(&opened.entry);
+        if self.exact && !read.same_content(&item.stat) {
+            return Ok(Outcome::of(What::Changed));
+        }
         // What is appended meanwhile is left out.
         let body = if self.snapshot { self.source.open(&item.path, Some(0..size)).await.map_err(Fault::source)?.body } else { opened.body };
         if self.saves_metadata {
@@ -322,6 +327,7 @@ impl FilesMover {
             retry_delay: self.retry_delay,
             kind: self.digest_kind(),
             look_again: false,
+            exact: false,
             snapshot: false,
             read_back: false,
             saves_metadata: false,

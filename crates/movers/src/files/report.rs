@@ -253,6 +253,13 @@ pub struct SentAgain {
     pub problems: Problems,
 }
 
+impl SentAgain {
+    /// Whether nothing was tried.
+    pub fn is_nothing(&self) -> bool {
+        self.files == 0 && self.problems.is_empty()
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FilesBackedUp {

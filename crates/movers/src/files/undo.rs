@@ -34,7 +34,19 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
         later.prepare().await?;
     }
     let teller = Teller::new(observer, "rollback", mover.destination.location(), mover.destination.location());
-    let mut undo = Undo { mover, ledgers, observer, lane, told, teller, backup, look: false, done: FilesUndone::default(), folders: Vec::new() };
+    let mut undo = Undo {
+        mover,
+        ledgers,
+        observer,
+        lane,
+        told,
+        teller,
+        backup,
+        look: false,
+        again: begin(ledgers).await?,
+        done: FilesUndone::default(),
+        folders: Vec::new(),
+    };
     mover.destination.sweep(&mover.options.staging).await?;
     undo.content(ledgers).await?;
     undo.remove_folders().await?;
@@ -46,6 +58,8 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
         whole.restore_root(ledgers).await?;
     }
     mover.destination.sweep(&mover.options.staging).await?;
+    mover.destination.settle().await?;
+    end(ledgers).await?;
     let done = undo.done;
     let details = json!({"removed": done.removed, "restored": done.restored, "kept": done.kept.count, "not_restored": done.not_restored.count,
         "saved_later": done.saved_later.count});
@@ -54,11 +68,29 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
     Ok(done)
 }
 
+/// Note: an undo has begun, and has not ended.
+const UNDOING: &str = "undo.begun";
+
+/// Whether an earlier try has begun and not ended.
+async fn begin(ledgers: &[&dyn Ledger]) -> Result<bool> {
+    let Some(first) = ledgers.first() else { return Ok(false) };
+    let again = first.recall(UNDOING).await?.is_some();
+    first.remember(UNDOING, Some(json!(true))).await?;
+    Ok(again)
+}
+
+async fn end(ledgers: &[&dyn Ledger]) -> Result<()> {
+    match ledgers.first() {
+        Some(first) => first.remember(UNDOING, None).await,
+        None => Ok(()),
+    }
+}
+
 /// What [`run`] would do to files and links, by their sizes, times and versions: nothing is hashed where times are kept. Reads only.
 pub(super) async fn preview(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Option<Arc<dyn FileTarget>>, observer: &dyn Observer) -> Result<FilesUndone> {
     let (lane, told) = mover.lane();
     let teller = Teller::new(observer, "rollback_preview", mover.destination.location(), mover.destination.location());
-    let mut undo = Undo { mover, ledgers, observer, lane, told, teller, backup, look: true, done: FilesUndone::default(), folders: Vec::new() };
+    let mut undo = Undo { mover, ledgers, observer, lane, told, teller, backup, look: true, again: false, done: FilesUndone::default(), folders: Vec::new() };
     undo.content(ledgers).await?;
     for ledger in ledgers {
         undo.removed(*ledger).await?;
@@ -76,6 +108,8 @@ struct Undo<'a> {
     backup: Option<Arc<dyn FileTarget>>,
     /// Nothing is changed: what would become of the paths is told.
     look: bool,
+    /// An earlier try was interrupted.
+    again: bool,
     done: FilesUndone,
     /// Directories by path: what they were before, if anything.
     folders: Vec<(FilePath, Option<Stat>)>,

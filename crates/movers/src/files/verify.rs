@@ -7,6 +7,7 @@ use super::lane::Lane;
 use super::order::Sorted;
 use super::records::{Record, Records, Word};
 use super::report::{FilesVerified, Mismatch};
+use super::send_again;
 use super::sides::Fault;
 use super::told::{Teller, Told};
 use super::whole::{Whole, difference};
@@ -41,7 +42,13 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], observer: &
         together: Vec::new(),
     };
     check.all(ledgers).await?;
-    let found = check.found;
+    let mut found = check.found;
+    for problem in send_again::unsent(ledgers).await? {
+        if found.mismatches.iter().all(|m| m.path != problem.path) {
+            let expected = "what the source had when it stood still".to_owned();
+            found.differs(Mismatch { path: problem.path, reason: problem.reason, expected, found: "something else".to_owned() });
+        }
+    }
     let details = json!({"files": found.files, "bytes": found.bytes, "mismatched": found.mismatched, "not_copied": found.not_copied});
     let level = if found.is_equal() { Level::Info } else { Level::Error };
     observer.log(level, "verification", format!("Verified {} files by hash, {} mismatches", found.files, found.mismatched), details);

@@ -14,7 +14,7 @@ use domain::units;
 use engine::{Step, StepContext, StepError};
 use movers::databases;
 use ports::databases::{Database, ObjectName, SchemaObject};
-use ports::files::{Entry, FilePath, FileTarget};
+use ports::files::{Entry, EntryKind, FilePath, FileTarget};
 use ports::{ErrorKind, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ impl BackUp {
             add(backup, part);
         }
         if let (true, Some(files)) = (wanted.configuration, &site.destination.configuration)
-            && let Some(part) = save_configuration(files.as_ref(), &dir).await.map_err(step_error)?
+            && let Some(part) = save_configuration(files.as_ref(), &dir, "configuration").await.map_err(step_error)?
         {
             add(backup, part);
         }
@@ -127,12 +127,12 @@ pub(super) async fn begin(job: &Job, cx: &StepContext) -> StepResult<Backup> {
     backups::begin(&job.settings, cx, &job.spec.name, job.spec.safety.backup_retention_days).await
 }
 
-fn add(backup: &mut Backup, part: Part) {
+pub(super) fn add(backup: &mut Backup, part: Part) {
     backup.bytes += part.bytes;
     backup.parts.push(part);
 }
 
-async fn save_database(
+pub(super) async fn save_database(
     kind: &str,
     database: &Arc<dyn Database>,
     only: Option<&[ObjectName]>,
@@ -144,19 +144,39 @@ async fn save_database(
     Ok(Part { kind: kind.to_owned(), location: database.location(), items: saved.tables.len() as u64, rows: saved.rows, bytes: saved.bytes, blake3: None })
 }
 
-/// The kinds of part that hold the destination's objects: `database`, and `database.2` and so on for what was saved again.
+/// Whether a part is of that kind: `database`, and `database.2` and so on for what was saved again.
+pub(super) fn is_kind(kind: &str, what: &str) -> bool {
+    kind == what || kind.strip_prefix(what).and_then(|rest| rest.strip_prefix('.')).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The kinds of part that hold the destination's objects.
 fn is_database(kind: &str) -> bool {
-    kind == "database" || kind.strip_prefix("database.").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+    is_kind(kind, "database")
+}
+
+/// The kinds of part that hold the destination's configuration file.
+fn is_configuration(kind: &str) -> bool {
+    is_kind(kind, "configuration")
+}
+
+/// The name of the next part of that kind.
+pub(super) fn next_kind(backup: &Backup, what: &str) -> String {
+    let count = backup.parts.iter().filter(|p| is_kind(&p.kind, what)).count();
+    if count == 0 { what.to_owned() } else { format!("{what}.{}", count + 1) }
+}
+
+/// The run's own backup, as far as it is complete.
+pub(super) async fn own(job: &Job, cx: &StepContext) -> StepResult<Option<Backup>> {
+    let Some(id) = recall::<String>(cx, notes::BACKUP).await? else { return Ok(None) };
+    let found = backups::read(&job.settings, &id).await.map_err(step_error)?;
+    Ok(found.filter(|b| b.run == cx.run_id() && b.state == BackupState::Verified))
 }
 
 /// In the step that replaces: what stands in the way still is what was saved, else it is saved again, beside the first time. Repeatable.
 pub(super) async fn save_again(job: &Job, cx: &StepContext, observer: &RunObserver, standing: &[SchemaObject]) -> StepResult<()> {
     let site = job.site().await?;
     let (Some(database), true) = (&site.destination.database, job.spec.safety.backup_before && !standing.is_empty()) else { return Ok(()) };
-    let mut backup = match recall::<String>(cx, notes::BACKUP).await? {
-        Some(id) => backups::read(&job.settings, &id).await.map_err(step_error)?.filter(|b| b.run == cx.run_id() && b.state == BackupState::Verified),
-        None => None,
-    };
+    let mut backup = own(job, cx).await?;
     let dir = |b: &Backup| backups::directory(&job.settings, &b.id).map_err(step_error);
     let mut unsaved: Vec<ObjectName> = standing.iter().map(|o| o.name.clone()).collect();
     if let Some(backup) = &backup {
@@ -172,8 +192,7 @@ pub(super) async fn save_again(job: &Job, cx: &StepContext, observer: &RunObserv
         backup = Some(begin(job, cx).await?);
     }
     let Some(mut backup) = backup else { return Ok(()) };
-    let count = backup.parts.iter().filter(|p| is_database(&p.kind)).count();
-    let kind = if count == 0 { "database".to_owned() } else { format!("database.{}", count + 1) };
+    let kind = next_kind(&backup, "database");
     let part = save_database(&kind, database, Some(&unsaved), &dir(&backup)?.join(&kind), observer, cx).await?;
     add(&mut backup, part);
     backup.state = BackupState::Verified;
@@ -195,17 +214,70 @@ pub(super) async fn store_of_files(settings: &Settings, spec: &MigrationSpec, di
 
 const ENTRY: &str = "wp-config.json";
 
-/// Saves the configuration file with its mode and time, and reads it back.
-async fn save_configuration(files: &dyn FileTarget, dir: &Path) -> Result<Option<Part>> {
-    let Some((entry, text)) = detect::read_small(files, &FilePath::from(CONFIG), 1 << 24).await? else { return Ok(None) };
-    let dir = dir.join("configuration");
+/// Saves the configuration file with its mode and time, or the link that stands for it with the text that it leads to, and reads it back.
+async fn save_configuration(files: &dyn FileTarget, dir: &Path, kind: &str) -> Result<Option<Part>> {
+    let path = FilePath::from(CONFIG);
+    let read = detect::read_small(files, &path, 1 << 24).await?.map(|(_, text)| text);
+    let Some(entry) = files.stat(&path).await? else { return Ok(None) };
+    let text = match read {
+        Some(text) => text,
+        None if matches!(entry.kind, EntryKind::Symlink { .. }) => Vec::new(),
+        None => return Ok(None),
+    };
+    let dir = dir.join(kind);
     let hash = blake3::hash(&text).to_hex().to_string();
     let bytes = text.len() as u64;
     backups::write_file(&dir, CONFIG, text).await?;
     backups::write_file(&dir, ENTRY, serde_json::to_vec(&entry).unwrap_or_default()).await?;
-    let part = Part { kind: "configuration".to_owned(), location: files.location(), items: 1, bytes, blake3: Some(hash), ..Part::default() };
+    let part = Part { kind: kind.to_owned(), location: files.location(), items: 1, bytes, blake3: Some(hash), ..Part::default() };
     read_configuration(&dir, &part).await?;
     Ok(Some(part))
+}
+
+/// In the step that replaces: `text` stands there, and is saved unless the backup holds it, beside what was saved before. Repeatable.
+pub(super) async fn save_configuration_again(job: &Job, cx: &StepContext, observer: &RunObserver, files: &dyn FileTarget, text: &[u8]) -> StepResult<()> {
+    let safety = &job.spec.safety;
+    if !safety.backup_before {
+        if safety.overwrite_without_backup {
+            return Ok(());
+        }
+        let advice = "Leave safety.backup_before on, or set safety.overwrite_without_backup to true if it is not worth keeping";
+        return Err(failed(ErrorKind::AlreadyExists, format!("{CONFIG} stands at the destination and would be replaced without a backup"), advice));
+    }
+    let hash = blake3::hash(text).to_hex();
+    let found = own(job, cx).await?;
+    let saved = |p: &Part| is_configuration(&p.kind) && p.blake3.as_deref() == Some(hash.as_str());
+    if found.as_ref().is_some_and(|backup| backup.parts.iter().any(saved)) {
+        return Ok(());
+    }
+    let mut backup = match found {
+        Some(backup) => backup,
+        None => begin(job, cx).await?,
+    };
+    let kind = next_kind(&backup, "configuration");
+    if add_configuration(job, &mut backup, files, &kind).await? {
+        observer.info("backup", format!("{CONFIG} at the destination was changed or made since the backup: it was saved, too"));
+    }
+    Ok(())
+}
+
+/// Saves what a rollback takes back though somebody changed it. Repeatable.
+pub(super) async fn save_later_configuration(job: &Job, cx: &StepContext, files: &dyn FileTarget) -> StepResult<()> {
+    let mut backup = match own(job, cx).await? {
+        Some(backup) => backup,
+        None => begin(job, cx).await?,
+    };
+    let kind = next_kind(&backup, "later-configuration");
+    add_configuration(job, &mut backup, files, &kind).await.map(drop)
+}
+
+async fn add_configuration(job: &Job, backup: &mut Backup, files: &dyn FileTarget, kind: &str) -> StepResult<bool> {
+    let dir = backups::directory(&job.settings, &backup.id).map_err(step_error)?;
+    let Some(part) = save_configuration(files, &dir, kind).await.map_err(step_error)? else { return Ok(false) };
+    add(backup, part);
+    backup.state = BackupState::Verified;
+    backups::write(&job.settings, backup).await.map_err(step_error)?;
+    Ok(true)
 }
 
 async fn read_configuration(dir: &Path, part: &Part) -> Result<(Entry, Vec<u8>)> {
@@ -229,7 +301,7 @@ pub(super) async fn unrestorable(settings: &Settings, backup: &Backup, wanted: &
     for part in &backup.parts {
         let checked = match part.kind.as_str() {
             kind if is_database(kind) && wanted.database => databases::check(&dir.join(kind)).await,
-            "configuration" if wanted.configuration => read_configuration(&dir.join("configuration"), part).await.map(drop),
+            kind if is_configuration(kind) && wanted.configuration => read_configuration(&dir.join(kind), part).await.map(drop),
             "files" if wanted.files && part.items > 0 => present(&dir.join("files")).await,
             _ => Ok(()),
         };
@@ -300,8 +372,9 @@ impl Restorable {
     }
 
     pub async fn configuration(&self) -> StepResult<Option<(Entry, Vec<u8>)>> {
-        match self.backup.part("configuration") {
-            Some(part) => read_configuration(&self.dir.join("configuration"), part).await.map(Some).map_err(step_error),
+        // The latest one is what was replaced.
+        match self.backup.parts.iter().rfind(|p| is_configuration(&p.kind)) {
+            Some(part) => read_configuration(&self.dir.join(&part.kind), part).await.map(Some).map_err(step_error),
             None => Ok(None),
         }
     }

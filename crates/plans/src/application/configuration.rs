@@ -3,34 +3,21 @@
 //! Undo restores the configuration file that was there before, or removes ours. The database's rows go with their tables.
 
 use super::addresses::{self, Addresses};
-use super::backup::Restorable;
+use super::config_file::{self, WRITING, Writing, prove};
 use super::job::{Job, database_plan, recall, restores, timed, value};
 use super::later::secure;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::site::{Configuration, Site, WordPress};
 use crate::wordpress::rewriting::Rewriting;
-use crate::wordpress::{CONFIG, config, detect, network};
-use bytes::Bytes;
+use crate::wordpress::{CONFIG, config, network};
 use domain::spec::{DatabaseAt, DatabaseEngine};
 use engine::{Step, StepContext, StepError};
-use futures::StreamExt;
-use ports::files::{Entry, EntryKind, FilePath, FileTarget};
-use ports::{ErrorKind, Result};
-use serde::{Deserialize, Serialize};
+use ports::ErrorKind;
+use ports::files::{Entry, EntryKind, FilePath};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Note: written before the file is.
-const WRITING: &str = "configuration.writing";
-
-/// What we are about to write, and whether something was there.
-#[derive(Serialize, Deserialize)]
-struct Writing {
-    existed: bool,
-    blake3: String,
-}
 
 pub struct UpdateConfiguration {
     pub job: Arc<Job>,
@@ -86,7 +73,7 @@ impl Step for UpdateConfiguration {
         Ok(timed(output, began))
     }
 
-    async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> std::result::Result<(), StepError> {
+    async fn undo(&self, cx: &StepContext, _output: Option<&Value>) -> Result<(), StepError> {
         let Some(writing) = recall::<Writing>(cx, WRITING).await? else { return Ok(()) };
         let observer = RunObserver::new(cx);
         if !restores(cx, "restore_configuration") {
@@ -95,20 +82,9 @@ impl Step for UpdateConfiguration {
         }
         secure(&self.job, cx, &observer).await?;
         let Some(files) = self.job.destination(cx).await?.configuration.clone() else { return Ok(()) };
-        let before = match Restorable::find(&self.job, cx).await? {
-            Some(restorable) => restorable.configuration().await?,
-            None => None,
-        };
-        match before {
-            Some((entry, text)) => {
-                put(files.as_ref(), &entry, cx.run_id(), text.clone()).await.map_err(step_error)?;
-                prove(files.as_ref(), &text).await?;
-                observer.info("rollback", format!("Restored {CONFIG}; it reads back as it was"));
-            }
-            None if writing.existed => observer.warning("rollback", format!("{CONFIG} was overwritten without a backup, as asked, and is not restored")),
-            None => remove_ours(files.as_ref(), &writing, &observer).await?,
-        }
-        files.sweep(cx.run_id()).await.map_err(step_error)
+        config_file::take_back(&self.job, cx, &observer, files.as_ref(), &writing).await?;
+        files.sweep(cx.run_id()).await.map_err(step_error)?;
+        files.settle().await.map_err(step_error)
     }
 }
 
@@ -126,17 +102,17 @@ impl UpdateConfiguration {
         let hash = blake3::hash(&new.text).to_hex().to_string();
         let path = FilePath::from(CONFIG);
         let there = files.stat(&path).await.map_err(step_error)?;
-        let existed = match recall::<Writing>(cx, WRITING).await? {
-            Some(earlier) => earlier.existed,
-            None => there.is_some(),
-        };
-        cx.remember(WRITING, Some(value(&Writing { existed, blake3: hash.clone() }))).await?;
+        let earlier = recall::<Writing>(cx, WRITING).await?;
+        let existed = earlier.as_ref().map_or(there.is_some(), |earlier| earlier.existed);
+        let writing = Writing { existed, blake3: hash.clone() };
+        cx.remember(WRITING, Some(value(&writing))).await?;
         let entry = Entry {
             mode: Some(mode(wordpress.config_entry.mode, there.filter(|_| existed).and_then(|e| e.mode))),
             ..Entry::new(path, EntryKind::File { size: new.text.len() as u64 })
         };
-        put(files.as_ref(), &entry, cx.run_id(), new.text.clone()).await.map_err(step_error)?;
+        config_file::replace(&self.job, cx, observer, files.as_ref(), &entry, &new.text, earlier.as_ref()).await?;
         prove(files.as_ref(), &new.text).await?;
+        files.settle().await.map_err(step_error)?;
         let what = if new.changed.is_empty() { "unchanged".to_owned() } else { format!("with new values for {}", new.changed.join(", ")) };
         observer.info("configuration", format!("Wrote {CONFIG} {what}"));
         Ok((new.changed, hash))
@@ -165,42 +141,6 @@ fn network_values(wordpress: &WordPress, rewriting: Option<&Rewriting>) -> BTree
 fn mode(source: Option<u32>, replaced: Option<u32>) -> u32 {
     let mode = source.unwrap_or(0o640) & 0o777;
     replaced.map_or(mode, |r| mode & r | 0o600)
-}
-
-async fn put(files: &dyn FileTarget, entry: &Entry, staging: &str, text: Vec<u8>) -> Result<()> {
-    files.put(entry, staging, futures::stream::iter([Ok(Bytes::from(text))]).boxed()).await.map(drop)
-}
-
-async fn prove(files: &dyn FileTarget, text: &[u8]) -> StepResult<()> {
-    let stored = detect::read_small(files, &FilePath::from(CONFIG), 1 << 24).await.map_err(step_error)?;
-    if stored.is_some_and(|(_, stored)| stored == text) {
-        return Ok(());
-    }
-    Err(failed(ErrorKind::Corrupt, format!("{CONFIG} does not read back as it was written at {}", files.location()), "Check who else writes there"))
-}
-
-/// Removes our file, unless somebody has changed it since.
-async fn remove_ours(files: &dyn FileTarget, writing: &Writing, observer: &RunObserver) -> StepResult<()> {
-    let path = FilePath::from(CONFIG);
-    let stored = match detect::read_small(files, &path, 1 << 24).await {
-        Err(e) if e.kind == ErrorKind::NotFound => None,
-        other => other.map_err(step_error)?,
-    };
-    match stored {
-        None => Ok(()),
-        Some((_, text)) if blake3::hash(&text).to_hex().as_str() == writing.blake3 => files.remove(&path).await.map_err(step_error),
-        Some(_) => {
-            observer.warning("rollback", format!("{CONFIG} at the destination was changed by somebody since and stays"));
-            Ok(())
-        }
-    }
-}
-
-/// Whether the file at the destination is still the one we wrote. `None`: none was written.
-pub async fn still_ours(cx: &StepContext, files: &dyn FileTarget) -> StepResult<Option<bool>> {
-    let Some(writing) = recall::<Writing>(cx, WRITING).await? else { return Ok(None) };
-    let stored = detect::read_small(files, &FilePath::from(CONFIG), 1 << 24).await.map_err(step_error)?;
-    Ok(Some(stored.is_some_and(|(_, text)| blake3::hash(&text).to_hex().as_str() == writing.blake3)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Undo is `prepare`'s: it drops the tables with their rows.
 
+use super::files::close;
 use super::job::{Job, database_plan, ledger, ledgers, timed, value};
 use super::later::later_rows;
 use super::standstill;
@@ -9,6 +10,7 @@ use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::late_backup::LateBackup;
 use engine::{Step, StepContext, StepError};
 use movers::databases::{DatabaseMover, DatabasePlan};
+use ports::ErrorKind;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,14 +32,22 @@ impl Step for MigrateDatabase {
     async fn run(&self, cx: &StepContext) -> StepResult {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
-        let (Some(mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else {
+        let (Some(mut mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else {
             observer.info("database", "There is no database to migrate");
             return Ok(timed(json!({"copied": null}), began));
         };
         let tables = ledger(cx, ledgers::TABLES);
         // Of every attempt, only its own snapshot can be the final state.
         let number = standstill::begin(cx).await?;
-        let copied = mover.copy(&plan, &tables, number, &observer, cx.stopping()).await.map_err(step_error)?;
+        let mut copied = mover.copy(&plan, &tables, number, &observer, cx.stopping()).await;
+        if copied.as_ref().is_err_and(|e| e.kind == ErrorKind::AlreadyExists) {
+            // Somebody wrote into a table that was just made: that is saved, too.
+            let late = LateBackup::open(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
+            mover = mover.with_later_rows(later_rows(&self.job, late.as_ref())?);
+            copied = mover.copy(&plan, &tables, number, &observer, cx.stopping()).await;
+            close(late, cx, &observer).await?;
+        }
+        let copied = copied.map_err(step_error)?;
         observer.info("database", format!("Copied {} rows of {} tables", copied.rows, copied.tables));
         let mut output = json!({"copied": copied, "last_pass": null});
         if self.job.site().await?.source.files.is_none() {
@@ -62,9 +72,7 @@ impl MigrateDatabase {
         let late = LateBackup::open(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
         let mover = mover.with_later_rows(later_rows(&self.job, late.as_ref())?);
         let pass = mover.final_pass(plan, &ledger(cx, ledgers::TABLES), number, observer, cx.stopping()).await.map_err(step_error);
-        if let Some(late) = late {
-            late.close(cx, observer).await?;
-        }
+        close(late, cx, observer).await?;
         Ok(value(&pass?))
     }
 }

@@ -9,6 +9,7 @@ use super::later::{later_rows, secure};
 use super::maintenance::{self, REFRESH};
 use super::standstill;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
+use crate::backups::Backup;
 use crate::late_backup::LateBackup;
 use crate::wordpress::detect;
 use crate::wordpress::maintenance::FILE;
@@ -44,7 +45,7 @@ impl Step for TransferFiles {
             return Ok(timed(json!({"bulk": null, "last_pass": null, "database_last_pass": null, "standstill_seconds": 0.0}), began));
         };
         let bulk = mover.copy(&ledger(cx, ledgers::FILES), &observer, cx.stopping()).await.map_err(step_error)?;
-        let (mover, late) = self.keeping(cx, mover).await?;
+        let (mover, late) = keeping(&self.job, cx, mover).await?;
         let later = later_rows(&self.job, late.as_ref())?;
         let number = standstill::begin(cx).await?;
         let file = self.close_site(cx, source.as_ref(), &observer).await?;
@@ -52,10 +53,7 @@ impl Step for TransferFiles {
         // Whatever the last pass came to, the site lives again before anything else happens.
         let left = maintenance::leave(cx, source.as_ref(), &observer).await;
         let ended = standstill::end(cx).await?;
-        let saved = match late {
-            Some(late) => late.close(cx, &observer).await,
-            None => Ok(None),
-        };
+        let saved = close(late, cx, &observer).await;
         let mut output = last?;
         let state = left?;
         output["backup"] = saved?.as_ref().map_or(Value::Null, value);
@@ -105,20 +103,6 @@ impl Step for TransferFiles {
 }
 
 impl TransferFiles {
-    /// The mover for the last pass: what it overwrites without the plan's knowledge is saved first, or lost where that was asked for.
-    async fn keeping(&self, cx: &StepContext, mover: FilesMover) -> StepResult<(FilesMover, Option<LateBackup>)> {
-        let location = self.job.destination(cx).await?.files.as_ref().map(|f| f.location()).unwrap_or_default();
-        Ok(match LateBackup::open(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await? {
-            Some(mut late) => {
-                let store = files_store(&self.job, &late.directory()?).await?;
-                late.keep("files", location, &store).await?;
-                (mover.backing_up_into(store), Some(late))
-            }
-            None if self.job.spec.safety.overwrite_without_backup => (mover.overwriting(), None),
-            None => (mover, None),
-        })
-    }
-
     /// Closes a WordPress for its visitors; the file that does it, or `None` where nothing was closed.
     async fn close_site(&self, cx: &StepContext, source: &dyn FileTarget, observer: &RunObserver) -> StepResult<Option<FilePath>> {
         let site = self.job.site().await?;
@@ -178,6 +162,28 @@ impl TransferFiles {
             let last = mover.final_pass(&bulk, &own, observer, cx.stopping()).await.map_err(step_error)?;
             Ok(json!({"last_pass": last, "database_last_pass": database_pass}))
         })
+    }
+}
+
+/// The mover for the last pass: what it overwrites without the plan's knowledge is saved first, or lost where that was asked for.
+pub(super) async fn keeping(job: &Job, cx: &StepContext, mover: FilesMover) -> StepResult<(FilesMover, Option<LateBackup>)> {
+    let location = job.destination(cx).await?.files.as_ref().map(|f| f.location()).unwrap_or_default();
+    Ok(match LateBackup::open(&job.settings, cx, &job.spec.name, &job.spec.safety).await? {
+        Some(mut late) => {
+            let store = files_store(job, &late.directory()?).await?;
+            late.keep("files", location, &store).await?;
+            (mover.backing_up_into(store), Some(late))
+        }
+        None if job.spec.safety.overwrite_without_backup => (mover.overwriting(), None),
+        None => (mover, None),
+    })
+}
+
+/// Counts what was saved late.
+pub(super) async fn close(late: Option<LateBackup>, cx: &StepContext, observer: &RunObserver) -> StepResult<Option<Backup>> {
+    match late {
+        Some(late) => late.close(cx, observer).await,
+        None => Ok(None),
     }
 }
 

@@ -59,10 +59,10 @@ impl Job {
     }
 
     /// Asked again by the step that destroys: names may lead elsewhere by now.
-    pub async fn refuse_same_place(&self) -> StepResult<()> {
+    pub async fn refuse_same_place(&self, run: &str) -> StepResult<()> {
         let site = self.site().await?;
         let (from, to) = (site.source_database_at.as_ref(), site.destination_database_at.as_ref());
-        match same_place::conflict(&self.spec, from, to, self.settings.connectors.as_ref()).await.map_err(step_error)? {
+        match same_place::conflict(&self.spec, from, to, self.settings.connectors.as_ref(), &same_place::mark_of(Some(run))).await.map_err(step_error)? {
             Some(problem) => Err(failed(ErrorKind::Invalid, problem, same_place::CHOOSE_ANOTHER)),
             None => Ok(()),
         }

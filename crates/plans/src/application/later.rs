@@ -1,6 +1,6 @@
 //! What other people wrote at the destination since this migration wrote there: what becomes of it.
 
-use super::backup::{Restorable, begin};
+use super::backup::{Restorable, begin, own};
 use super::job::{Job, database_plan, ledger, ledgers, recall, restores, value};
 use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::backups::{self, BackupState, Part};
@@ -89,11 +89,4 @@ async fn save(job: &Job, cx: &StepContext, observer: &RunObserver, changes: Vec<
         ports::Observer::log(observer, Level::Warning, "rollback", message, json!({"table": table, "backup": saved.backup}));
     }
     Ok(saved)
-}
-
-/// The run's own backup, if there is one to add to.
-async fn own(job: &Job, cx: &StepContext) -> StepResult<Option<backups::Backup>> {
-    let Some(id) = recall::<String>(cx, backups::NOTE).await? else { return Ok(None) };
-    let found = backups::read(&job.settings, &id).await.map_err(step_error)?;
-    Ok(found.filter(|b| b.run == cx.run_id() && b.state == BackupState::Verified))
 }

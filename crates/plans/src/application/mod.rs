@@ -14,6 +14,7 @@
 
 mod addresses;
 mod backup;
+mod config_file;
 mod configuration;
 mod database;
 mod files;
@@ -27,6 +28,7 @@ mod prepare;
 mod preview;
 mod same_place;
 mod standstill;
+mod table_keeper;
 mod validate;
 mod verify;
 mod website;
@@ -38,9 +40,9 @@ pub use movers::databases::TableChange;
 pub use movers::files::{FilesUndone, PathProblem};
 pub(crate) use prepare::{is_absent, remove_root};
 pub use preview::{RollbackPreview, Wanted, rollback_preview};
-pub(crate) use same_place::{CHOOSE_ANOTHER, conflict, directories_conflict};
+pub(crate) use same_place::{CHOOSE_ANOTHER, conflict, directories_conflict, mark_of, remove_mark};
 pub(crate) use validate::judged;
-pub(crate) use verify::{MISMATCH, verified_files};
+pub(crate) use verify::MISMATCH;
 
 use crate::Settings;
 use domain::spec::MigrationSpec;

@@ -5,10 +5,13 @@
 use super::backup::{Restorable, save_again};
 use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
 use super::later::secure;
+use super::same_place::remove_mark;
+use super::table_keeper::BackupTables;
 use super::website;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use engine::{Step, StepContext, StepError};
 use futures::StreamExt;
+use movers::databases::TableKeeper;
 use ports::ErrorKind;
 use ports::databases::SchemaObject;
 use ports::files::{FilePath, FileTarget};
@@ -37,7 +40,7 @@ impl Step for Prepare {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
         let site = self.job.site().await?;
-        self.job.refuse_same_place().await?;
+        self.job.refuse_same_place(cx.run_id()).await?;
         let mut output = json!({"root_made": false, "website": null, "database": null});
         if let Some(files) = &site.destination.files {
             if cx.recall(ROOT_ABSENT).await?.is_none() {
@@ -53,7 +56,9 @@ impl Step for Prepare {
             let standing = mover.standing(&plan, &tables).await.map_err(step_error)?;
             self.refuse_unsaved(&standing)?;
             save_again(&self.job, cx, &observer, &standing).await?;
-            let prepared = mover.prepare(&plan, &standing, &tables, &observer, cx.stopping()).await.map_err(step_error)?;
+            let keeper = self.keeper(cx, &observer, "database").await?.filter(|_| self.job.spec.safety.backup_before);
+            let keeper = keeper.as_ref().map(|k| k as &dyn TableKeeper);
+            let prepared = mover.prepare(&plan, &standing, keeper, &tables, &observer, cx.stopping()).await.map_err(step_error)?;
             output["database"] = value(&prepared);
         } else {
             observer.info("database", "There is no database to prepare");
@@ -70,6 +75,7 @@ impl Step for Prepare {
         }
         let destination = self.job.destination(cx).await?;
         let Some(files) = &destination.files else { return Ok(()) };
+        remove_mark(files.as_ref(), cx.run_id()).await.map_err(step_error)?;
         if restores(cx, "restore_configuration") {
             website::take_back(files.as_ref(), cx).await?;
         }
@@ -93,11 +99,19 @@ impl Prepare {
         }
     }
 
+    /// Where tables are saved at the moment in which they are dropped.
+    async fn keeper<'a>(&'a self, cx: &'a StepContext, observer: &'a RunObserver, kind: &'static str) -> StepResult<Option<BackupTables<'a>>> {
+        let database = self.job.destination(cx).await?.database.clone();
+        Ok(database.map(|database| BackupTables { job: &self.job, cx, observer, database, kind }))
+    }
+
     async fn undo_database(&self, cx: &StepContext, observer: &RunObserver) -> StepResult<()> {
         let (Some(undoer), Some(plan)) = (self.job.database_undoer(cx).await?, database_plan(cx).await?) else { return Ok(()) };
         secure(&self.job, cx, observer).await?;
         let tables = ledger(cx, ledgers::TABLES);
-        let undone = undoer.undo(&plan, &tables, observer).await.map_err(step_error)?;
+        let keeper = self.keeper(cx, observer, "later-database").await?;
+        let keeper = keeper.as_ref().map(|k| k as &dyn TableKeeper);
+        let undone = undoer.undo(&plan, &tables, keeper, observer).await.map_err(step_error)?;
         if !undone.begun {
             observer.info("rollback", "Nothing was made or removed in the destination's database");
             return Ok(());
@@ -105,7 +119,7 @@ impl Prepare {
         observer.info("rollback", "Removed what the migration made in the destination's database");
         let saved = Restorable::find(&self.job, cx).await?.map(|r| r.databases()).unwrap_or_default();
         for dir in &saved {
-            let restored = undoer.bring_back(dir, &tables, observer, cx.stopping()).await.map_err(step_error)?;
+            let restored = undoer.bring_back(dir, &tables, keeper, observer, cx.stopping()).await.map_err(step_error)?;
             observer.info(
                 "rollback",
                 format!("Restored {} tables ({} rows) of the destination's database; every fingerprint equals the backup's", restored.tables, restored.rows),

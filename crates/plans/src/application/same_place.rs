@@ -20,13 +20,19 @@ const MAX_DEPTH: usize = 32;
 pub const CHOOSE_ANOTHER: &str = "Choose another destination";
 
 /// What is wrong, when source and destination are one place or one lies inside the other. Asks both systems: writes a mark at the
-/// destination, and removes it.
+/// destination, and removes it. `mark`: its name, see [`mark_of`].
 ///
 /// # Errors
 /// Those of the systems. What does not exist yet, or may not be written, is no error: it is another place, or nothing will be written there.
-pub async fn conflict(spec: &MigrationSpec, from: Option<&DatabaseAt>, to: Option<&DatabaseAt>, connectors: &dyn Connectors) -> Result<Option<String>> {
+pub async fn conflict(
+    spec: &MigrationSpec,
+    from: Option<&DatabaseAt>,
+    to: Option<&DatabaseAt>,
+    connectors: &dyn Connectors,
+    mark: &str,
+) -> Result<Option<String>> {
     if let (Some(from), Some(to)) = (&spec.source.files, &spec.destination.files)
-        && (same_files(from, to) || files_meet(from, to, connectors).await?)
+        && (same_files(from, to) || files_meet(from, to, connectors, mark).await?)
     {
         return Ok(Some(overlapping(&from.describe(), &to.describe())));
     }
@@ -42,8 +48,8 @@ pub async fn conflict(spec: &MigrationSpec, from: Option<&DatabaseAt>, to: Optio
 ///
 /// # Errors
 /// As [`conflict`].
-pub async fn directories_conflict(source: &dyn FileTarget, destination: &dyn FileTarget) -> Result<Option<String>> {
-    let same = one_file_system(source, destination).await? || marked(source, destination, &FilePath::default(), &[FilePath::default()]).await?;
+pub async fn directories_conflict(source: &dyn FileTarget, destination: &dyn FileTarget, mark: &str) -> Result<Option<String>> {
+    let same = one_file_system(source, destination).await? || marked(source, destination, &FilePath::default(), &[FilePath::default()], mark).await?;
     Ok(same.then(|| overlapping(&source.location(), &destination.location())))
 }
 
@@ -65,16 +71,16 @@ fn same_files(from: &FilesAt, to: &FilesAt) -> bool {
     }
 }
 
-async fn files_meet(from: &FilesAt, to: &FilesAt, connectors: &dyn Connectors) -> Result<bool> {
+async fn files_meet(from: &FilesAt, to: &FilesAt, connectors: &dyn Connectors, mark: &str) -> Result<bool> {
     match (from, to) {
         (FilesAt::S3(a), FilesAt::S3(b)) => {
             let (Some(below_a), Some(below_b)) = (relative(&a.prefix, &b.prefix), relative(&b.prefix, &a.prefix)) else { return Ok(false) };
             let (source, destination) = (connectors.files(from, 1).await?, connectors.files(to, 1).await?);
             // The mark lies below both prefixes.
-            marked(source.as_ref(), destination.as_ref(), &below_b, &[below_a]).await
+            marked(source.as_ref(), destination.as_ref(), &below_b, &[below_a], mark).await
         }
         _ => match (root_of(from), root_of(to)) {
-            (Some(root_a), Some(root_b)) => trees_meet(from, root_a, to, root_b, connectors).await,
+            (Some(root_a), Some(root_b)) => trees_meet(from, root_a, to, root_b, connectors, mark).await,
             _ => Ok(false),
         },
     }
@@ -103,7 +109,7 @@ fn with_root(at: &FilesAt, root: &str) -> FilesAt {
     }
 }
 
-async fn trees_meet(from: &FilesAt, root_a: &str, to: &FilesAt, root_b: &str, connectors: &dyn Connectors) -> Result<bool> {
+async fn trees_meet(from: &FilesAt, root_a: &str, to: &FilesAt, root_b: &str, connectors: &dyn Connectors, mark: &str) -> Result<bool> {
     let (source, destination) = (connectors.files(from, 1).await?, connectors.files(to, 1).await?);
     if one_file_system(source.as_ref(), destination.as_ref()).await? {
         return Ok(true);
@@ -112,7 +118,7 @@ async fn trees_meet(from: &FilesAt, root_a: &str, to: &FilesAt, root_b: &str, co
     let above = Path::new(root_b).ancestors().take(MAX_DEPTH).filter_map(Path::to_str);
     for directory in above {
         let place = connectors.files(&with_root(to, directory), 1).await;
-        let Some(mark) = Mark::put(place, &FilePath::default()).await? else { continue };
+        let Some(mark) = Mark::put(place, &FilePath::default(), mark).await? else { continue };
         let seen = seen_from(&mark, &source, from, root_a, directory, directory == root_b, connectors).await;
         mark.remove().await?;
         return seen;
@@ -156,9 +162,9 @@ async fn one_file_system(source: &dyn FileTarget, destination: &dyn FileTarget) 
 }
 
 /// Whether a mark that is put into `below` of the destination shows in one of these directories of the source.
-async fn marked(source: &dyn FileTarget, destination: &dyn FileTarget, below: &FilePath, directories: &[FilePath]) -> Result<bool> {
+async fn marked(source: &dyn FileTarget, destination: &dyn FileTarget, below: &FilePath, directories: &[FilePath], mark: &str) -> Result<bool> {
     let Some(place) = destination.place() else { return Ok(false) };
-    let Some(name) = Mark::write(place.as_ref(), below).await? else { return Ok(false) };
+    let Some(name) = Mark::write(place.as_ref(), below, mark).await? else { return Ok(false) };
     let mut seen = Ok(false);
     for directory in directories {
         seen = shows(source, &directory.join(&name)).await;
@@ -178,20 +184,19 @@ struct Mark {
 
 impl Mark {
     /// `None` when there is no such place, or nothing may be written into it.
-    async fn put(place: Result<Arc<dyn FileTarget>>, below: &FilePath) -> Result<Option<Self>> {
+    async fn put(place: Result<Arc<dyn FileTarget>>, below: &FilePath, name: &str) -> Result<Option<Self>> {
         let at = match place {
             Ok(at) => at,
             Err(e) if may_not(e.kind) => return Ok(None),
             Err(e) => return Err(e),
         };
         let Some(place) = at.place() else { return Ok(None) };
-        Ok(Self::write(place.as_ref(), below).await?.map(|name| Self { at, name }))
+        Ok(Self::write(place.as_ref(), below, name).await?.map(|name| Self { at, name }))
     }
 
-    async fn write(place: &dyn FilePlace, below: &FilePath) -> Result<Option<Vec<u8>>> {
-        let name = unique("probe");
-        match place.write_mark(&below.join(name.as_bytes()), name.as_bytes(), false).await {
-            Ok(()) => Ok(Some(name.into_bytes())),
+    async fn write(place: &dyn FilePlace, below: &FilePath, name: &str) -> Result<Option<Vec<u8>>> {
+        match place.write_mark(&below.join(name.as_bytes()), name.as_bytes(), true).await {
+            Ok(()) => Ok(Some(name.as_bytes().to_vec())),
             Err(e) if may_not(e.kind) => Ok(None),
             Err(e) => Err(e),
         }
@@ -216,6 +221,22 @@ async fn shows(files: &dyn FileTarget, mark: &FilePath) -> Result<bool> {
         Ok(found) => Ok(found.is_some()),
         Err(e) if may_not(e.kind) || e.kind == ErrorKind::Name => Ok(false),
         Err(e) => Err(e),
+    }
+}
+
+/// The name of a mark. A run's is always the same, so that its next try removes what a killed one left.
+pub fn mark_of(run: Option<&str>) -> String {
+    run.map_or_else(|| unique("probe"), |run| format!("{MARK_PREFIX}probe-{run}"))
+}
+
+/// Removes the mark that an interrupted try has left in the destination.
+///
+/// # Errors
+/// Those of the system; a missing root is none.
+pub async fn remove_mark(destination: &dyn FileTarget, run: &str) -> Result<()> {
+    match destination.remove(&FilePath::from(mark_of(Some(run)).as_str())).await {
+        Err(e) if may_not(e.kind) => Ok(()),
+        other => other,
     }
 }
 

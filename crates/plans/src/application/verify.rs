@@ -1,19 +1,20 @@
 //! Step 7: every file by hash, every table by fingerprint, every rewritten row by value. Reads only, so there is no undo.
 
 use super::addresses::{self, Addresses, edited};
-use super::configuration;
+use super::config_file;
+use super::files::{close, keeping};
 use super::job::{Job, database_plan, ledger, ledgers, timed};
+use super::later::later_rows;
 use super::standstill;
 use crate::adapters::{RunObserver, StepResult, step_error};
+use crate::late_backup::LateBackup;
 use crate::wordpress::CONFIG;
 use engine::{Step, StepContext, StepError};
 use movers::databases::DatabaseVerified;
-use movers::files::{FilesMover, FilesVerified, Problems};
-use ports::Ledger;
+use movers::files::FilesVerified;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// The stable word of a verification that found a difference.
 pub const MISMATCH: &str = "verification_mismatch";
@@ -61,9 +62,16 @@ impl Verify {
     async fn verify_files(&self, cx: &StepContext, observer: &RunObserver, differences: &mut Vec<String>) -> StepResult<Option<FilesVerified>> {
         let Some(mover) = self.job.files_mover(cx).await? else { return Ok(None) };
         let (bulk, last) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
-        let (found, problems) = verified_files(&mover, &bulk, &last, observer, cx.stopping()).await?;
+        let mut found = mover.verify(&[&bulk, &last], observer, cx.stopping()).await.map_err(step_error)?;
+        if !found.is_equal() {
+            let (keeping, late) = keeping(&self.job, cx, mover.clone()).await?;
+            let sent = keeping.send_again(&bulk, &last, &found, observer, cx.stopping()).await;
+            close(late, cx, observer).await?;
+            if !sent.map_err(step_error)?.is_nothing() {
+                found = mover.verify(&[&bulk, &last], observer, cx.stopping()).await.map_err(step_error)?;
+            }
+        }
         differences.extend(found.mismatches.iter().map(|m| format!("file {}: {}", m.path, m.reason)));
-        differences.extend(problems.listed.iter().map(|p| format!("file {}: {}", p.path, p.reason)));
         if found.is_equal() {
             observer.info("verification", format!("{} files are stored as they were read", found.files));
         }
@@ -72,7 +80,7 @@ impl Verify {
 
     async fn verify_configuration(&self, cx: &StepContext, differences: &mut Vec<String>) -> StepResult<Option<bool>> {
         let Some(files) = &self.job.site().await?.destination.configuration else { return Ok(None) };
-        let ours = configuration::still_ours(cx, files.as_ref()).await?;
+        let ours = config_file::still_ours(cx, files.as_ref()).await?;
         if ours == Some(false) {
             differences.push(format!("file {CONFIG}: it is not what was written"));
         }
@@ -80,13 +88,19 @@ impl Verify {
     }
 
     async fn verify_database(&self, cx: &StepContext, observer: &RunObserver, differences: &mut Vec<String>) -> StepResult<(Option<DatabaseVerified>, u64)> {
-        let (Some(mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else { return Ok((None, 0)) };
+        let (Some(mut mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else { return Ok((None, 0)) };
         let changed = edited(&ledger(cx, ledgers::ADDRESSES)).await?;
         let standstill = counted(cx)?;
         let (tables, stop) = (ledger(cx, ledgers::TABLES), cx.stopping());
         let mut found = mover.verify(&plan, &tables, standstill, &changed, observer, stop).await.map_err(step_error)?;
-        if !found.equal() && mover.send_again(&plan, &tables, standstill, &found, &changed, observer, stop).await.map_err(step_error)? > 0 {
-            found = mover.verify(&plan, &tables, standstill, &changed, observer, stop).await.map_err(step_error)?;
+        if !found.equal() {
+            let late = LateBackup::open(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
+            mover = mover.with_later_rows(later_rows(&self.job, late.as_ref())?);
+            let sent = mover.send_again(&plan, &tables, standstill, &found, &changed, observer, stop).await;
+            close(late, cx, observer).await?;
+            if sent.map_err(step_error)? > 0 {
+                found = mover.verify(&plan, &tables, standstill, &changed, observer, stop).await.map_err(step_error)?;
+            }
         }
         for table in found.tables.iter().filter(|t| !t.equal) {
             differences.push(format!("table {}: {} rows expected, {} found", table.table, table.rows_source, table.rows_destination));
@@ -110,25 +124,6 @@ impl Verify {
         }
         Ok((Some(found), rewritten))
     }
-}
-
-/// Verifies the files; what differs is copied once more and verified again. Also gives what could not be copied.
-pub(crate) async fn verified_files(
-    mover: &FilesMover,
-    bulk: &dyn Ledger,
-    last: &dyn Ledger,
-    observer: &RunObserver,
-    stop: &CancellationToken,
-) -> StepResult<(FilesVerified, Problems)> {
-    let found = mover.verify(&[bulk, last], observer, stop).await.map_err(step_error)?;
-    if found.is_equal() {
-        return Ok((found, Problems::default()));
-    }
-    let sent = mover.send_again(bulk, last, &found, observer, stop).await.map_err(step_error)?;
-    if sent.files == 0 {
-        return Ok((found, sent.problems));
-    }
-    Ok((mover.verify(&[bulk, last], observer, stop).await.map_err(step_error)?, sent.problems))
 }
 
 /// The number of the standstill in which the passes that counted were made.

@@ -59,14 +59,16 @@ async fn two_places(spec: &MigrationSpec, sides: &Sides, connectors: &dyn Connec
     }
     let began = Instant::now();
     let (from, to) = &sides.databases;
-    let asked = application::conflict(spec, from.as_ref(), to.as_ref(), connectors);
+    let mark = application::mark_of(None);
+    let asked = application::conflict(spec, from.as_ref(), to.as_ref(), connectors, &mark);
     Some(made(TWO_PLACES, "both", began, verdict(within(limit, asked).await, "destination")))
 }
 
 /// The same for two directories of servers.
 pub(super) async fn two_directories(pair: &Pair, limit: Duration) -> CheckReport {
     let began = Instant::now();
-    let asked = application::directories_conflict(pair.source.as_ref(), pair.destination.as_ref());
+    let mark = application::mark_of(None);
+    let asked = application::directories_conflict(pair.source.as_ref(), pair.destination.as_ref(), &mark);
     made(TWO_PLACES, "both", began, verdict(within(limit, asked).await, "destination.paths.web_root"))
 }
 

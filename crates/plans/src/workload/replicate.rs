@@ -5,7 +5,9 @@
 use super::job::{Job, Place};
 use super::warm;
 use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
-use crate::application::{CHOOSE_ANOTHER, LATER_FILES, directories_conflict, is_absent, recall, remove_root, restores, timed, told, value};
+use crate::application::{
+    CHOOSE_ANOTHER, LATER_FILES, directories_conflict, is_absent, mark_of, recall, remove_mark, remove_root, restores, timed, told, value,
+};
 use crate::backups;
 use crate::late_backup::LateBackup;
 use domain::workloads::{Mode, parents};
@@ -43,7 +45,7 @@ impl Step for Replicate {
             if cx.recall(&note).await?.is_none() {
                 cx.remember(&note, Some(json!(self.missing(cx.run_id(), place).await?))).await?;
             }
-            if let Some(problem) = directories_conflict(place.source.as_ref(), place.target.as_ref()).await.map_err(step_error)? {
+            if let Some(problem) = directories_conflict(place.source.as_ref(), place.target.as_ref(), &mark_of(Some(cx.run_id()))).await.map_err(step_error)? {
                 return Err(failed(ErrorKind::Invalid, problem, CHOOSE_ANOTHER));
             }
             place.target.prepare().await.map_err(step_error)?;
@@ -79,6 +81,7 @@ impl Step for Replicate {
                 _ => None,
             };
             let (bulk, last) = (RunLedger::new(cx.ledger(&format!("files.{index}"))), RunLedger::new(cx.ledger(&format!("files-final.{index}"))));
+            remove_mark(target.as_ref(), cx.run_id()).await.map_err(step_error)?;
             let mut undoer = self.job.undoer(cx.run_id(), target).await?;
             if let Some(late) = &mut discarded {
                 let kind = format!("{LATER_FILES}.{index}");

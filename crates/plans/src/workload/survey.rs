@@ -5,7 +5,7 @@ use super::cloud;
 use super::image;
 use super::job::{Job, Place};
 use crate::Settings;
-use crate::application::directories_conflict;
+use crate::application::{directories_conflict, mark_of};
 use crate::survey::{DryRun, Estimate, Quiet, measured};
 use domain::units;
 use domain::workloads::WorkloadSpec;
@@ -36,7 +36,7 @@ pub(crate) async fn survey(spec: &WorkloadSpec, settings: &Settings, stop: &Canc
         }
     }
     for place in places {
-        refusals.extend(directories_conflict(place.source.as_ref(), place.target.as_ref()).await?);
+        refusals.extend(directories_conflict(place.source.as_ref(), place.target.as_ref(), &mark_of(None)).await?);
     }
     for (place, plan) in places.iter().zip(plans) {
         notes.extend(place.mover.notes().iter().map(|note| format!("{}: {note}", place.name)));

@@ -8,8 +8,8 @@ mod schema;
 
 pub use schema::{Attached, Column, ObjectKind, ObjectName, Phase, Schema, SchemaObject, Table, Unmovable};
 
-use crate::Result;
 use crate::check::Examine;
+use crate::{ConnectorError, ErrorKind, Result};
 use bytes::Bytes;
 use domain::spec::DatabaseEngine;
 use futures::stream::BoxStream;
@@ -81,8 +81,10 @@ pub enum Reading {
 pub enum View {
     /// All connections see one moment: exported snapshot, or a lock held for the moment of opening all of them.
     Snapshot { connections: usize },
-    /// Whatever is committed when each statement runs. For destinations.
+    /// Whatever is committed when each statement runs.
     Latest { connections: usize },
+    /// The same, and what an interrupted writer left half done is taken back first, where only somebody who may write can do that (SQLite). For destinations.
+    Destination { connections: usize },
 }
 
 /// One database, source or destination.
@@ -238,6 +240,23 @@ pub trait RowTarget: Send + Sync {
     /// Replaces a range of a table with these rows, in one transaction; gives the number of rows written. Foreign keys and triggers do not act.
     async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64>;
 
+    /// [`RowTarget::replace`] of a range that holds no rows, or exactly rows with one of these fingerprints. Anything else is left alone, and the answer is
+    /// `AlreadyExists`; see [`foreign_rows`]. Compared in the transaction that replaces; where nothing is expected, nothing is deleted either, so that a row
+    /// that comes at that moment stays or collides. `proof`: what the range must hold before it is committed; else it is taken back, and the answer is
+    /// [`not_as_sent`].
+    async fn replace_if(
+        &self,
+        table: &Table,
+        range: &KeyRange,
+        expected: &[Fingerprint],
+        proof: Option<&Fingerprint>,
+        rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64>;
+
+    /// Drops a table, described by `object`, if each of these ranges holds no rows or rows with one of its fingerprints. Compared and dropped while nobody
+    /// else can write to it, where the server can do that. False: it holds something else, and stays. Absent is fine.
+    async fn remove_table_if(&self, object: &SchemaObject, table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool>;
+
     /// After the last range: planner statistics, sequence positions, whatever the engine wants once. Repeatable.
     async fn finish(&self, schema: &Schema) -> Result<()>;
 
@@ -251,6 +270,23 @@ pub trait RowTarget: Send + Sync {
     }
 
     async fn close(&self) -> Result<()>;
+}
+
+/// The answer of [`RowTarget::replace_if`] where somebody else's rows stand. `table`: as messages name it.
+pub fn foreign_rows(table: impl Into<String>) -> ConnectorError {
+    ConnectorError::new(ErrorKind::AlreadyExists, "write to", table, "it holds rows that this migration did not write").permanent()
+}
+
+/// The answer of [`RowTarget::replace_if`] where the server stores something else than what it was sent.
+pub fn not_as_sent(table: impl Into<String>) -> ConnectorError {
+    ConnectorError::new(ErrorKind::Corrupt, "write to", table, "the server stores a range of it differently from what was sent")
+        .permanent()
+        .advice("Compare the column types and collations of both sides; something at the destination changes the values, such as a trigger or a narrower type")
+}
+
+/// Whether a range that holds `found` may be replaced where these are expected.
+pub fn is_expected(found: &Fingerprint, expected: &[Fingerprint]) -> bool {
+    found.rows == 0 || expected.contains(found)
 }
 
 /// The values of some text columns of one row; `None` is NULL. Bytes as stored.

@@ -36,6 +36,12 @@ fn hash(key: i64, text: &str) -> String {
     blake3::hash(format!("{key}\t{text}").as_bytes()).to_hex()[..16].to_owned()
 }
 
+/// Of the rows in a range.
+pub(super) fn fingerprint_of(rows: &Rows, range: &KeyRange) -> Fingerprint {
+    let hashes: Vec<String> = rows.iter().filter(|(key, _)| holds(range, **key)).map(|(key, text)| hash(*key, text)).collect();
+    Fingerprint { rows: hashes.len() as u64, hash: blake3::hash(hashes.concat().as_bytes()).to_hex()[..16].to_owned() }
+}
+
 /// One row a line.
 pub(super) fn encode(rows: &[(i64, String)]) -> RowBlock {
     let mut lines: Vec<String> = rows.iter().map(|(key, text)| format!("{key}\t{text}")).collect();
@@ -101,9 +107,7 @@ impl RowSource for Source {
 
     async fn fingerprint(&self, table: &Table, range: &KeyRange) -> Result<Fingerprint> {
         self.database.pass("fingerprint", &table.name.name).await?;
-        let rows = self.in_range(table, range)?;
-        let hashes: String = rows.iter().map(|(key, text)| hash(*key, text)).collect();
-        Ok(Fingerprint { rows: rows.len() as u64, hash: blake3::hash(hashes.as_bytes()).to_hex()[..16].to_owned() })
+        Ok(fingerprint_of(&self.in_range(table, range)?, &KeyRange::default()))
     }
 
     fn row_hashes(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<(Key, String)>> {

@@ -1,10 +1,12 @@
 //! Writing a database in memory.
 
-use super::source::holds;
+use super::source::{fingerprint_of, holds};
 use super::{MemoryDatabase, Rows, table_object};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use ports::databases::{Applied, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
+use ports::databases::{
+    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, foreign_rows, is_expected, not_as_sent,
+};
 use ports::{ErrorKind, Result};
 
 pub(super) struct Target {
@@ -67,7 +69,50 @@ impl RowTarget for Target {
         Ok(())
     }
 
-    async fn replace(&self, table: &Table, range: &KeyRange, mut rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+        self.replace_where(table, range, (None, None), rows).await
+    }
+
+    async fn replace_if(
+        &self,
+        table: &Table,
+        range: &KeyRange,
+        expected: &[Fingerprint],
+        proof: Option<&Fingerprint>,
+        rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
+        self.replace_where(table, range, (Some(expected), proof), rows).await
+    }
+
+    async fn remove_table_if(&self, object: &SchemaObject, _table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {
+        let name = &object.name.name;
+        self.database.pass("remove", name).await?;
+        let mut content = self.database.lock();
+        let Some(rows) = content.tables.get(name) else { return Ok(true) };
+        let same = expected.iter().all(|(range, fingerprints)| is_expected(&fingerprint_of(rows, range), fingerprints));
+        if same {
+            content.tables.remove(name);
+        }
+        Ok(same)
+    }
+
+    async fn finish(&self, _schema: &Schema) -> Result<()> {
+        self.database.pass("finish", "").await
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Target {
+    async fn replace_where(
+        &self,
+        table: &Table,
+        range: &KeyRange,
+        (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
+        mut rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
         let name = &table.name.name;
         self.database.pass("replace", name).await?;
         let mut new = Rows::new();
@@ -77,17 +122,15 @@ impl RowTarget for Target {
         self.database.pass("commit", name).await?;
         let mut content = self.database.lock();
         let Some(stored) = content.tables.get_mut(name) else { return Err(self.database.missing("write", name)) };
+        if expected.is_some_and(|expected| !is_expected(&fingerprint_of(stored, range), expected)) {
+            return Err(foreign_rows(format!("table {name}")));
+        }
+        if proof.is_some_and(|proof| fingerprint_of(&new, range) != *proof) {
+            return Err(not_as_sent(format!("table {name}")));
+        }
         stored.retain(|key, _| !holds(range, *key));
         let count = new.len() as u64;
         stored.extend(new);
         Ok(count)
-    }
-
-    async fn finish(&self, _schema: &Schema) -> Result<()> {
-        self.database.pass("finish", "").await
-    }
-
-    async fn close(&self) -> Result<()> {
-        Ok(())
     }
 }

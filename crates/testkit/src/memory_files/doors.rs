@@ -104,6 +104,7 @@ impl MemoryFiles {
         if self.tree && key.ends_with(b"/") && state.items.keys().any(|k| k.len() > key.len() && k.starts_with(&key)) {
             return Err(self.error(ErrorKind::AlreadyExists, "remove", path, "the directory is not empty"));
         }
+        state.unsettle(&key);
         state.items.remove(&key);
         let now = state.tick();
         state.touch_parent(path.as_bytes(), now);
@@ -257,6 +258,9 @@ impl FileTarget for MemoryFiles {
             }
             (EntryKind::Directory, None) => state.store(self.tree, path, Node::Directory, entry.mode.unwrap_or(0o755), entry.modified_ns),
             (EntryKind::Directory, Some(Item { node: Node::Directory, .. })) | (EntryKind::File { .. }, Some(Item { node: Node::File { .. }, .. })) => {
+                if let Some((key, _)) = state.find(path) {
+                    state.unsettle(&key);
+                }
                 let (version, modified_ns) = (state.change(), entry.modified_ns.map(|time| state.cut(time)));
                 let Some(item) = state.find_mut(path) else { return Ok(()) };
                 item.mode = entry.mode.unwrap_or(item.mode);
@@ -274,6 +278,12 @@ impl FileTarget for MemoryFiles {
 
     async fn sweep(&self, staging: &str) -> Result<()> {
         self.lock().uploads.retain(|_, upload| upload.staging != staging);
+        Ok(())
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.call(Op::Settle, &FilePath::default()).await?;
+        self.lock().unsettled.clear();
         Ok(())
     }
 

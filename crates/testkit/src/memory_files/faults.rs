@@ -19,6 +19,7 @@ pub enum Op {
     PutPart,
     Complete,
     Abort,
+    Settle,
 }
 
 #[derive(Debug, Clone)]

@@ -4,8 +4,10 @@
 mod doors;
 mod faults;
 mod parts;
+mod power;
 
 pub use faults::{Op, Rule};
+pub use power::Loss;
 
 use crate::hook::{Call, Hook};
 use bytes::Bytes;
@@ -38,6 +40,8 @@ pub struct Item {
 struct State {
     /// By path, a directory as `name/`.
     items: BTreeMap<Vec<u8>, Item>,
+    /// What stood at paths that callers changed and did not settle yet. Trees alone.
+    unsettled: BTreeMap<Vec<u8>, Option<Item>>,
     exists: bool,
     now: i64,
     /// Raised with every change; what a ctime or an inode's generation tells.
@@ -160,7 +164,7 @@ impl MemoryFiles {
     }
 
     pub fn write_bytes(&self, path: &[u8], data: impl Into<Bytes>) {
-        self.lock().store(self.tree, path, file(data.into(), None), 0o644, None);
+        self.lock().store_settled(self.tree, path, file(data.into(), None), 0o644);
     }
 
     /// Changes the content and nothing that can be seen from outside: same size, same time, same version.
@@ -176,11 +180,11 @@ impl MemoryFiles {
     }
 
     pub fn link_bytes(&self, path: &[u8], target: &[u8]) {
-        self.lock().store(self.tree, path, Node::Link { target: target.to_vec() }, 0o777, None);
+        self.lock().store_settled(self.tree, path, Node::Link { target: target.to_vec() }, 0o777);
     }
 
     pub fn device(&self, path: &str) -> &Self {
-        self.lock().store(self.tree, path.as_bytes(), Node::Device, 0o600, None);
+        self.lock().store_settled(self.tree, path.as_bytes(), Node::Device, 0o600);
         self
     }
 
@@ -190,7 +194,7 @@ impl MemoryFiles {
     }
 
     pub fn directory_bytes(&self, path: &[u8], mode: u32) {
-        self.lock().store(self.tree, path, Node::Directory, mode, None);
+        self.lock().store_settled(self.tree, path, Node::Directory, mode);
     }
 
     /// Gives an object headers, user metadata and tags.
@@ -223,6 +227,7 @@ impl MemoryFiles {
         let mut state = self.lock();
         let below = [path, b"/"].concat();
         state.items.retain(|key, _| key != path && !key.starts_with(&below));
+        state.unsettled.retain(|key, _| key != path && !key.starts_with(&below));
         let now = state.tick();
         state.touch_parent(path, now);
     }
@@ -402,7 +407,8 @@ impl State {
         if tree {
             for cut in path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at) {
                 let folder = path[..=cut].to_vec();
-                if let btree_map::Entry::Vacant(place) = self.items.entry(folder) {
+                if let btree_map::Entry::Vacant(place) = self.items.entry(folder.clone()) {
+                    self.unsettled.entry(folder).or_insert(None);
                     place.insert(Item { node: Node::Directory, mode: 0o755, modified_ns: now, version, object: None });
                     self.touch_parent(&path[..cut], now);
                 }
@@ -411,6 +417,7 @@ impl State {
         let key = if node == Node::Directory { [path, b"/"].concat() } else { path.to_vec() };
         let modified_ns = modified_ns.map_or(now, |time| self.cut(time));
         let replaced_directory = node == Node::Directory && self.items.contains_key(&key);
+        self.unsettle(&key);
         self.items.insert(key, Item { node, mode, modified_ns, version, object: None });
         if !replaced_directory {
             self.touch_parent(path, now);

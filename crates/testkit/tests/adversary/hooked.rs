@@ -285,6 +285,23 @@ impl RowTarget for HookedTarget {
         self.inner.replace(table, range, rows).await
     }
 
+    async fn replace_if(
+        &self,
+        table: &Table,
+        range: &KeyRange,
+        expected: &[Fingerprint],
+        proof: Option<&Fingerprint>,
+        rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
+        self.of.pass("replace", &table.name.name).await?;
+        self.inner.replace_if(table, range, expected, proof, rows).await
+    }
+
+    async fn remove_table_if(&self, object: &SchemaObject, table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {
+        self.of.pass("remove", &object.name.name).await?;
+        self.inner.remove_table_if(object, table, expected).await
+    }
+
     async fn finish(&self, schema: &Schema) -> Result<()> {
         self.of.pass("finish", "").await?;
         self.inner.finish(schema).await

@@ -1,9 +1,10 @@
 //! Systems as people see them: they write there without asking a migration, and look at what is there.
 
+use super::dice::Dice;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use testkit::memory_database::{MemoryDatabase, Rows};
-use testkit::memory_files::MemoryFiles;
+use testkit::memory_files::{Loss, MemoryFiles};
 
 /// Contents by path: regular files alone.
 pub type Files = BTreeMap<String, String>;
@@ -23,6 +24,9 @@ pub trait FilePlace: Send + Sync {
 
     /// Everything that can be seen, one line each.
     async fn state(&self) -> Vec<String>;
+
+    /// The machine loses power. Real ones keep theirs.
+    fn lose_power(&self, _seed: u64) {}
 }
 
 #[async_trait::async_trait]
@@ -66,6 +70,11 @@ impl FilePlace for MemoryFiles {
 
     async fn state(&self) -> Vec<String> {
         Self::state(self)
+    }
+
+    fn lose_power(&self, seed: u64) {
+        let mut dice = Dice::new(seed);
+        Self::lose_power(self, |_| dice.pick(&[Loss::Lost, Loss::Lost, Loss::Torn, Loss::Kept]));
     }
 }
 

@@ -121,6 +121,7 @@ impl Play {
             }
             RunState::Completed => return self.over(view).await,
             RunState::RolledBack => {
+                self.power_fails();
                 self.at_rest(view).await;
                 let found = Oracle::new(&self.world, view).await.rolled_back().await;
                 self.violations.extend(found);
@@ -152,6 +153,7 @@ impl Play {
     }
 
     async fn over(&mut self, view: &RunView) -> Option<RunState> {
+        self.power_fails();
         self.at_rest(view).await;
         if !self.completed {
             self.completed = true;
@@ -166,6 +168,14 @@ impl Play {
             return Some(view.state);
         }
         self.roll_back().await.is_err().then_some(view.state)
+    }
+
+    /// What has ended is on the disks.
+    fn power_fails(&self) {
+        if self.world.stage.scenario.power_fails_at_end {
+            let calls = self.world.stage.lock().calls;
+            self.world.stage.lose_power(calls);
+        }
     }
 
     async fn roll_back(&mut self) -> Result<RunView, engine::EngineError> {

@@ -79,6 +79,10 @@ pub enum Deed {
     },
     /// Somebody removes every backup.
     DeleteBackups,
+    /// The destination's machine loses power, with all processes; one on this node goes on. Where a real disk would be needed: a kill.
+    PowerLoss {
+        node: usize,
+    },
 }
 
 impl Deed {
@@ -148,6 +152,8 @@ pub struct Scenario {
     /// What people do after the run has completed, before `ending`.
     pub after: Vec<Deed>,
     pub ending: Ending,
+    /// The power fails once more in the moment in which the run has ended.
+    pub power_fails_at_end: bool,
 }
 
 /// Calls of an undisturbed run, about.
@@ -174,6 +180,7 @@ impl Scenario {
             at_rest: Vec::new(),
             after: Vec::new(),
             ending: if dice.once_in(2) { Ending::Rollback } else { Ending::Leave },
+            power_fails_at_end: dice.once_in(3),
         };
         let calls = if kind == Kind::DatabaseOnly { CALLS / 3 } else { CALLS };
         for _ in 0..dice.below(8) {
@@ -262,7 +269,7 @@ fn person(dice: &mut Dice, side: Side) -> Deed {
 /// One disturbance, which may be two deeds.
 fn disturb(dice: &mut Dice, from: Anchor, at: u64, into: &mut Vec<Event>) {
     let node = dice.below(2) as usize;
-    let deed = match dice.below(22) {
+    let deed = match dice.below(24) {
         0..=6 => person(dice, Side::Source),
         7 => {
             // The same file twice, with another look at it between.
@@ -277,6 +284,7 @@ fn disturb(dice: &mut Dice, from: Anchor, at: u64, into: &mut Vec<Event>) {
         17 => Deed::Shutdown { node },
         18 => Deed::LeaseLost { node },
         19 | 20 => Deed::Fault { lasting: dice.once_in(3) },
+        22 | 23 => Deed::PowerLoss { node },
         _ if dice.once_in(3) => Deed::Cancel,
         _ => Deed::Kill { node },
     };

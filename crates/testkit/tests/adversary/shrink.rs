@@ -47,8 +47,9 @@ fn simpler(mut scenario: Scenario, choice: usize) -> Option<Scenario> {
         2 => scenario.parts = false,
         3 => scenario.coarse = false,
         4 => scenario.auto_rollback = false,
-        5..=12 => scenario.source_files &= !(1 << (choice - 5)),
-        13..=20 => scenario.destination_files &= !(1 << (choice - 13)),
+        5 => scenario.power_fails_at_end = false,
+        6..=13 => scenario.source_files &= !(1 << (choice - 6)),
+        14..=21 => scenario.destination_files &= !(1 << (choice - 14)),
         _ => return None,
     }
     Some(scenario)

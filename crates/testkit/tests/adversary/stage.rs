@@ -84,6 +84,14 @@ impl Stage {
         self.lock().alive.remove(&process);
     }
 
+    fn let_all_die(&self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.lock().alive)
+    }
+
+    pub fn lose_power(&self, number: u64) {
+        self.destination.files.lose_power(self.scenario.seed ^ number << 32);
+    }
+
     fn order(&self, order: Order) {
         self.lock().orders.push(order);
         self.bell.notify_one();
@@ -180,6 +188,13 @@ impl Stage {
             Deed::Kill { node } => {
                 self.let_die(process);
                 self.order(Order::Kill { process, node });
+                return Verdict::Gone;
+            }
+            Deed::PowerLoss { node } => {
+                for process in self.let_all_die() {
+                    self.order(Order::Kill { process, node });
+                }
+                self.lose_power(number);
                 return Verdict::Gone;
             }
             Deed::Shutdown { node } => self.order(Order::Shutdown { process, node }),

@@ -11,7 +11,7 @@ use super::server::{Server, Use};
 use super::target::MySqlTarget;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Row};
-use ports::databases::{Applied, ObjectKind, SchemaObject};
+use ports::databases::{Applied, Fingerprint, KeyRange, ObjectKind, SchemaObject, Table, is_expected};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::BTreeMap;
 
@@ -271,6 +271,36 @@ pub(super) fn drop_statements(object: &SchemaObject) -> Vec<String> {
         }
         ObjectKind::Schema | ObjectKind::Extension | ObjectKind::Type | ObjectKind::Constraint | ObjectKind::Property => Vec::new(),
     }
+}
+
+/// Drops a table if its ranges hold what is expected. It is locked meanwhile, where the user may do that.
+pub(super) async fn remove_table_if(server: &Server, object: &SchemaObject, table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {
+    let failed = |e| super::errors::failure("drop", subject(server, object), e);
+    let mut conn = match server.session(Use::Write).await {
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(true),
+        other => other?,
+    };
+    match conn.query_drop(format!("LOCK TABLES {} WRITE", ident(&table.name.name))).await {
+        Err(Error::Server(e)) if e.code == 1146 => return Ok(true),
+        // Not allowed: compared right before it is dropped.
+        Err(Error::Server(e)) if matches!(e.code, 1044 | 1142 | 1143 | 1227) => {}
+        other => other.map_err(failed)?,
+    }
+    let mut same = true;
+    for (range, fingerprints) in expected {
+        match super::fingerprint::of_range(&mut conn, table, range).await {
+            Ok(found) => same &= is_expected(&found, fingerprints),
+            Err(super::fingerprint::Trouble::Server(Error::Server(e))) if e.code == 1146 => return Ok(true),
+            Err(e) => return Err(e.into_error("compare", subject(server, object))),
+        }
+    }
+    if same {
+        for sql in drop_statements(object) {
+            conn.query_drop(sql).await.map_err(failed)?;
+        }
+    }
+    conn.disconnect().await.ok();
+    Ok(same)
 }
 
 /// Drops an object. An object of the kind `Schema` is the whole database, and must have its name.

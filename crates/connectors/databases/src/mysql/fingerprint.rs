@@ -28,8 +28,17 @@ const LOST: u128 = 10u128.pow(35);
 
 /// Adds up a range inside the server.
 pub(super) async fn of_range(conn: &mut Conn, table: &Table, range: &KeyRange) -> Result<Fingerprint, Trouble> {
+    sum(conn, table, range, "").await
+}
+
+/// The same, and until the transaction ends nobody else changes the range.
+pub(super) async fn of_locked_range(conn: &mut Conn, table: &Table, range: &KeyRange) -> Result<Fingerprint, Trouble> {
+    sum(conn, table, range, " FOR UPDATE").await
+}
+
+async fn sum(conn: &mut Conn, table: &Table, range: &KeyRange, locking: &str) -> Result<Fingerprint, Trouble> {
     let sql = format!(
-        "SELECT COUNT(*), CAST(SUM(IFNULL(CAST(CONV({},16,10) AS UNSIGNED),{LOST})) AS CHAR) FROM {} WHERE {}",
+        "SELECT COUNT(*), CAST(SUM(IFNULL(CAST(CONV({},16,10) AS UNSIGNED),{LOST})) AS CHAR) FROM {} WHERE {}{locking}",
         row_digits(table),
         ident(&table.name.name),
         condition(table, range)

@@ -102,7 +102,7 @@ impl Database for MySql {
     async fn read(&self, view: View) -> Result<Arc<dyn RowSource>> {
         let pool = match view {
             View::Snapshot { connections } => snapshot::open(&self.server, connections.min(self.parallel), false).await?,
-            View::Latest { connections } => {
+            View::Latest { connections } | View::Destination { connections } => {
                 let pool = Pool::growing(Arc::clone(&self.server), Use::Read, connections.min(self.parallel));
                 // Says at once when the database is missing or the password is wrong.
                 drop(pool.lease().await?);

@@ -4,6 +4,7 @@ use super::ddl::adapt::{self, Dialect};
 use super::ddl::lexer::Mode;
 use super::ddl::table::TableDefinition;
 use super::errors::failure;
+use super::fingerprint;
 use super::load;
 use super::pool::{Lease, Pool};
 use super::programs::{self, Definition};
@@ -14,7 +15,9 @@ use super::values::{Form, form};
 use super::{Loading, create};
 use futures::stream::BoxStream;
 use mysql_async::prelude::Queryable;
-use ports::databases::{Applied, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
+use ports::databases::{
+    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, foreign_rows, is_expected, not_as_sent,
+};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -39,16 +42,70 @@ impl MySqlTarget {
         self.dialect.get_or_try_init(|| create::read_dialect(self.server())).await
     }
 
-    async fn fill(&self, lease: &mut Lease, subject: &str, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+    /// Empties the range. `expected`: what may stand there; `None`: anything.
+    async fn empty(&self, lease: &mut Lease, subject: &str, table: &Table, range: &KeyRange, expected: Option<&[Fingerprint]>) -> Result<()> {
+        let failed = |e| failure("replace rows of", subject, e);
+        let (name, condition) = (ident(&table.name.name), condition(table, range));
+        match expected {
+            // No locks: those of an empty range would keep the neighbours from writing.
+            Some([]) => {
+                let there: Option<u8> = lease.query_first(format!("SELECT 1 FROM {name} WHERE {condition} LIMIT 1")).await.map_err(failed)?;
+                return if there.is_none() { Ok(()) } else { Err(foreign_rows(subject)) };
+            }
+            Some(expected) => {
+                let found = fingerprint::of_locked_range(lease, table, range).await.map_err(|e| e.into_error("compare rows of", subject.to_owned()))?;
+                if !is_expected(&found, expected) {
+                    return Err(foreign_rows(subject));
+                }
+            }
+            None => {}
+        }
+        lease.query_drop(format!("DELETE FROM {name} WHERE {condition}")).await.map_err(failed)
+    }
+
+    async fn replace_where(
+        &self,
+        table: &Table,
+        range: &KeyRange,
+        (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
+        rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
+        let subject = super::source::subject(&self.pool, table);
+        let mut lease = self.pool.lease().await?;
+        lease.begin();
+        self.check_table(&mut lease, &subject, table, range).await?;
+        let outcome = self.fill(&mut lease, &subject, table, range, (expected, proof), rows).await;
+        // A broken connection stays `busy` and is thrown away; the server then rolls back by itself.
+        if outcome.is_ok() || lease.query_drop("ROLLBACK").await.is_ok() {
+            lease.calm();
+        }
+        outcome
+    }
+
+    async fn fill(
+        &self,
+        lease: &mut Lease,
+        subject: &str,
+        table: &Table,
+        range: &KeyRange,
+        (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
+        rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
         let info = self.server().info().await?;
         let failed = |e| failure("replace rows of", subject, e);
         lease.query_drop("START TRANSACTION").await.map_err(failed)?;
-        lease.query_drop(format!("DELETE FROM {} WHERE {}", ident(&table.name.name), condition(table, range))).await.map_err(failed)?;
+        self.empty(lease, subject, table, range, expected).await?;
         let count = if info.local_infile && self.loading == Loading::Automatic {
             load::infile(lease, subject, table, rows).await?
         } else {
             load::inserts(lease, subject, table, info.max_allowed_packet, rows).await?
         };
+        if let Some(proof) = proof {
+            let found = fingerprint::of_range(lease, table, range).await.map_err(|e| e.into_error("compare rows of", subject.to_owned()))?;
+            if found != *proof {
+                return Err(not_as_sent(subject));
+            }
+        }
         lease.query_drop("COMMIT").await.map_err(failed)?;
         Ok(count)
     }
@@ -145,16 +202,22 @@ impl RowTarget for MySqlTarget {
     }
 
     async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
-        let subject = super::source::subject(&self.pool, table);
-        let mut lease = self.pool.lease().await?;
-        lease.begin();
-        self.check_table(&mut lease, &subject, table, range).await?;
-        let outcome = self.fill(&mut lease, &subject, table, range, rows).await;
-        // A broken connection stays `busy` and is thrown away; the server then rolls back by itself.
-        if outcome.is_ok() || lease.query_drop("ROLLBACK").await.is_ok() {
-            lease.calm();
-        }
-        outcome
+        self.replace_where(table, range, (None, None), rows).await
+    }
+
+    async fn replace_if(
+        &self,
+        table: &Table,
+        range: &KeyRange,
+        expected: &[Fingerprint],
+        proof: Option<&Fingerprint>,
+        rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
+        self.replace_where(table, range, (Some(expected), proof), rows).await
+    }
+
+    async fn remove_table_if(&self, object: &SchemaObject, table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {
+        create::remove_table_if(self.server(), object, table, expected).await
     }
 
     async fn finish(&self, schema: &Schema) -> Result<()> {

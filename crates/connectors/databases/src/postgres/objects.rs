@@ -6,9 +6,12 @@
 use super::connection::{Lease, Server};
 use super::error::{Tried, tried};
 use super::schema::ROW_SECURITY;
-use super::sql::{self, ident, literal};
-use ports::databases::{Applied, ObjectKind, ObjectName, SchemaObject};
+use super::source::{fingerprint_of, fingerprint_query};
+use super::sql::{self, Text, ident, literal};
+use ports::databases::{Applied, Fingerprint, KeyRange, ObjectKind, ObjectName, SchemaObject, Table, is_expected};
 use ports::{ConnectorError, ErrorKind, Result};
+
+const STILL_USED: &str = "Something that is not part of this migration uses it: drop that first, then try again";
 
 /// Whether the object means the whole database.
 pub fn is_database(object: &SchemaObject) -> bool {
@@ -218,8 +221,51 @@ pub async fn remove(lease: &Lease, location: &str, object: &SchemaObject) -> Res
         // A missing table takes its triggers and constraints along.
         _ if error.kind == ErrorKind::NotFound => Ok(()),
         ObjectKind::Schema | ObjectKind::Extension if still_used => Ok(()),
-        _ if still_used => Err(error.advice("Something that is not part of this migration uses it: drop that first, then try again")),
+        _ if still_used => Err(error.advice(STILL_USED)),
         _ => Err(error),
+    }
+}
+
+/// Drops a table if its ranges hold what is expected, in one transaction that keeps everybody else off it.
+pub async fn remove_table_if(
+    lease: &Lease,
+    location: &str,
+    object: &SchemaObject,
+    table: &Table,
+    expected: &[(KeyRange, Vec<Fingerprint>)],
+    text: Text,
+) -> Result<bool> {
+    let subject = format!("table {} of {location}", object.name);
+    let t = tried("drop", &subject);
+    let Some(statement) = drop_statement(lease, t, object).await? else { return Ok(true) };
+    let keys = foreign_keys_to(lease, t, object).await?;
+    let client = lease.client();
+    let begin = format!("BEGIN; LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", sql::qualified(&object.name));
+    if let Err(e) = client.batch_execute(&begin).await {
+        client.batch_execute("ROLLBACK").await.map_err(|e| t.failed(e))?;
+        // Somebody else dropped it just now.
+        return if e.code().is_some_and(|c| c.code() == "42P01") { Ok(true) } else { Err(t.failed(e)) };
+    }
+    let outcome = async {
+        for (range, fingerprints) in expected {
+            let found = client.query_one(&fingerprint_query(table, range, text), &[]).await?;
+            if !is_expected(&fingerprint_of(&found), fingerprints) {
+                return Ok(false);
+            }
+        }
+        client.batch_execute(&format!("{keys}{statement}")).await.map(|()| true)
+    };
+    match outcome.await {
+        Ok(removed) => {
+            client.batch_execute(if removed { "COMMIT" } else { "ROLLBACK" }).await.map_err(|e| t.failed(e))?;
+            Ok(removed)
+        }
+        Err(e) => {
+            client.batch_execute("ROLLBACK").await.map_err(|e| t.failed(e))?;
+            let still_used = e.code().is_some_and(|c| c.code() == "2BP01");
+            let error = t.failed(e);
+            Err(if still_used { error.advice(STILL_USED) } else { error })
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Source {
         let text = text_of(&connection.client).await.map_err(|e| t.failed(e))?;
         let mut alike = false;
         let (connections, opening, exporter) = match view {
-            View::Latest { connections } => (connections, ALONE.to_owned(), None),
+            View::Latest { connections } | View::Destination { connections } => (connections, ALONE.to_owned(), None),
             View::Snapshot { connections } => {
                 alike = hash_row::alike(&connection, text).await.map_err(|e| t.failed(e))?;
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -107,6 +107,21 @@ impl Source {
     }
 }
 
+/// Adds up a range inside the server; [`fingerprint_of`] reads the answer.
+pub(super) fn fingerprint_query(table: &Table, range: &KeyRange, text: Text) -> String {
+    format!(
+        "SELECT count(*), COALESCE(sum(h), 0)::text, COALESCE(bit_xor(h), 0) FROM (SELECT {} AS h FROM ONLY {}{}) AS q",
+        hash::row_hash(table, text),
+        sql::qualified(&table.name),
+        sql::where_range(table, range, text),
+    )
+}
+
+pub(super) fn fingerprint_of(row: &tokio_postgres::Row) -> Fingerprint {
+    let (rows, sum, xor): (i64, String, i64) = (row.get(0), row.get(1), row.get(2));
+    Fingerprint { rows: rows as u64, hash: hash::fingerprint(&sum, xor) }
+}
+
 #[async_trait::async_trait]
 impl RowSource for Source {
     fn format(&self) -> RowFormat {
@@ -172,24 +187,18 @@ impl RowSource for Source {
         let subject = self.subject(table);
         let t = tried("compute the fingerprint of", &subject);
         let lease = self.pool.lease().await?;
-        let query = format!(
-            "SELECT count(*), COALESCE(sum(h), 0)::text, COALESCE(bit_xor(h), 0) FROM (SELECT {} AS h FROM ONLY {}{}) AS q",
-            hash::row_hash(table, self.text),
-            sql::qualified(&table.name),
-            sql::where_range(table, range, self.text),
-        );
+        let query = fingerprint_query(table, range, self.text);
         // A whole large table has the server's own helpers; ranges are side by side already.
         let helped = *range == KeyRange::default() && table.bytes >= EXACT_BELOW as u64;
         if helped {
             lease.client().batch_execute("SET max_parallel_workers_per_gather = DEFAULT").await.map_err(|e| t.failed(e))?;
         }
-        let row = lease.client().query_one(&query, &[]).await.map_err(|e| t.failed(e))?;
+        let found = lease.client().query_one(&query, &[]).await.map_err(|e| t.failed(e))?;
         if helped {
             lease.client().batch_execute(ALONE).await.map_err(|e| t.failed(e))?;
         }
         lease.give_back();
-        let (rows, sum, xor): (i64, String, i64) = (row.get(0), row.get(1), row.get(2));
-        Ok(Fingerprint { rows: rows as u64, hash: hash::fingerprint(&sum, xor) })
+        Ok(fingerprint_of(&found))
     }
 
     fn row_hashes(&self, table: &Table, range: &KeyRange) -> BoxStream<'static, Result<(Key, String)>> {

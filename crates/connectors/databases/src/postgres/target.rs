@@ -12,11 +12,14 @@ use super::guard::Guards;
 use super::objects;
 use super::rehearsal;
 use super::schema;
+use super::source::{fingerprint_of, fingerprint_query};
 use super::sql::{self, Text};
 use bytes::Bytes;
 use futures::SinkExt;
 use futures::stream::{BoxStream, StreamExt};
-use ports::databases::{Applied, KeyRange, ObjectName, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Unmovable};
+use ports::databases::{
+    Applied, Fingerprint, KeyRange, ObjectName, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Unmovable, foreign_rows, is_expected, not_as_sent,
+};
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,12 +91,19 @@ impl Target {
         Ok(!(was_empty && first))
     }
 
-    /// What empties the range; nothing when it surely is empty. The whole table is truncated unless a foreign key points at it.
-    async fn emptying(&self, lease: &Lease, table: &Table, range: &KeyRange, facts: Facts) -> Result<String> {
+    /// What empties the range; nothing when it surely is empty. The whole table is truncated unless a foreign key points at it. `expected`: what may
+    /// stand there; `None`: anything.
+    async fn emptying(&self, lease: &Lease, table: &Table, range: &KeyRange, expected: Option<&[Fingerprint]>, facts: Facts) -> Result<String> {
         let name = sql::qualified(&table.name);
         let condition = sql::where_range(table, range, facts.text);
         if !self.may_hold_rows(lease, table, &condition).await? {
             return Ok(String::new());
+        }
+        if expected.is_some_and(<[_]>::is_empty) {
+            let t = tried("write to", &self.server.location);
+            let query = format!("SELECT EXISTS (SELECT FROM ONLY {name}{condition})");
+            let there: bool = lease.client().query_one(&query, &[]).await.map_err(|e| t.failed(e))?.get(0);
+            return if there { Err(foreign_rows(format!("table {}", table.name))) } else { Ok(String::new()) };
         }
         if range.lower.is_none() && range.upper.is_none() {
             let t = tried("write to", &self.server.location);
@@ -107,14 +117,38 @@ impl Target {
         Ok(format!("; DELETE FROM ONLY {name}{condition}"))
     }
 
-    async fn replace_on(&self, lease: &Lease, table: &Table, range: &KeyRange, mut rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+    /// Keeps other writers off the table for the transaction, and compares what stands in the range.
+    async fn lock_expected(&self, lease: &Lease, table: &Table, range: &KeyRange, expected: &[Fingerprint], facts: Facts) -> Result<()> {
+        let t = tried("write to", &self.server.location);
+        self.guards.release(&table.name).await;
+        let lock = format!("LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE", sql::qualified(&table.name));
+        lease.client().batch_execute(&lock).await.map_err(|e| t.failed(e))?;
+        let query = fingerprint_query(table, range, facts.text);
+        let found = fingerprint_of(&lease.client().query_one(&query, &[]).await.map_err(|e| t.failed(e))?);
+        if is_expected(&found, expected) { Ok(()) } else { Err(foreign_rows(format!("table {}", table.name))) }
+    }
+
+    async fn replace_on(
+        &self,
+        lease: &Lease,
+        table: &Table,
+        range: &KeyRange,
+        (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
+        mut rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
         let subject = format!("table {} of {}", table.name, self.server.location);
         let t = tried("write", &subject);
         let facts = self.facts(lease).await?;
         let silence = if facts.silences { "; SET LOCAL session_replication_role = 'replica'" } else { "" };
         let raw = if facts.text.unknown { "; SET LOCAL client_encoding = 'SQL_ASCII'" } else { "" };
-        let emptying = self.emptying(lease, table, range, facts).await?;
-        lease.client().batch_execute(&format!("BEGIN{silence}{raw}{emptying}")).await.map_err(|e| t.failed(e))?;
+        let emptying = self.emptying(lease, table, range, expected, facts).await?;
+        let mut begin = format!("BEGIN{silence}{raw}{emptying}");
+        if let Some(expected) = expected.filter(|e| !e.is_empty() && !emptying.is_empty()) {
+            lease.client().batch_execute(&format!("BEGIN{silence}{raw}")).await.map_err(|e| t.failed(e))?;
+            self.lock_expected(lease, table, range, expected, facts).await?;
+            begin = emptying.trim_start_matches("; ").to_owned();
+        }
+        lease.client().batch_execute(&begin).await.map_err(|e| t.failed(e))?;
         let binary = sql::travels_binary(table);
         let columns: Vec<String> = sql::written(table).map(|c| sql::ident(&c.name)).collect();
         let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
@@ -140,6 +174,12 @@ impl Target {
         if written != announced {
             let words = format!("{announced} rows were sent and {written} arrived");
             return Err(t.error(ErrorKind::Corrupt, words));
+        }
+        if let Some(proof) = proof {
+            let query = fingerprint_query(table, range, facts.text);
+            if fingerprint_of(&lease.client().query_one(&query, &[]).await.map_err(|e| t.failed(e))?) != *proof {
+                return Err(not_as_sent(subject.clone()));
+            }
         }
         lease.client().batch_execute("COMMIT").await.map_err(|e| t.failed(e))?;
         Ok(written)
@@ -215,9 +255,35 @@ impl RowTarget for Target {
     async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
         let lease = self.pool.lease().await?;
         // On an error the lease is dropped, which cuts the connection and so rolls back.
-        let written = self.replace_on(&lease, table, range, rows).await?;
+        let written = self.replace_on(&lease, table, range, (None, None), rows).await?;
         lease.give_back();
         Ok(written)
+    }
+
+    async fn replace_if(
+        &self,
+        table: &Table,
+        range: &KeyRange,
+        expected: &[Fingerprint],
+        proof: Option<&Fingerprint>,
+        rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
+        let lease = self.pool.lease().await?;
+        let written = self.replace_on(&lease, table, range, (Some(expected), proof), rows).await?;
+        lease.give_back();
+        Ok(written)
+    }
+
+    async fn remove_table_if(&self, object: &SchemaObject, table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {
+        self.guards.release(&object.name).await;
+        let lease = match self.pool.lease().await {
+            Err(e) if e.kind == ErrorKind::NotFound => return Ok(true),
+            other => other?,
+        };
+        let text = self.facts(&lease).await?.text;
+        let removed = objects::remove_table_if(&lease, &self.server.location, object, table, expected, text).await?;
+        lease.give_back();
+        Ok(removed)
     }
 
     /// Statistics for the planner, and sequences where `schema` says they stand.

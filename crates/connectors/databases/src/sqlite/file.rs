@@ -129,6 +129,15 @@ pub fn open_writer(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Takes back what a writer that was killed left half done: a connection that cannot write could not read the file before that.
+pub fn recover(path: &Path) -> Result<()> {
+    if !["-journal", "-wal"].iter().any(|suffix| beside(path, suffix).exists()) {
+        return Ok(());
+    }
+    let writer = open_writer(path)?;
+    writer.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed("recover", &super::location(path)))
+}
+
 /// Looks at a destination, and tidies up after itself as a read-only connection would not.
 pub fn open_observer(path: &Path) -> Result<Connection> {
     let connection = open_writer(path)?;

@@ -41,9 +41,12 @@ struct Shared {
 
 impl Source {
     pub fn open(path: PathBuf, view: View) -> Result<Self> {
+        if matches!(view, View::Destination { .. }) {
+            file::recover(&path)?;
+        }
         let reader = Reader::new(&path)?;
         let (reader, connections, permits) = match view {
-            View::Latest { connections } => (None, Vec::new(), connections.clamp(1, READERS)),
+            View::Latest { connections } | View::Destination { connections } => (None, Vec::new(), connections.clamp(1, READERS)),
             View::Snapshot { connections } if !file::in_wal_mode(&path)? => {
                 let copy = Snapshot::take(&path)?;
                 let reader = Reader::of_copy(copy.file());
@@ -207,7 +210,7 @@ fn read_blocks(connection: &Connection, table: &Table, range: &KeyRange, give: &
     Ok(())
 }
 
-fn read_fingerprint(connection: &Connection, table: &Table, range: &KeyRange) -> rusqlite::Result<Fingerprint> {
+pub(super) fn read_fingerprint(connection: &Connection, table: &Table, range: &KeyRange) -> rusqlite::Result<Fingerprint> {
     let columns = sql::compared(table);
     let (mut rows, mut sum, mut cells) = (0, 0u128, Vec::new());
     each_row(connection, &columns, table, range, "", &mut |row| {

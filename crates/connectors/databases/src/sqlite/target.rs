@@ -5,9 +5,12 @@
 
 use super::error::failed;
 use super::file;
+use super::source::read_fingerprint;
 use super::{blocking, schema, sql, values};
 use futures::stream::{BoxStream, StreamExt};
-use ports::databases::{Applied, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table};
+use ports::databases::{
+    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, foreign_rows, is_expected, not_as_sent,
+};
 use ports::{ConnectorError, ErrorKind, Result};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params_from_iter};
@@ -123,14 +126,84 @@ impl RowTarget for Target {
         }
     }
 
-    async fn replace(&self, table: &Table, range: &KeyRange, mut rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+        self.replace_where(table, range, (None, None), rows).await
+    }
+
+    async fn replace_if(
+        &self,
+        table: &Table,
+        range: &KeyRange,
+        expected: &[Fingerprint],
+        proof: Option<&Fingerprint>,
+        rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
+        self.replace_where(table, range, (Some(expected.to_vec()), proof.cloned()), rows).await
+    }
+
+    async fn remove_table_if(&self, object: &SchemaObject, table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {
+        let statement = format!("DROP TABLE IF EXISTS {}", sql::ident(&object.name.name));
+        let subject = format!("{} of {}", object.name, super::location(&self.path));
+        let (table, expected) = (table.clone(), expected.to_vec());
+        let work = move |connection: &Connection| {
+            let f = failed("drop", &subject);
+            let transaction = Transaction::begin(connection).map_err(f)?;
+            let there: bool = connection
+                .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)", [&table.name.name], |row| row.get(0))
+                .map_err(f)?;
+            for (range, fingerprints) in expected.iter().filter(|_| there) {
+                if !is_expected(&read_fingerprint(connection, &table, range).map_err(f)?, fingerprints) {
+                    return Ok(false);
+                }
+            }
+            connection.execute_batch(&statement).map_err(f)?;
+            transaction.commit().map_err(f)?;
+            Ok(true)
+        };
+        match self.write(work).await {
+            Err(e) if e.kind == ErrorKind::NotFound => Ok(true),
+            other => other,
+        }
+    }
+
+    /// Statistics for the planner, and counters where `schema` says they stand.
+    async fn finish(&self, schema: &Schema) -> Result<()> {
+        let subject = super::location(&self.path);
+        let positions: Vec<SchemaObject> = schema.objects.iter().filter(|o| schema::is_position(o)).cloned().collect();
+        self.write(move |c| {
+            for position in &positions {
+                set(c, position, &subject)?;
+            }
+            c.execute_batch("PRAGMA analysis_limit = 1000; PRAGMA optimize = 0x10002").map_err(failed("gather statistics of", &subject))
+        })
+        .await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let mut guard = self.writer.clone().lock_owned().await;
+        blocking("close", &self.path, move || {
+            drop(guard.take());
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Target {
+    async fn replace_where(
+        &self,
+        table: &Table,
+        range: &KeyRange,
+        (expected, proof): (Option<Vec<Fingerprint>>, Option<Fingerprint>),
+        mut rows: BoxStream<'static, Result<RowBlock>>,
+    ) -> Result<u64> {
         let guard = self.writer.clone().lock_owned().await;
         let (parcels, incoming) = mpsc::channel(IN_FLIGHT);
         let (path, table, range) = (self.path.clone(), table.clone(), range.clone());
         let subject = format!("table {} of {}", table.name, super::location(&path));
         let work = move || {
             let held = opened(guard, &path)?;
-            replace(held.connection(), &table, &range, incoming, &subject)
+            replace(held.connection(), &table, &range, (expected.as_deref(), proof.as_ref()), incoming, &subject)
         };
         let path = self.path.clone();
         let writing = tokio::spawn(async move { blocking("write", &path, work).await });
@@ -160,30 +233,6 @@ impl RowTarget for Target {
         broken.map_or(written, Err)
     }
 
-    /// Statistics for the planner, and counters where `schema` says they stand.
-    async fn finish(&self, schema: &Schema) -> Result<()> {
-        let subject = super::location(&self.path);
-        let positions: Vec<SchemaObject> = schema.objects.iter().filter(|o| schema::is_position(o)).cloned().collect();
-        self.write(move |c| {
-            for position in &positions {
-                set(c, position, &subject)?;
-            }
-            c.execute_batch("PRAGMA analysis_limit = 1000; PRAGMA optimize = 0x10002").map_err(failed("gather statistics of", &subject))
-        })
-        .await
-    }
-
-    async fn close(&self) -> Result<()> {
-        let mut guard = self.writer.clone().lock_owned().await;
-        blocking("close", &self.path, move || {
-            drop(guard.take());
-            Ok(())
-        })
-        .await
-    }
-}
-
-impl Target {
     async fn remove_file(&self) -> Result<()> {
         self.close().await?;
         let path = self.path.clone();
@@ -255,9 +304,21 @@ fn text_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
     })
 }
 
-fn replace(connection: &Connection, table: &Table, range: &KeyRange, mut incoming: mpsc::Receiver<Parcel>, subject: &str) -> Result<u64> {
+fn replace(
+    connection: &Connection,
+    table: &Table,
+    range: &KeyRange,
+    (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
+    mut incoming: mpsc::Receiver<Parcel>,
+    subject: &str,
+) -> Result<u64> {
     let f = failed("write", subject);
     let transaction = Transaction::begin(connection).map_err(f)?;
+    if let Some(expected) = expected
+        && !is_expected(&read_fingerprint(connection, table, range).map_err(f)?, expected)
+    {
+        return Err(foreign_rows(subject));
+    }
     let name = sql::ident(&table.name.name);
     let (condition, parameters) = sql::where_range(table, range);
     connection.execute(&format!("DELETE FROM {name}{condition}"), params_from_iter(parameters)).map_err(f)?;
@@ -278,6 +339,11 @@ fn replace(connection: &Connection, table: &Table, range: &KeyRange, mut incomin
         }
     }
     drop(insert);
+    if let Some(proof) = proof
+        && read_fingerprint(connection, table, range).map_err(f)? != *proof
+    {
+        return Err(not_as_sent(subject));
+    }
     transaction.commit().map_err(f)?;
     Ok(written)
 }

@@ -123,15 +123,15 @@ async fn comes_back(server: Server, case: &Case) {
     let standing = mover.standing(&plan, &ledger).await.unwrap_or_else(|e| panic!("{e}"));
     let names: Vec<ObjectName> = standing.iter().map(|o| o.name.clone()).collect();
     back_up(&destination, Some(&names), dir.path(), &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
-    mover.prepare(&plan, &standing, &ledger, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
+    mover.prepare(&plan, &standing, None, &ledger, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
     mover.copy(&plan, &ledger, 1, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
     // Twice, as after a pause: what the first one made stands in the way of no row.
     mover.final_pass(&plan, &ledger, 1, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
     mover.final_pass(&plan, &ledger, 2, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
     mover.enable(&plan).await.unwrap_or_else(|e| panic!("{e}"));
     assert_ne!(dump(&b).await, before, "{}: the migration changed it", case.name);
-    mover.undo(&plan, &ledger, &observer).await.unwrap_or_else(|e| panic!("{e}"));
-    restore(&destination, dir.path(), None, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
+    mover.undo(&plan, &ledger, None, &observer).await.unwrap_or_else(|e| panic!("{e}"));
+    restore(&destination, dir.path(), None, None, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
     let after = dump(&b).await;
     let lines: Vec<_> = before.lines().filter(|l| !after.lines().any(|m| m == *l)).collect();
     assert!(after == before, "{}: these lines differ: {lines:#?}\n{after}", case.name);

@@ -74,7 +74,7 @@ impl Work {
     pub async fn run(&self, plan: &DatabasePlan, steps: usize) -> ports::Result<()> {
         if steps > 0 {
             let standing = self.mover.standing(plan, &self.ledger).await?;
-            self.mover.prepare(plan, &standing, &self.ledger, &self.observer, &self.stop).await?;
+            self.mover.prepare(plan, &standing, None, &self.ledger, &self.observer, &self.stop).await?;
         }
         if steps > 1 {
             self.mover.copy(plan, &self.ledger, 1, &self.observer, &self.stop).await?;
@@ -94,8 +94,8 @@ impl Work {
     }
 
     pub async fn take_back(&self, plan: &DatabasePlan, dir: &Path) -> DatabaseRestored {
-        self.mover.undo(plan, &self.ledger, &self.observer).await.unwrap_or_else(|e| panic!("{e}"));
-        self.mover.bring_back(dir, &self.ledger, &self.observer, &self.stop).await.unwrap_or_else(|e| panic!("{e}"))
+        self.mover.undo(plan, &self.ledger, None, &self.observer).await.unwrap_or_else(|e| panic!("{e}"));
+        self.mover.bring_back(dir, &self.ledger, None, &self.observer, &self.stop).await.unwrap_or_else(|e| panic!("{e}"))
     }
 }
 

@@ -256,6 +256,23 @@ async fn a_resting_file_gets_no_companions_and_a_writer_that_wakes_is_noticed() 
     assert_eq!((error.kind, error.temporary), (ErrorKind::Changed, true));
 }
 
+/// A writer that was killed in a transaction leaves a journal that has to be played back before anybody can read.
+#[tokio::test]
+async fn a_destination_is_read_after_its_writer_was_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, killed) = (directory.path().join("alive.db"), directory.path().join("killed.db"));
+    let writer = make(&path, "PRAGMA cache_size = 2; CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'one')");
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO t SELECT i, hex(randomblob(100)) FROM n";
+    writer.execute_batch(&format!("BEGIN; UPDATE t SET v = 'changed'; {rows}")).unwrap();
+    std::fs::copy(&path, &killed).unwrap();
+    std::fs::copy(directory.path().join("alive.db-journal"), directory.path().join("killed.db-journal")).unwrap();
+    let there = door(&killed).await;
+    let read = there.read(View::Destination { connections: 1 }).await.unwrap();
+    let schema = read.schema().await.unwrap();
+    assert_eq!(read.fingerprint(table(&schema, "t"), &KeyRange::default()).await.unwrap().rows, 1);
+    assert!(!directory.path().join("killed.db-journal").exists());
+}
+
 #[tokio::test]
 async fn cells_keep_their_type() {
     let sql = "CREATE TABLE site (slug TEXT PRIMARY KEY, body TEXT, raw BLOB, n INT); \

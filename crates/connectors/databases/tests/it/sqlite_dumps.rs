@@ -57,15 +57,15 @@ async fn a_rollback_restores_the_dump() {
             let backup = directory.path().join("backup");
             back_up(&database, Some(&names), &backup, &observer, &stop).await.unwrap();
             let standing = mover.standing(&plan, &ledger).await.unwrap();
-            mover.prepare(&plan, &standing, &ledger, &observer, &stop).await.unwrap();
+            mover.prepare(&plan, &standing, None, &ledger, &observer, &stop).await.unwrap();
             if steps > 1 {
                 mover.copy(&plan, &ledger, 1, &observer, &stop).await.unwrap();
             }
             if steps > 2 {
                 mover.final_pass(&plan, &ledger, 1, &observer, &stop).await.unwrap();
             }
-            mover.undo(&plan, &ledger, &observer).await.unwrap();
-            let restored = mover.bring_back(&backup, &ledger, &observer, &stop).await.unwrap();
+            mover.undo(&plan, &ledger, None, &observer).await.unwrap();
+            let restored = mover.bring_back(&backup, &ledger, None, &observer, &stop).await.unwrap();
             assert_eq!(restored.differing, Vec::<String>::new(), "{name} after {steps}");
             assert_eq!(dump(&destination), before, "{name} after {steps} steps");
         }

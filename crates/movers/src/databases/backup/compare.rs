@@ -2,7 +2,7 @@
 
 use super::read::read_contents;
 use ports::Result;
-use ports::databases::{Database, KeyRange, ObjectName, SchemaObject, View};
+use ports::databases::{Database, Fingerprint, KeyRange, ObjectName, SchemaObject, View};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// tables are compared by fingerprint.
 pub async fn changed_since(database: &Arc<dyn Database>, dir: &Path, standing: &[SchemaObject]) -> Result<Vec<ObjectName>> {
     let (saved, contents) = read_contents(dir).await?;
-    let view = database.read(View::Latest { connections: 1 }).await?;
+    let view = database.read(View::Destination { connections: 1 }).await?;
     let outcome = async {
         let now = view.schema().await?;
         let mut changed = BTreeSet::new();
@@ -34,4 +34,13 @@ pub async fn changed_since(database: &Arc<dyn Database>, dir: &Path, standing: &
     let changed = outcome.await;
     view.close().await?;
     changed
+}
+
+/// The fingerprint of a table in the backup in `dir`; `None` when it holds no such table.
+///
+/// # Errors
+/// When the backup's description cannot be read.
+pub async fn saved_fingerprint(dir: &Path, table: &ObjectName) -> Result<Option<Fingerprint>> {
+    let (_, contents) = read_contents(dir).await?;
+    Ok(contents.tables.into_iter().find(|t| t.name == *table).map(|t| t.fingerprint))
 }

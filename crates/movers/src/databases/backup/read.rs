@@ -1,10 +1,12 @@
 //! Reading a backup: checking its files, and bringing a database back to what it was.
 
+use super::super::copy::{CONFLICTS, restless};
+use super::super::dropping::{Doomed, TableKeeper, drop_table};
 use super::{ATTACHED_FILE, Contents, ROWS_FILE, SCHEMA_FILE, SavedTable, io_error};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use ports::databases::{Applied, Attached, Database, KeyRange, ObjectKind, ObjectName, Phase, RowBlock, RowTarget, Schema, SchemaObject, View};
+use ports::databases::{Applied, Attached, Database, KeyRange, ObjectKind, ObjectName, Phase, RowBlock, RowTarget, Schema, SchemaObject, Table, View};
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Observer, Result};
 use serde::{Deserialize, Serialize};
@@ -47,11 +49,13 @@ pub(super) async fn read_contents(dir: &Path) -> Result<(Schema, Contents)> {
 }
 
 /// Brings the backup's objects back, or those named in `only`: same-named objects are dropped first, rows loaded, indexes and the rest made, and
-/// every table's fingerprint compared with the backup's. All of the backup is read and checked before anything is dropped. Repeatable.
+/// every table's fingerprint compared with the backup's before it is committed. What others put under one of these names meanwhile is saved by `keeper`
+/// first; without one it goes. All of the backup is read and checked before anything is dropped. Repeatable.
 pub async fn restore(
     database: &Arc<dyn Database>,
     dir: &Path,
     only: Option<&BTreeSet<ObjectName>>,
+    keeper: Option<&dyn TableKeeper>,
     observer: &dyn Observer,
     stop: &CancellationToken,
 ) -> Result<DatabaseRestored> {
@@ -64,10 +68,10 @@ pub async fn restore(
         schema.objects.retain(|o| names.contains(&o.name) || o.table.as_ref().is_some_and(|t| names.contains(t)));
         attached.ownership.retain(|o| o.table.as_ref().is_none_or(|t| names.contains(t)));
     }
+    let there = described_tables(database).await?;
     let target = database.write().await?;
     let outcome = async {
-        let mut differing = load(&schema, &attached, &contents, dir, target.as_ref(), observer, stop).await?;
-        prove(database, &schema, &contents).await?;
+        let mut differing = load(&schema, &attached, &contents, (dir, &there, keeper), target.as_ref(), observer, stop).await?;
         target.enable(&schema).await?;
         differing.extend(compare(database, &schema, &attached).await?);
         Ok(differing)
@@ -88,7 +92,7 @@ async fn load(
     schema: &Schema,
     attached: &Attached,
     contents: &Contents,
-    dir: &Path,
+    (dir, there, keeper): (&Path, &[Table], Option<&dyn TableKeeper>),
     target: &dyn RowTarget,
     observer: &dyn Observer,
     stop: &CancellationToken,
@@ -102,7 +106,15 @@ async fn load(
             object.kind,
             ObjectKind::Index | ObjectKind::ForeignKey | ObjectKind::Constraint | ObjectKind::Property | ObjectKind::Schema | ObjectKind::Extension
         ) {
-            target.remove(object).await?;
+            match there.iter().find(|t| object.kind == ObjectKind::Table && t.name == object.name) {
+                // An earlier try of ours, or somebody's.
+                Some(there) => {
+                    let saved = contents.tables.iter().filter(|t| t.name == object.name).map(|t| t.fingerprint.clone()).collect();
+                    let ours = schema.tables.iter().find(|t| t.name == object.name).map(|t| (t, vec![(KeyRange::default(), saved)]));
+                    drop_table(Doomed { object, there, ours }, target, keeper).await?;
+                }
+                None => target.remove(object).await?,
+            }
         }
     }
     let mut refused = create(schema, Phase::BeforeRows, target).await?;
@@ -110,7 +122,7 @@ async fn load(
         if stop.is_cancelled() {
             return Err(ConnectorError::stopped("restore", dir.display().to_string()));
         }
-        let rows = target.replace(table, &KeyRange::default(), blocks(dir.join(&saved.file))).await?;
+        let rows = fill(table, saved, dir, target, keeper).await?;
         observer.meter().finished(rows);
         observer.log(Level::Info, "rollback", format!("Restored table {} ({rows} rows)", table.name), json!({}));
     }
@@ -122,6 +134,32 @@ async fn load(
         refused.extend(create_optional(object, target).await?);
     }
     Ok(refused)
+}
+
+/// Puts the saved rows into a table that was just made, and proves them. Rows that somebody was quicker with are saved first.
+async fn fill(table: &Table, saved: &SavedTable, dir: &Path, target: &dyn RowTarget, keeper: Option<&dyn TableKeeper>) -> Result<u64> {
+    let (mut ours, whole) = (vec![saved.fingerprint.clone()], KeyRange::default());
+    for _ in 0..CONFLICTS {
+        match (target.replace_if(table, &whole, &ours, Some(&saved.fingerprint), blocks(dir.join(&saved.file))).await, keeper) {
+            (Err(e), Some(keeper)) if e.kind == ErrorKind::AlreadyExists => {
+                keeper.keep(&table.name).await?;
+                ours.extend(keeper.kept(&table.name).await?);
+            }
+            (outcome, _) => return outcome,
+        }
+    }
+    Err(restless(table))
+}
+
+/// The tables of a database as it describes them; none where there is no such database.
+async fn described_tables(database: &Arc<dyn Database>) -> Result<Vec<Table>> {
+    let view = match database.read(View::Destination { connections: 1 }).await {
+        Err(e) if e.kind == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let schema = view.schema().await;
+    view.close().await?;
+    Ok(schema?.tables)
 }
 
 /// A refused table or key is an error. What is only said about objects is told instead: the rows are back all the same.
@@ -145,22 +183,10 @@ async fn create_optional(object: &SchemaObject, target: &dyn RowTarget) -> Resul
     })
 }
 
-/// Every table's rows must be the saved ones.
-async fn prove(database: &Arc<dyn Database>, schema: &Schema, contents: &Contents) -> Result<()> {
-    let view = database.read(View::Latest { connections: 1 }).await?;
-    for (table, saved) in schema.tables.iter().zip(&contents.tables) {
-        if view.fingerprint(table, &KeyRange::default()).await? != saved.fingerprint {
-            let reason = "after restoring, its content differs from the backup's";
-            return Err(ConnectorError::new(ErrorKind::Corrupt, "restore", format!("table {}", table.name), reason).permanent());
-        }
-    }
-    view.close().await
-}
-
 /// The objects whose description is another one than the saved.
 async fn compare(database: &Arc<dyn Database>, schema: &Schema, attached: &Attached) -> Result<Vec<String>> {
     let names: Vec<ObjectName> = schema.objects.iter().map(|o| o.name.clone()).collect();
-    let view = database.read(View::Latest { connections: 1 }).await?;
+    let view = database.read(View::Destination { connections: 1 }).await?;
     let (now, attached_now) = super::described(view.as_ref(), Some(&names)).await?;
     view.close().await?;
     let wanted = schema.objects.iter().chain(&attached.severed).chain(&attached.ownership);

@@ -246,14 +246,19 @@ impl Undo<'_> {
         }
         let EntryKind::File { size } = now.kind else { return Ok(true) };
         let resolution = self.mover.destination.traits().mtime_resolution_ns as i64;
-        if let Some(same) = same_time(original, now, resolution) {
-            return Ok(same);
+        let by_time = same_time(original, now, resolution);
+        match by_time {
+            Some(false) => return Ok(false),
+            // A try that broke off may have lost what it wrote, and not the time that it set.
+            Some(true) if !self.again => return Ok(true),
+            _ => {}
         }
-        let Some(backup) = &self.backup else { return Ok(false) };
+        let Some(backup) = &self.backup else { return Ok(by_time == Some(true)) };
         let (path, name) = (&ours.item.path, self.saved_name(backup, ours));
         let opened = match backup.open(&name, None).await {
             Ok(opened) => opened,
-            Err(e) if e.kind == ErrorKind::NotFound => return Ok(false),
+            // Never saved, so never replaced.
+            Err(e) if e.kind == ErrorKind::NotFound => return Ok(by_time == Some(true)),
             Err(e) => return Err(e),
         };
         let (kept, bytes) = digest::of_body(opened.body, self.lane.kind, None).await?;
@@ -263,6 +268,13 @@ impl Undo<'_> {
     /// Whether what stands there is what we wrote (or were about to write when we were interrupted).
     async fn is_ours(&self, now: &Entry, ours: &Ours) -> Result<bool> {
         let (item, outcome) = (&ours.item, ours.outcome.as_ref());
+        if outcome.is_some_and(|o| !o.is_there() && o.read.is_none()) {
+            // Nothing was put there by the last try: only the copy of an earlier one may stand there.
+            return match &item.stands {
+                Some(copy) => copy.is(self.mover.destination.as_ref(), now).await,
+                None => Ok(false),
+            };
+        }
         let written = outcome.and_then(|o| o.read.as_ref()).unwrap_or(&item.stat);
         if !matches!(written.kind, EntryKind::File { .. }) {
             return Ok(now.kind == written.kind);
@@ -284,7 +296,7 @@ impl Undo<'_> {
         match digest {
             Some(_) if now.kind != written.kind => Ok(false),
             Some((digest, part_size)) => Ok(Lane::differing(self.mover.destination.as_ref(), &item.path, size, digest, part_size).await?.is_none()),
-            None if same_time(written, now, resolution).is_some() && ours.original.is_some() => Ok(false),
+            None if same_time(written, now, resolution).is_some() => Ok(false),
             // Without a source to compare with: it is as long as what we were writing, and not what we planned to replace.
             None if self.mover.source.location() == self.mover.destination.location() => Ok(now.kind == item.stat.kind),
             None => self.equals_source(item, size).await,
