@@ -65,6 +65,10 @@ impl LateBackup {
         backups::write(&self.settings, &self.backup).await.map_err(step_error)
     }
 
+    pub(crate) fn id(&self) -> &str {
+        &self.backup.id
+    }
+
     /// Where rows are saved that others wrote into our tables.
     pub(crate) fn rows(&self) -> StepResult<PathBuf> {
         Ok(self.directory()?.join(LATER_ROWS))

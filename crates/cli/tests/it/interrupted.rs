@@ -10,6 +10,9 @@ use testkit::leftovers::TestDirectory;
 /// Files of 24 MiB. Together they take longer than a worker needs to see a wish.
 const FILMS: u8 = 36;
 
+/// Bytes of a file that takes long.
+const WHALE: u64 = 4 << 30;
+
 struct Site {
     dir: TestDirectory,
 }
@@ -67,6 +70,8 @@ fn files(dir: &Path) -> usize {
 #[test]
 fn every_signal_pauses_cleanly_and_the_last_line_says_how_to_go_on() {
     let site = Site::new();
+    // Holes at the source, so it costs nothing, and bytes at the destination: nobody is through with it before a signal arrives.
+    std::fs::File::create(site.path("from").join("whale.bin")).unwrap().set_len(WHALE).unwrap();
     for name in ["-INT", "-TERM", "-HUP"] {
         let (mut child, mut words) = site.begin("Transferring files");
         signal(&child, name);

@@ -246,18 +246,11 @@ impl FilesVerified {
 }
 
 /// What was copied once more because verification found it to differ.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SentAgain {
     pub files: u64,
-    /// What could not be copied.
-    pub problems: Problems,
-}
-
-impl SentAgain {
-    /// Whether nothing was tried.
-    pub fn is_nothing(&self) -> bool {
-        self.files == 0 && self.problems.is_empty()
-    }
+    /// What still differs.
+    pub left: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

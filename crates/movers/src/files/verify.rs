@@ -7,7 +7,7 @@ use super::lane::Lane;
 use super::order::Sorted;
 use super::records::{Record, Records, Word};
 use super::report::{FilesVerified, Mismatch};
-use super::send_again;
+use super::send_again::{self, Left};
 use super::sides::Fault;
 use super::told::{Teller, Told};
 use super::whole::{Whole, difference};
@@ -40,15 +40,10 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], observer: &
         found: FilesVerified::default(),
         firsts: HashMap::new(),
         together: Vec::new(),
+        unsent: send_again::unsent(ledgers).await?,
     };
     check.all(ledgers).await?;
-    let mut found = check.found;
-    for problem in send_again::unsent(ledgers).await? {
-        if found.mismatches.iter().all(|m| m.path != problem.path) {
-            let expected = "what the source had when it stood still".to_owned();
-            found.differs(Mismatch { path: problem.path, reason: problem.reason, expected, found: "something else".to_owned() });
-        }
-    }
+    let found = check.found;
     let details = json!({"files": found.files, "bytes": found.bytes, "mismatched": found.mismatched, "not_copied": found.not_copied});
     let level = if found.is_equal() { Level::Info } else { Level::Error };
     observer.log(level, "verification", format!("Verified {} files by hash, {} mismatches", found.files, found.mismatched), details);
@@ -75,6 +70,8 @@ struct Check<'a> {
     firsts: HashMap<FilePath, (u64, u64)>,
     /// Files of a whole tree whose hashes are asked for together.
     together: Vec<(FilePath, u64, Digest)>,
+    /// What an earlier verification found, and could not be put right.
+    unsent: HashMap<FilePath, Left>,
 }
 
 impl Check<'_> {
@@ -155,6 +152,11 @@ impl Check<'_> {
             self.differs(&item.path, "it was planned but never copied", "a copy", "nothing recorded");
             return Ok(());
         };
+        let unsent = self.unsent.get(&item.path).filter(|left| left.newer || !outcome.is_there()).map(|left| left.reason.clone());
+        if let Some(reason) = unsent {
+            self.differs(&item.path, &reason, "what the source had when it stood still", "something else");
+            return Ok(());
+        }
         if !outcome.is_there() {
             self.found.not_copied += 1;
             return Ok(());

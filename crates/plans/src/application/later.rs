@@ -1,6 +1,6 @@
 //! What other people wrote at the destination since this migration wrote there: what becomes of it.
 
-use super::backup::{Restorable, begin, own};
+use super::backup::{Restorable, begin, next_kind, own};
 use super::job::{Job, database_plan, ledger, ledgers, recall, restores, value};
 use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::backups::{self, BackupState, Part};
@@ -64,18 +64,12 @@ async fn save(job: &Job, cx: &StepContext, observer: &RunObserver, changes: Vec<
         Some(backup) => backup,
         None => begin(job, cx).await?,
     };
-    let dir = backups::directory(&job.settings, &backup.id).map_err(step_error)?.join(PART);
+    // Beside what an earlier try has saved, never over it.
+    let kind = next_kind(&backup, PART);
+    let dir = backups::directory(&job.settings, &backup.id).map_err(step_error)?.join(&kind);
     let names: Vec<_> = changes.iter().map(|c| c.table.clone()).collect();
     let copy = databases::back_up(database, Some(&names), &dir, observer, cx.stopping()).await.map_err(step_error)?;
-    backup.parts.retain(|p| p.kind != PART);
-    backup.parts.push(Part {
-        kind: PART.to_owned(),
-        location: database.location(),
-        items: copy.tables.len() as u64,
-        rows: copy.rows,
-        bytes: copy.bytes,
-        blake3: None,
-    });
+    backup.parts.push(Part { kind, location: database.location(), items: copy.tables.len() as u64, rows: copy.rows, bytes: copy.bytes, blake3: None });
     backup.bytes = backup.parts.iter().map(|p| p.bytes).sum();
     backup.state = BackupState::Verified;
     backups::write(&job.settings, &backup).await.map_err(step_error)?;

@@ -65,9 +65,12 @@ impl Verify {
         let mut found = mover.verify(&[&bulk, &last], observer, cx.stopping()).await.map_err(step_error)?;
         if !found.is_equal() {
             let (keeping, late) = keeping(&self.job, cx, mover.clone()).await?;
+            if let Some(late) = &late {
+                observer.info("verification", format!("What others changed at the destination meanwhile is saved into {} before it is replaced", late.id()));
+            }
             let sent = keeping.send_again(&bulk, &last, &found, observer, cx.stopping()).await;
             close(late, cx, observer).await?;
-            if !sent.map_err(step_error)?.is_nothing() {
+            if sent.map_err(step_error)?.files > 0 {
                 found = mover.verify(&[&bulk, &last], observer, cx.stopping()).await.map_err(step_error)?;
             }
         }

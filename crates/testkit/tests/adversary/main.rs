@@ -127,6 +127,7 @@ fn run_all(arena: &Arena) {
                     let scenario = (arena.generate)(seed);
                     let (played, new) = broken(arena, &scenario);
                     if !new.is_empty() {
+                        println!("seed {seed} fails: {}", new.join(" | ").chars().take(300).collect::<String>());
                         failed.lock().expect("a list").push((seed, new));
                     }
                     let Some(played) = played else { continue };

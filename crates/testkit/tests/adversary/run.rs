@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// A scenario that takes longer hangs.
-const PATIENCE: Duration = Duration::from_mins(4);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a user tries again before they roll back, or give up.
 const TRIES: u32 = 3;
 

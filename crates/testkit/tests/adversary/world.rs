@@ -152,10 +152,13 @@ impl World {
         let Some(process) = self.take(number) else { return };
         process.stop.cancel();
         let mut worker = process.worker;
-        if tokio::time::timeout(Duration::from_secs(10), &mut worker).await.is_err() {
-            worker.abort();
-        }
+        let ended = tokio::time::timeout(Duration::from_secs(10), &mut worker).await.is_ok();
         self.stage.let_die(number);
+        if !ended {
+            // It was killed on the way.
+            worker.abort();
+            self.expire_lease().await;
+        }
     }
 
     /// The journal gives the run to whoever asks next.

@@ -71,7 +71,7 @@ async fn kill_in(product: &mut Product, id: &str, step: &str) {
 async fn says(product: &Product, vm: &str, text: &str) -> String {
     let (begun, mut at, mut seen) = (Instant::now(), 0, String::new());
     while !seen.contains(text) {
-        assert!(begun.elapsed() < Duration::from_mins(2), "'{text}' does not come: {seen}");
+        assert!(begun.elapsed() < Duration::from_mins(6), "'{text}' does not come: {seen}");
         let (status, part) = product.get(&format!("/vms/{vm}/console?offset={at}&wait=5")).await;
         assert_eq!(status, 200, "{part:#}");
         at = part["next_offset"].as_u64().expect("a place");

@@ -70,6 +70,10 @@ impl Undo<'_> {
         if self.is_original(ours, original, &now).await? {
             return self.set_mode(&ours.item.path, original, &found).await;
         }
+        if self.again && self.shows_time_of(original, &now) {
+            // What an earlier try restored, and a loss of power took the content of.
+            return self.restore(ours, original, Guard::Only(Box::new(now))).await;
+        }
         let reason = if ours.removed { REPLACED_SINCE } else { CHANGED_SINCE };
         self.keep_or_discard(ours, &now, reason).await
     }
@@ -265,15 +269,24 @@ impl Undo<'_> {
         Ok(bytes == size && Lane::differing(self.mover.destination.as_ref(), path, size, &kept, None).await?.is_none())
     }
 
+    async fn is_earlier_copy(&self, item: &Item, now: &Entry) -> Result<bool> {
+        match &item.stands {
+            Some(copy) => copy.is(self.mover.destination.as_ref(), now).await,
+            None => Ok(false),
+        }
+    }
+
+    fn shows_time_of(&self, original: &Stat, now: &Entry) -> bool {
+        let resolution = self.mover.destination.traits().mtime_resolution_ns as i64;
+        now.kind == original.kind && same_time(original, now, resolution) == Some(true)
+    }
+
     /// Whether what stands there is what we wrote (or were about to write when we were interrupted).
     async fn is_ours(&self, now: &Entry, ours: &Ours) -> Result<bool> {
         let (item, outcome) = (&ours.item, ours.outcome.as_ref());
         if outcome.is_some_and(|o| !o.is_there() && o.read.is_none()) {
             // Nothing was put there by the last try: only the copy of an earlier one may stand there.
-            return match &item.stands {
-                Some(copy) => copy.is(self.mover.destination.as_ref(), now).await,
-                None => Ok(false),
-            };
+            return self.is_earlier_copy(item, now).await;
         }
         let written = outcome.and_then(|o| o.read.as_ref()).unwrap_or(&item.stat);
         if !matches!(written.kind, EntryKind::File { .. }) {
@@ -297,6 +310,9 @@ impl Undo<'_> {
             Some(_) if now.kind != written.kind => Ok(false),
             Some((digest, part_size)) => Ok(Lane::differing(self.mover.destination.as_ref(), &item.path, size, digest, part_size).await?.is_none()),
             None if same_time(written, now, resolution).is_some() => Ok(false),
+            None if self.is_earlier_copy(item, now).await? => Ok(true),
+            // As long as the earlier copy of ours, and not it: somebody else's, as far as anybody can tell.
+            None if item.stands.as_ref().is_some_and(|copy| copy.stat.kind == now.kind) => Ok(false),
             // Without a source to compare with: it is as long as what we were writing, and not what we planned to replace.
             None if self.mover.source.location() == self.mover.destination.location() => Ok(now.kind == item.stat.kind),
             None => self.equals_source(item, size).await,

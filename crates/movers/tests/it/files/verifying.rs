@@ -34,7 +34,7 @@ async fn what_differs_is_copied_once_more_and_nothing_else_is_touched() {
         // The source lives again: this is for nobody to copy now.
         world.source.write("new", "new").write("fine", "edited since").write("dir/new/deep", "new");
         let (sent, verified) = world.send_again().await.expect("sent again");
-        assert_eq!((sent.files, sent.problems.count, verified.mismatched), (3, 0, 0), "{verified:?}");
+        assert_eq!((sent.files, sent.left, verified.mismatched), (3, 0, 0), "{verified:?}");
         let there = world.destination.contents();
         assert!(there.keys().all(|path| !path.contains("new")), "{there:?}");
         // What somebody had written there comes back with a rollback, where size and time do not say that it was ours.
