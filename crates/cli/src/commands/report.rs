@@ -79,6 +79,12 @@ pub fn summary(report: &Value, shown: usize) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![format!("Moved:     {}", moved(&report["summary"])), format!("Verified:  {}", verified(&report["verification"]))];
+    if let Some(at) = report["copied_at"].as_str() {
+        lines.insert(
+            1,
+            format!("As of:     {} UTC; what the source gets afterwards is not at the destination", at.split('.').next().unwrap_or(at).trim_end_matches('Z')),
+        );
+    }
     if let Some(backup) = report["backup"]["id"].as_str() {
         let until = text(&report["backup"]["expires"]).split('T').next().unwrap_or_default();
         lines.push(format!("Backup:    {backup}, kept until {until}"));

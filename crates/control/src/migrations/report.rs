@@ -45,6 +45,10 @@ fn with_status(stored: &Value, view: &RunView) -> Value {
     if let Value::Object(map) = &mut report {
         map.insert("status".to_owned(), json!(status::word(view)));
         map.insert("rolled_back".to_owned(), json!(view.state == RunState::RolledBack));
+        if matches!(view.state, RunState::RollingBack | RunState::RolledBack) {
+            let words = if view.state == RunState::RolledBack { "It was taken back." } else { "It is being taken back." };
+            map.insert("rollback".to_owned(), json!(words));
+        }
     }
     report
 }

@@ -189,7 +189,7 @@ pub struct FilesCopied {
 }
 
 /// What the source has that the destination has not yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lag {
     /// New and changed files, links included.

@@ -2,7 +2,7 @@
 //!
 //! The report is this step's output. `partial: true` in it means completed with warnings: something named stays behind.
 
-use super::job::{Job, database_plan, files_plan, timed_report, value};
+use super::job::{Job, database_plan, files_plan, ledger, ledgers, timed_report, value};
 use super::later::secure;
 use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::report::{Leftover, leftovers_of_applied, push_all};
@@ -11,7 +11,8 @@ use domain::units;
 use engine::{Step, StepContext, StepError};
 use jiff::Timestamp;
 use movers::databases::DatabasePlan;
-use movers::files::{FilesPlan, Problems};
+use movers::files::{FilesPlan, Lag, Problems};
+use ports::ErrorKind;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,7 +50,8 @@ impl Step for Finish {
             leftovers.push(held_back);
             count += 1;
         }
-        let report = self.report(cx, &parts, &leftovers, count);
+        let since = self.source_since(cx).await?;
+        let report = self.report(cx, &parts, (&leftovers, count), since);
         let words = if count == 0 { "Completed".to_owned() } else { format!("Completed with warnings: {count} things stay behind, see the report") };
         observer.info("report", words);
         Ok(timed_report(report, began))
@@ -62,6 +64,17 @@ impl Step for Finish {
 }
 
 impl Finish {
+    /// What the source's files have become since the last pass; `None` where there are none, or where the source cannot be asked any more.
+    async fn source_since(&self, cx: &StepContext) -> StepResult<Option<Lag>> {
+        let Some(mover) = self.job.files_mover(cx).await? else { return Ok(None) };
+        let (bulk, last) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
+        match mover.lag(&[&bulk, &last], cx.stopping()).await {
+            Ok(lag) => Ok(Some(lag)),
+            Err(e) if e.kind == ErrorKind::Stopped => Err(step_error(e)),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Lets act what was made inactive until everything was verified; what stays inactive is named.
     async fn enable(&self, parts: &Parts) -> StepResult<Option<Leftover>> {
         let (Some(mover), Some(plan)) = (self.job.database_mover().await?, &parts.database) else { return Ok(None) };
@@ -88,6 +101,12 @@ impl Parts {
 
     fn of_step(&self, name: &str) -> &Value {
         STEPS.iter().position(|(n, _)| *n == name).map_or(&Value::Null, |i| &self.outputs[i])
+    }
+
+    /// The moment in which the passes that counted ended.
+    fn copied_at(&self) -> Value {
+        let ended = |step: &str| self.of_step(step)["standstill"]["ended"].clone();
+        Some(ended("files")).filter(|at| !at.is_null()).unwrap_or_else(|| ended("database"))
     }
 
     fn problems(&self, pointer: &str) -> Problems {
@@ -163,6 +182,15 @@ impl Parts {
     }
 }
 
+fn went_on(lag: Lag) -> Option<String> {
+    (!lag.is_none()).then(|| {
+        format!(
+            "the source went on changing after the copy: {} files are new or changed and {} are gone there, which the destination does not show",
+            lag.files, lag.removed
+        )
+    })
+}
+
 /// A directory of uploads that the web root does not contain is not moved with it.
 fn uploads_outside(source: &System) -> Option<Leftover> {
     let uploads = source.uploads.as_deref()?;
@@ -175,7 +203,7 @@ fn uploads_outside(source: &System) -> Option<Leftover> {
 }
 
 impl Finish {
-    fn report(&self, cx: &StepContext, parts: &Parts, leftovers: &[Leftover], count: u64) -> Value {
+    fn report(&self, cx: &StepContext, parts: &Parts, (leftovers, count): (&[Leftover], u64), since: Option<Lag>) -> Value {
         let spec = &self.job.spec;
         let (files, database) = (parts.of_step("files"), parts.of_step("database"));
         let bulk = &files["bulk"];
@@ -190,6 +218,8 @@ impl Finish {
             "result": if count == 0 { "completed" } else { "completed with warnings" },
             "partial": count > 0,
             "finished_at": Timestamp::now().to_string(),
+            "copied_at": parts.copied_at(),
+            "source_since": since.map(|lag| value(&lag)),
             "source": side(&spec.source),
             "destination": side(&spec.destination),
             "summary": {
@@ -212,7 +242,7 @@ impl Finish {
             "adapted": adapted,
             "leftovers": leftovers,
             "leftovers_count": count,
-            "warnings": parts.warnings(&self.job),
+            "warnings": parts.warnings(&self.job).into_iter().chain(since.and_then(went_on)).collect::<Vec<_>>(),
             "backup": backup,
             "rollback": rollback_words(cx.run_id(), &backup),
         })

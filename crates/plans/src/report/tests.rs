@@ -4,7 +4,7 @@ use serde_json::json;
 fn sample() -> Value {
     json!({
         "report_version": 1, "migration_id": "0198", "name": "Shop <script>alert(1)</script>", "result": "completed with warnings", "partial": true,
-        "finished_at": "2024-08-26T14:30:22Z",
+        "finished_at": "2024-08-26T14:30:22Z", "copied_at": "2024-08-26T14:29:58Z", "status": "rolled_back", "rolled_back": true,
         "source": {"type": "wordpress", "files": "sftp://user@old:22/var/www", "database": null, "url": null},
         "destination": {"type": "server", "files": "/srv/new", "database": "mysql://u@new:3306/shop", "url": "https://new.example"},
         "summary": {"files": 3, "bytes": 2_411_724, "size": "2.3 MB", "files_unchanged": 1, "symlinks": 0, "directories": 2, "removed": 0, "tables": 1, "rows": 12,
