@@ -93,6 +93,11 @@ impl Engine {
         self.journal.request(tenant, id, &Request::Finalize { by }).await
     }
 
+    /// See [`crate::journal::Runs::forget_secrets`].
+    pub async fn forget_secrets(&self, tenant: &str, id: &str, input: &Value) -> Result<(), EngineError> {
+        self.journal.forget_secrets(tenant, id, input).await
+    }
+
     /// See [`crate::journal::Leases::unpin`].
     pub async fn unpin(&self, tenant: &str, id: &str) -> Result<RunView, EngineError> {
         self.journal.unpin(tenant, id).await

@@ -1,7 +1,7 @@
 //! The dry run: everything that only reads, and an estimate that rests on a short measurement.
 
 use crate::Settings;
-use crate::application::{conflict, mark_of};
+use crate::application::{CHECK_THE_NAME, conflict, mark_of, to_be_made};
 use crate::site::{Configuration, Site, left_out};
 use crate::wordpress::CONFIG;
 use crate::workload::CloudFound;
@@ -155,6 +155,10 @@ async fn exists(site: &Site) -> Result<bool> {
 async fn refusals(spec: &MigrationSpec, site: &Site, losses: u64, settings: &Settings) -> Result<Vec<String>> {
     let (from, to) = (site.source_database_at.as_ref(), site.destination_database_at.as_ref());
     let mut out: Vec<String> = conflict(spec, from, to, settings.connectors.as_ref(), &mark_of(None)).await?.into_iter().collect();
+    if !spec.destination.create {
+        let missing = to_be_made(spec, site.destination.files.as_ref(), site.destination.database.as_ref()).await?;
+        out.extend(missing.iter().map(|missing| format!("{}. {CHECK_THE_NAME}", missing.refusal())));
+    }
     if losses > 0 && !spec.safety.backup_before && !spec.safety.overwrite_without_backup {
         out.push(format!(
             "{losses} things at the destination would be lost without a backup: leave safety.backup_before on, or set safety.overwrite_without_backup"

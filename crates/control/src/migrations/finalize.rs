@@ -5,6 +5,7 @@
 
 use super::listing::Detail;
 use crate::caller::{Caller, Proof};
+use crate::templates::masks::mask;
 use crate::{Control, Error};
 use plans::backups::{self, Backup};
 use ports::ConnectorError;
@@ -15,6 +16,9 @@ impl Control {
         self.steerable(&caller.tenant, id, "finalise").await?;
         let by = (caller.proof != Proof::None).then(|| caller.name.clone());
         self.engine().finalize(&caller.tenant, id, by).await.map_err(|e| Error::of_engine(e, id, "finalise"))?;
+        // Nobody connects to its systems with what it kept any more.
+        let shown = mask(&self.document(&caller.tenant, id).await?);
+        self.engine().forget_secrets(&caller.tenant, id, &shown).await.map_err(|e| Error::of_engine(e, id, "finalise"))?;
         let all = backups::list(self.settings(), &caller.tenant).await.map_err(internal)?;
         self.remove_backups(all.into_iter().filter(|b| b.run == id)).await?;
         self.get(&caller.tenant, id).await

@@ -86,6 +86,8 @@ pub struct System {
     pub config: Option<String>,
     /// `database.tables`: the same on either side.
     pub tables: Option<TableSelection>,
+    /// Of a destination: whether a database or a bucket that does not exist is made.
+    pub create: bool,
 }
 
 pub(super) fn read(parent: &mut Fields<'_>, field: &'static str, p: &mut Problems) -> Option<System> {
@@ -116,8 +118,9 @@ pub(super) fn read(parent: &mut Fields<'_>, field: &'static str, p: &mut Problem
         Some(type_name) => (None, read_database_only(&mut f, type_name, side, &mut tables, p), [None, None]),
         None => read_parts(&mut f, kind, side, &mut tables, p),
     };
+    let create = machine.is_some() || f.flag("create", true, p);
     f.done(p);
-    Some(System { kind, files, database, machine, url, uploads, config, tables })
+    Some(System { kind, files, database, machine, url, uploads, config, tables, create })
 }
 
 /// `{"type": "mysql", "host": …, "database": "name"}` or `{"type": "mysql", "database": {…}}`.

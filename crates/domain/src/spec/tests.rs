@@ -25,6 +25,16 @@ fn the_documents_body_is_accepted_word_for_word() {
 }
 
 #[test]
+fn a_destination_says_whether_what_is_missing_is_made() {
+    let mut body = document();
+    assert!(MigrationSpec::decode(&body).expect("the sample").destination.create);
+    body["destination"]["create"] = json!(false);
+    assert!(!MigrationSpec::decode(&body).expect("nothing is made").destination.create);
+    body["destination"]["create"] = json!("no");
+    assert!(MigrationSpec::decode(&body).is_err());
+}
+
+#[test]
 fn the_sdk_samples_short_body_is_accepted() {
     let body = json!({"name": "WordPress Migration", "source": {"type": "wordpress", "host": "old-server.com"}, "destination": {"type": "aws-s3", "bucket": "new-bucket"}});
     MigrationSpec::decode(&body).expect("document 3's SDK sample");

@@ -34,6 +34,9 @@ pub trait Runs: Send + Sync {
     /// The unsealed input.
     async fn input(&self, tenant: &str, id: &str) -> Result<Value, EngineError>;
 
+    /// Replaces the input of a run that was finalised, by one without its secrets. Any other run is left as it is. Repeatable.
+    async fn forget_secrets(&self, tenant: &str, id: &str, input: &Value) -> Result<(), EngineError>;
+
     /// Newest first, without the outputs of steps. Costs nothing per chunk: ledger totals are kept, not counted.
     async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError>;
 

@@ -29,6 +29,7 @@ mod preview;
 mod same_place;
 mod standstill;
 mod table_keeper;
+mod to_be_made;
 mod validate;
 mod verify;
 mod website;
@@ -41,6 +42,7 @@ pub use movers::files::{FilesUndone, PathProblem};
 pub(crate) use prepare::{is_absent, remove_root};
 pub use preview::{RollbackPreview, Wanted, rollback_preview};
 pub(crate) use same_place::{CHOOSE_ANOTHER, conflict, directories_conflict, mark_of, remove_mark};
+pub(crate) use to_be_made::{CHECK_THE_NAME, to_be_made};
 pub(crate) use validate::judged;
 pub(crate) use verify::MISMATCH;
 

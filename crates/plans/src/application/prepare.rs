@@ -7,8 +7,10 @@ use super::job::{Job, database_plan, ledger, ledgers, restores, timed, value};
 use super::later::secure;
 use super::same_place::remove_mark;
 use super::table_keeper::BackupTables;
+use super::to_be_made::{CHECK_THE_NAME, to_be_made};
 use super::website;
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
+use crate::site::Site;
 use engine::{Step, StepContext, StepError};
 use futures::StreamExt;
 use movers::databases::TableKeeper;
@@ -41,6 +43,7 @@ impl Step for Prepare {
         let observer = RunObserver::new(cx);
         let site = self.job.site().await?;
         self.job.refuse_same_place(cx.run_id()).await?;
+        self.refuse_missing(site).await?;
         let mut output = json!({"root_made": false, "website": null, "database": null});
         if let Some(files) = &site.destination.files {
             if cx.recall(ROOT_ABSENT).await?.is_none() {
@@ -87,6 +90,18 @@ impl Step for Prepare {
 }
 
 impl Prepare {
+    /// Where nothing may be made, what is missing ends the migration before anything was changed.
+    async fn refuse_missing(&self, site: &Site) -> StepResult<()> {
+        if self.job.spec.destination.create {
+            return Ok(());
+        }
+        let missing = to_be_made(&self.job.spec, site.destination.files.as_ref(), site.destination.database.as_ref()).await.map_err(step_error)?;
+        match missing.first() {
+            Some(missing) => Err(failed(ErrorKind::NotFound, missing.refusal(), CHECK_THE_NAME)),
+            None => Ok(()),
+        }
+    }
+
     fn refuse_unsaved(&self, standing: &[SchemaObject]) -> StepResult<()> {
         let safety = &self.job.spec.safety;
         match standing.first() {

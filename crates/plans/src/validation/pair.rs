@@ -28,6 +28,7 @@ pub(super) async fn checks(spec: &MigrationSpec, sides: &Sides, connectors: &dyn
     let mut reports = files.1;
     reports.extend(place);
     reports.extend(databases.1);
+    reports.extend(made_by_us(spec, sides, limits.check).await);
     reports.extend(super::objects::check(spec, sides, databases.0.as_ref(), limits.check).await);
     if let Some(schema) = databases.0.as_ref().filter(|_| sides.destination.database.is_some()) {
         reports.extend(space_for_database(spec, schema, sides.destination.database_only, connectors, limits.check).await);
@@ -238,6 +239,23 @@ async fn wordpress(spec: &MigrationSpec, source: &Arc<dyn FileTarget>, connector
         ),
     };
     made(sides::WORDPRESS, "source", began, verdict)
+}
+
+/// A bucket or a database that is not there is made, which is told: its name may be mistyped.
+async fn made_by_us(spec: &MigrationSpec, sides: &Sides, limit: Duration) -> Vec<CheckReport> {
+    let began = Instant::now();
+    let asked = application::to_be_made(spec, sides.destination.files.as_ref(), sides.destination.database.as_ref());
+    // Whoever cannot be asked is named by the checks of that side.
+    let missing = within(limit, asked).await.unwrap_or_default();
+    let told = missing.into_iter().map(|missing| {
+        if spec.destination.create {
+            let advice = "check its name; with destination.create: false nothing is made";
+            warning(missing.field, format!("The destination's {} does not exist and will be made", missing.what), advice)
+        } else {
+            failure(missing.field, missing.refusal(), application::CHECK_THE_NAME, ErrorKind::NotFound)
+        }
+    });
+    told.map(|outcome| made("destination_exists", "destination", began, outcome)).collect()
 }
 
 async fn databases(sides: &Sides, limit: Duration) -> (Option<Schema>, Vec<CheckReport>) {

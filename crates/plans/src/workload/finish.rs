@@ -170,7 +170,7 @@ impl Finish {
             "summary": {
                 "files": total("files"), "bytes": total("bytes"), "size": units::size(total("bytes")), "symlinks": total("symlinks"),
                 "directories": total("directories"), "removed": total("removed"),
-                "standstill_seconds": parts.of_step("cutover")["duration_seconds"].as_f64().unwrap_or(0.0),
+                "standstill_seconds": parts.of_step("cutover")["standstill_seconds"].as_f64().unwrap_or(0.0),
             },
             "steps": parts.steps.iter().map(|(name, title)| json!({"name": name, "title": title, "duration_seconds": parts.of_step(name)["duration_seconds"]})).collect::<Vec<_>>(),
             "verification": {"verified": verification["verified"], "reason": verification["reason"], "mount_points": verification["mount_points"]},

@@ -50,6 +50,18 @@ impl Runs for Store {
         serde_json::from_slice(&text).map_err(|e| EngineError::Internal(format!("the input of run {id} cannot be read: {e}")))
     }
 
+    async fn forget_secrets(&self, tenant: &str, id: &str, input: &Value) -> Result<(), EngineError> {
+        let sealed = self.keys.seal(tenant, id, input.to_string().as_bytes())?;
+        let (of, run) = (tenant.to_owned(), id.to_owned());
+        self.commit(id, Reach::of(tenant), move |conn| {
+            Box::pin(async move {
+                let sql = "UPDATE run SET input = $3 WHERE id = $1 AND tenant = $2 AND final_at IS NOT NULL";
+                conn.run(sql, params![&run, &of, sealed]).await.map(drop)
+            })
+        })
+        .await
+    }
+
     async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError> {
         let (sql, values) = lines::page(RUN, tenant, filter);
         self.read(Reach::of(tenant), move |conn| {

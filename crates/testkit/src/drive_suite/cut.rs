@@ -50,6 +50,7 @@ through!(Runs {
     fn create(run: &NewRun, steps: &[StepPin]) -> Timestamp;
     fn view(tenant: &str, id: &str) -> RunView;
     fn input(tenant: &str, id: &str) -> Value;
+    fn forget_secrets(tenant: &str, id: &str, input: &Value) -> ();
     fn list(tenant: &str, filter: &RunFilter) -> Vec<RunView>;
     fn lines(tenant: &str, filter: &RunFilter) -> Vec<RunLine>;
     fn count(tenant: &str, filter: &RunFilter) -> u64;

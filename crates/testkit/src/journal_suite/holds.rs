@@ -84,5 +84,11 @@ pub async fn the_way_back_is_given_up_once(b: Bench) {
         Err(EngineError::Conflict { state: RunState::Completed, message, .. }) => assert!(message.contains("by ann"), "{message}"),
         other => panic!("{other:?}"),
     }
+    j.forget_secrets(&b.tenant, &token.run, &json!({"password": "********"})).await.unwrap();
+    assert_eq!(j.input(&b.tenant, &token.run).await.unwrap(), json!({"password": "********"}));
+    let running = b.claimed("a", "w").await.token;
+    let input = j.input(&b.tenant, &running.run).await.unwrap();
+    j.forget_secrets(&b.tenant, &running.run, &json!({})).await.unwrap();
+    assert_eq!(j.input(&b.tenant, &running.run).await.unwrap(), input, "a run that may go back keeps what it needs");
     j.delete(&b.tenant, &token.run).await.unwrap();
 }

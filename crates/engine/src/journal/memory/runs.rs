@@ -56,6 +56,15 @@ impl Runs for MemoryJournal {
         self.with(tenant, id, |run| Ok(run.new.input.clone()))
     }
 
+    async fn forget_secrets(&self, tenant: &str, id: &str, input: &Value) -> Result<(), EngineError> {
+        self.with(tenant, id, |run| {
+            if run.finalized.is_some() {
+                run.new.input = input.clone();
+            }
+            Ok(())
+        })
+    }
+
     async fn list(&self, tenant: &str, filter: &RunFilter) -> Result<Vec<RunView>, EngineError> {
         let runs = self.lock();
         let mut found: Vec<_> = runs.values().filter(|r| wanted(r, tenant, filter)).map(Run::view).collect();
