@@ -177,7 +177,7 @@ pub(crate) fn expiry(now: Timestamp, days: u32, hours: i64) -> Timestamp {
 /// only when its pass has ended, so the disk is asked. Repeatable.
 pub(crate) async fn discard_if_useless(settings: &Settings, id: &str) -> Result<()> {
     let kept = match read(settings, id).await? {
-        Some(backup) if backup.state == BackupState::Verified => backup.parts.iter().any(|p| p.items > 0) || holds_saved(&directory(settings, id)?).await?,
+        Some(backup) if backup.state == BackupState::Verified => !backup.parts.is_empty() || holds_saved(&directory(settings, id)?).await?,
         _ => false,
     };
     if kept { Ok(()) } else { remove(settings, id).await }

@@ -24,6 +24,8 @@ pub(crate) struct LateBackup {
     retention_days: u32,
     /// Each with the kind of the part that it holds.
     stores: Vec<(String, Arc<dyn FileTarget>)>,
+    /// The parts that were there before: they stay, also those that hold no file and no row.
+    earlier: Vec<String>,
 }
 
 impl LateBackup {
@@ -44,12 +46,14 @@ impl LateBackup {
     }
 
     async fn begin(settings: &Settings, cx: &StepContext, name: &str, safety: &Safety) -> StepResult<Self> {
-        let mut backup = match own(settings, cx).await? {
+        let found = own(settings, cx).await?;
+        let earlier = found.iter().flat_map(|backup| &backup.parts).map(|part| part.kind.clone()).collect();
+        let mut backup = match found {
             Some(backup) => backup,
             None => backups::begin(settings, cx, name, safety.backup_retention_days).await?,
         };
         backup.state = BackupState::Verified;
-        let mut late = Self { settings: settings.clone(), backup, retention_days: safety.backup_retention_days, stores: Vec::new() };
+        let mut late = Self { settings: settings.clone(), backup, retention_days: safety.backup_retention_days, stores: Vec::new(), earlier };
         late.renew().await?;
         Ok(late)
     }
@@ -113,7 +117,8 @@ impl LateBackup {
         if rows > 0 && self.backup.part(LATER_ROWS).is_none() {
             self.backup.parts.push(Part { kind: LATER_ROWS.to_owned(), items: rows, ..Part::default() });
         }
-        self.backup.parts.retain(|p| p.items > 0);
+        let earlier = std::mem::take(&mut self.earlier);
+        self.backup.parts.retain(|p| p.items > 0 || earlier.contains(&p.kind));
         self.backup.bytes = self.backup.parts.iter().map(|p| p.bytes).sum();
         if self.backup.parts.is_empty() {
             // In this order: a note that names a backup which is not there means that it was lost.
@@ -160,7 +165,7 @@ async fn held(store: &dyn FileTarget) -> StepResult<(u64, u64)> {
     let mut entries = store.list();
     let (mut items, mut bytes) = (0, 0);
     while let Some(entry) = entries.try_next().await.map_err(step_error)? {
-        if matches!(entry.kind, EntryKind::File { .. }) {
+        if matches!(entry.kind, EntryKind::File { .. } | EntryKind::Symlink { .. }) {
             items += 1;
             bytes += entry.size();
         }

@@ -115,8 +115,10 @@ impl Session<'_> {
                 .advice(format!("Remove the cause named above, then try again: {again}")));
         }
         // What was kept and saved stands in the log; one that cannot be read takes nothing back, but nothing is promised then.
+        // Warnings are asked for by themselves: behind thousands of other lines they would not be among the last.
         let log = self.door.get(&path(status.id(), "/logs?limit=1000")).await.unwrap_or(Value::Null);
-        let taken_back = TakenBack::of(&log);
+        let warnings = self.door.get(&path(status.id(), "/logs?limit=1000&min_level=WARNING")).await.unwrap_or(Value::Null);
+        let taken_back = TakenBack::of(&log, &warnings);
         for line in taken_back.lines() {
             self.output.say(&line);
         }
@@ -141,10 +143,14 @@ struct TakenBack {
 }
 
 impl TakenBack {
-    fn of(log: &Value) -> Self {
+    /// `log`: its last lines; `warnings`: its last warnings and errors.
+    fn of(log: &Value, warnings: &Value) -> Self {
         let mut out = Self::default();
-        let lines = log["logs"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for line in lines.iter().rev().filter(|line| line["component"] == "rollback") {
+        let lines = |log: &Value| log["logs"].as_array().cloned().unwrap_or_default();
+        let grave = |line: &Value| matches!(line["level"].as_str(), Some("WARNING" | "ERROR"));
+        let plain = lines(log).into_iter().filter(|line| !grave(line));
+        let told: Vec<Value> = plain.chain(lines(warnings).into_iter().filter(grave)).filter(|line| line["component"] == "rollback").collect();
+        for line in told.iter().rev() {
             let message = line["message"].as_str().unwrap_or_default().to_owned();
             out.told = true;
             match line["level"].as_str() {
@@ -183,7 +189,8 @@ mod tests {
 
     fn told(lines: &[(&str, &str)]) -> (Exit, Vec<String>) {
         let line = |(level, message): &(&str, &str)| json!({"component": "rollback", "level": level, "message": message});
-        let taken_back = TakenBack::of(&json!({"logs": lines.iter().map(line).collect::<Vec<_>>()}));
+        let log = json!({"logs": lines.iter().map(line).collect::<Vec<_>>()});
+        let taken_back = TakenBack::of(&log, &log);
         (taken_back.exit(), taken_back.lines())
     }
 

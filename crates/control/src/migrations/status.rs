@@ -209,7 +209,8 @@ fn problem(view: &RunView, error: &StepError) -> Problem {
         message: error.message.clone(),
         step: failed.map(|s| s.name.clone()),
         retryable: error.temporary,
-        details: error.details.clone(),
+        // An error of few words still has an object for more.
+        details: if error.details.is_object() { error.details.clone() } else { serde_json::json!({}) },
     }
 }
 

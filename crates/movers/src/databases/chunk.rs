@@ -103,6 +103,16 @@ pub(super) async fn writing(ledger: &dyn Ledger, seq: u64) -> Result<Option<Fing
     serde_json::from_value(value).map(Some).map_err(|e| damaged(seq).because(e))
 }
 
+/// Notes that a range is about to be written for the first time. Repeatable.
+pub(super) async fn record_begun(ledger: &dyn Ledger, seq: u64) -> Result<()> {
+    ledger.remember(&format!("begun:{seq}"), Some(serde_json::json!(true))).await
+}
+
+/// Whether a try was begun that may have written there.
+pub(super) async fn was_begun(ledger: &dyn Ledger, seq: u64) -> Result<bool> {
+    Ok(ledger.recall(&format!("begun:{seq}")).await?.is_some())
+}
+
 /// What may stand in a range and be ours: written, or about to be written when we were interrupted.
 pub(super) async fn ours(ledger: &dyn Ledger, seq: u64) -> Result<Vec<Fingerprint>> {
     Ok(written(ledger, seq).await?.into_iter().chain(writing(ledger, seq).await?).collect())

@@ -3,7 +3,7 @@
 use super::after_rows::AfterRows;
 use super::chunk::{self, RangeResult, RangeSpec};
 use super::retry::with_retries;
-use super::{AppliedObject, DatabaseMover, DatabasePlan};
+use super::{AppliedObject, DatabaseMover, DatabasePlan, LaterRows};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use ports::databases::{Fingerprint, KeyRange, Phase, Reading, RowBlock, RowSource, RowTarget, Table, View};
@@ -162,6 +162,8 @@ impl DatabaseMover {
     async fn fill_range(&self, bulk: &Bulk<'_>, chunk: &Chunk, table: &Table, spec: &RangeSpec) -> Result<(RangeResult, Fingerprint)> {
         let what = format!("table {}", table.name);
         let mut ours = chunk::ours(bulk.ledger, chunk.seq).await?;
+        let begun_before = chunk::was_begun(bulk.ledger, chunk.seq).await?;
+        chunk::record_begun(bulk.ledger, chunk.seq).await?;
         for _ in 0..CONFLICTS {
             let copy = || copy_rows(bulk, table, spec, &ours);
             match with_retries(self.options.retries, &what, bulk.observer, bulk.stop, copy).await {
@@ -169,7 +171,7 @@ impl DatabaseMover {
                 other => return other,
             }
             let stored = self.destination.read(View::Destination { connections: 1 }).await?;
-            let outcome = self.look_at_standing(bulk, chunk, table, spec, stored.as_ref()).await;
+            let outcome = self.look_at_standing(bulk, chunk, table, spec, stored.as_ref(), begun_before).await;
             stored.close().await?;
             ours.push(outcome?);
         }
@@ -177,9 +179,19 @@ impl DatabaseMover {
     }
 
     /// What stands in a range: a try of ours that was interrupted behind its commit, or somebody else's rows, which are saved.
-    async fn look_at_standing(&self, bulk: &Bulk<'_>, chunk: &Chunk, table: &Table, spec: &RangeSpec, stored: &dyn RowSource) -> Result<Fingerprint> {
+    /// `begun_before`: an earlier try may have been interrupted there; where nothing may be saved, that counts as ours.
+    async fn look_at_standing(
+        &self,
+        bulk: &Bulk<'_>,
+        chunk: &Chunk,
+        table: &Table,
+        spec: &RangeSpec,
+        stored: &dyn RowSource,
+        begun_before: bool,
+    ) -> Result<Fingerprint> {
         let found = stored.fingerprint(table, &spec.range).await?;
-        if found != bulk.source.fingerprint(table, &spec.range).await? {
+        let in_doubt = begun_before && self.later == LaterRows::Refuse;
+        if !in_doubt && found != bulk.source.fingerprint(table, &spec.range).await? {
             self.save_later_rows(bulk.ledger, chunk, table, spec, stored, &found, bulk.observer).await?;
         }
         chunk::record_written(bulk.ledger, chunk.seq, &found).await?;

@@ -60,14 +60,16 @@ impl DatabaseMover {
         Ok(pass)
     }
 
-    /// Lets act at the destination what was made inactive because it changes rows by itself (events). After verification. Repeatable.
+    /// Lets act at the destination what was made inactive because it changes rows by itself (events), and notes how our objects are described there: a
+    /// rollback compares with it. After verification. Repeatable.
     ///
     /// # Errors
     /// Those of the destination; what was enabled before stays enabled.
-    pub async fn enable(&self, plan: &DatabasePlan) -> Result<()> {
+    pub async fn enable(&self, plan: &DatabasePlan, ledger: &dyn Ledger) -> Result<()> {
         let target = self.destination.write().await?;
         let outcome = target.enable(&plan.schema).await;
         target.close().await?;
+        made::describe(ledger, &self.destination_schema().await?.unwrap_or_default()).await?;
         outcome
     }
 

@@ -33,7 +33,9 @@ pub enum LaterRows {
     Save(PathBuf),
     /// Replaces them, as asked.
     Overwrite,
-    /// Replaces nothing and fails.
+    /// Fails, so that the caller can make room for what is to be saved and call again.
+    Unprepared,
+    /// Replaces nothing and fails; what an interrupted try may have left counts as ours, since nothing could be saved.
     Refuse,
 }
 
@@ -83,13 +85,13 @@ impl DatabaseMover {
         let dir = match &self.later {
             LaterRows::Save(dir) => dir,
             LaterRows::Overwrite => return Ok(()),
-            LaterRows::Refuse => return Err(would_be_lost(table)),
+            LaterRows::Unprepared | LaterRows::Refuse => return Err(would_be_lost(table)),
         };
         let name = format!("{}-{}.rows.zst", chunk.seq, &found.hash.get(..12).unwrap_or(&found.hash));
         let saved = backup::save_range(stored, table, &spec.range, dir, &name).await?;
         let what = format!("table {}", table.name);
         let message = format!(
-            "The destination's {what} was changed by somebody else while the migration was at work: {} rows of a range were saved in {} before they were replaced",
+            "The destination's {what} held rows that are not known to be the migration's (somebody else's, or those of a try that was interrupted): {} rows of a range were saved in {} before they were replaced",
             saved.rows,
             dir.join(&name).display()
         );

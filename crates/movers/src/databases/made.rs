@@ -85,6 +85,32 @@ pub(super) async fn making(ledger: &dyn Ledger, plan: &DatabasePlan, phase: Phas
     ledger.remember(phase_key(phase), Some(json!(all))).await
 }
 
+/// How the destination described our objects when they had all been made.
+const DESCRIBED: &str = "made:described";
+
+/// The description of an object in short.
+fn described(object: &SchemaObject) -> (ObjectKey, String) {
+    (ObjectKey::of(object), blake3::hash(object.statements.join("\n").as_bytes()).to_hex()[..16].to_owned())
+}
+
+/// Notes how the destination describes what we made. Repeatable; the last one counts.
+pub(super) async fn describe(ledger: &dyn Ledger, there: &Schema) -> Result<()> {
+    let ours = objects(ledger).await?;
+    let all: Vec<(ObjectKey, String)> = there.objects.iter().filter(|o| ours.contains(&ObjectKey::of(o))).map(described).collect();
+    ledger.remember(DESCRIBED, Some(json!(all))).await
+}
+
+/// The objects of ours that somebody has changed since, tables aside, as the destination describes them now.
+pub(super) async fn changed<'a>(ledger: &dyn Ledger, there: &'a Schema) -> Result<Vec<&'a SchemaObject>> {
+    let Some(noted) = recall::<Vec<(ObjectKey, String)>>(ledger, DESCRIBED).await? else { return Ok(Vec::new()) };
+    let noted: std::collections::BTreeMap<_, _> = noted.into_iter().collect();
+    let changed = |o: &&SchemaObject| {
+        let (key, now) = described(o);
+        o.kind != ObjectKind::Table && !has_no_life_of_its_own(o.kind) && noted.get(&key).is_some_and(|then| *then != now)
+    };
+    Ok(there.objects.iter().filter(changed).collect())
+}
+
 /// All that was made or about to be.
 pub(super) async fn objects(ledger: &dyn Ledger) -> Result<BTreeSet<ObjectKey>> {
     let mut all = BTreeSet::new();

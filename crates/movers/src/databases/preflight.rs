@@ -97,14 +97,22 @@ fn class(kind: ObjectKind) -> u8 {
     }
 }
 
+/// A name as the destination compares it: SQLite never tells cases apart, MySQL and MariaDB do so in names of tables alone (and there not everywhere,
+/// which the server then says itself).
+fn folded(name: &ObjectName, class: u8, sqlite: bool) -> ObjectName {
+    if name.schema.is_empty() && (sqlite || class != 0) { ObjectName { schema: String::new(), name: name.name.to_lowercase() } } else { name.clone() }
+}
+
 /// Where schemas are, a trigger's name is its table's own affair.
-fn place(object: &SchemaObject) -> (u8, &ObjectName, Option<&ObjectName>) {
+fn place(object: &SchemaObject, sqlite: bool) -> (u8, ObjectName, Option<ObjectName>) {
     let own = object.kind == ObjectKind::Trigger && !object.name.schema.is_empty();
-    (class(object.kind), &object.name, object.table.as_ref().filter(|_| own))
+    let class = class(object.kind);
+    (class, folded(&object.name, class, sqlite), object.table.clone().filter(|_| own))
 }
 
 /// Objects of `theirs` that have the name of one of `ours`.
 pub(super) fn same_names(ours: &Schema, theirs: Schema) -> Vec<SchemaObject> {
-    let names: BTreeSet<_> = ours.objects.iter().map(place).filter(|(c, ..)| *c < 5).collect();
-    theirs.objects.into_iter().filter(|o| class(o.kind) < 5 && names.contains(&place(o))).collect()
+    let sqlite = theirs.server.starts_with("SQLite");
+    let names: BTreeSet<_> = ours.objects.iter().map(|o| place(o, sqlite)).filter(|(c, ..)| *c < 5).collect();
+    theirs.objects.into_iter().filter(|o| class(o.kind) < 5 && names.contains(&place(o, sqlite))).collect()
 }

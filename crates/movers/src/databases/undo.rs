@@ -41,18 +41,31 @@ impl DatabaseMover {
         let Some(made_database) = made::database(ledger).await? else { return Ok(DatabaseUndone::default()) };
         let Some(there) = self.destination_schema().await? else { return Ok(DatabaseUndone { begun: true, ..DatabaseUndone::default() }) };
         let made = made::objects(ledger).await?;
-        let others: Vec<&SchemaObject> = there.objects.iter().filter(|o| is_foreign(o, &made, plan)).collect();
+        let mut others: Vec<String> = there.objects.iter().filter(|o| is_foreign(o, &made, plan)).map(describe).collect();
+        others.extend(unmoved(&there));
         let target = self.destination.write().await?;
         if let (true, Some(other)) = (made_database, others.first()) {
             let message = format!(
                 "{} was made by this migration and stays: it holds {} objects that are not the migration's, such as the {}",
                 self.destination.location(),
                 others.len(),
-                describe(other)
+                other
             );
             observer.log(Level::Warning, "rollback", message, json!({"objects": others.len()}));
         }
         let before = Self::recorded_before(ledger).await?;
+        for object in made::changed(ledger, &there).await? {
+            let message = format!("The {} was changed by others after this migration made it", describe(object));
+            observer.log(
+                Level::Warning,
+                "rollback",
+                format!("{message}: it was saved as it is before it is taken back"),
+                json!({"definition": object.statements}),
+            );
+            if let Some(keeper) = keeper {
+                keeper.keep(&object.name).await?;
+            }
+        }
         let made = Made { plan, objects: &made, before: &before, tables: &there.tables, written: dropping::written(plan, ledger).await? };
         let outcome = self.undo_on(made, made_database && others.is_empty(), target.as_ref(), keeper, observer).await;
         target.close().await?;
@@ -72,7 +85,7 @@ impl DatabaseMover {
         // Looked at again: what came since is somebody else's.
         let emptied = whole && undone.left.is_empty() && {
             let there = self.destination_schema().await?.unwrap_or_default();
-            !there.objects.iter().any(|o| o.kind == ObjectKind::Table || is_foreign(o, objects, plan))
+            !there.objects.iter().any(|o| o.kind == ObjectKind::Table || is_foreign(o, objects, plan)) && unmoved(&there).is_empty()
         };
         if emptied {
             return self.remove_database(target, observer).await;
@@ -91,10 +104,12 @@ impl DatabaseMover {
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<DatabaseRestored> {
-        let removed: BTreeSet<ObjectName> = made::removed(ledger).await?.into_iter().map(|o| o.name).collect();
+        let keys = made::removed(ledger).await?;
+        let removed: BTreeSet<ObjectName> = keys.iter().map(|o| o.name.clone()).collect();
         let there = self.destination_schema().await?.unwrap_or_default();
-        let standing: BTreeSet<ObjectName> = there.objects.iter().filter(|o| !made::has_no_life_of_its_own(o.kind)).map(|o| o.name.clone()).collect();
-        let missing: BTreeSet<ObjectName> = removed.iter().filter(|name| !standing.contains(*name)).cloned().collect();
+        // By kind, too: a table and a procedure may share a name.
+        let standing: BTreeSet<_> = there.objects.iter().filter(|o| !made::has_no_life_of_its_own(o.kind)).map(|o| (o.kind, &o.name)).collect();
+        let missing: BTreeSet<ObjectName> = keys.iter().filter(|o| !standing.contains(&(o.kind, &o.name))).map(|o| o.name.clone()).collect();
         let wanted = made::restoring(ledger, missing).await?;
         for name in removed.difference(&wanted) {
             let message = format!("The destination's own {name} was never removed, or somebody made it anew: it stays as it is");
@@ -130,6 +145,25 @@ impl DatabaseMover {
             statements: Vec::new(),
         }
     }
+}
+
+/// Kinds of what a reader names though it is no object of its own.
+const NO_OBJECTS: [&str; 9] = [
+    "owner",
+    "default rights",
+    "database setting",
+    "database rights",
+    "database comment",
+    "security label",
+    "tablespace",
+    "rows of an extension",
+    "row history",
+];
+
+/// Objects of the destination of kinds that are never moved, so that somebody else has made them.
+fn unmoved(there: &Schema) -> Vec<String> {
+    let is_object = |kind: &str| !NO_OBJECTS.contains(&kind) && kind != "comment" && !kind.contains("right") && !kind.contains("grant");
+    there.unmovable.iter().filter(|u| is_object(&u.kind) && !u.name.ends_with(".*")).map(|u| format!("{} {}", u.kind, u.name)).collect()
 }
 
 /// Whether an object at the destination is somebody else's: neither made by us nor part of what every new database has.
@@ -171,7 +205,8 @@ async fn drop_made(mut made: Made<'_>, target: &dyn RowTarget, keeper: Option<&d
     for object in plan.schema.objects.iter().rev().filter(|o| objects.contains(&ObjectKey::of(o)) && !before.holds(o)) {
         match made.drop(object, target, keeper).await {
             Ok(()) => undone.removed += 1,
-            Err(e) if e.temporary => return Err(e),
+            // Somebody writes there now: trying again may succeed, and until then nothing is put in its place.
+            Err(e) if e.temporary || e.kind == ErrorKind::Changed => return Err(e),
             Err(e) => {
                 let what = describe(object);
                 observer.log(Level::Warning, "rollback", format!("The {what}, made by this migration, could not be dropped and stays: {e}"), json!({}));

@@ -3,7 +3,7 @@
 use super::chunk::{self, RangeSpec};
 use super::{DatabaseMover, DatabasePlan, Edited};
 use futures::TryStreamExt;
-use ports::databases::{Key, RowSource, Table, View};
+use ports::databases::{Fingerprint, Key, RowSource, Table, View};
 use ports::ledger::Chunk;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub struct TableVerified {
     pub differing_ranges: Vec<u64>,
     /// Rows that were changed on purpose after the copy and are proven on their own.
     pub edited: u64,
+    /// What the ranges with such rows hold, for [`DatabaseMover::confirm_edits`].
+    #[serde(skip)]
+    pub edited_ranges: Vec<(u64, Fingerprint)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +73,17 @@ impl DatabaseMover {
         Ok(DatabaseVerified { tables: tables.into_values().collect() })
     }
 
+    /// The edited rows were proven: what their ranges hold is ours, and a rollback compares with it.
+    ///
+    /// # Errors
+    /// Those of the ledger.
+    pub async fn confirm_edits(ledger: &dyn Ledger, found: &DatabaseVerified) -> Result<()> {
+        for (seq, fingerprint) in found.tables.iter().flat_map(|t| &t.edited_ranges) {
+            chunk::record_written(ledger, *seq, fingerprint).await?;
+        }
+        Ok(())
+    }
+
     #[allow(clippy::too_many_arguments)]
     async fn verify_range(
         &self,
@@ -91,18 +105,16 @@ impl DatabaseMover {
         observer.operation(super::copy::operation("verification", &table.name.to_string(), self, 0.0));
         let wanted = chunk::final_state(ledger, chunk.seq, standstill).await?.ok_or_else(|| never_finished(table))?;
         let keys = edited.get(&table.name);
+        let mut whole = None;
         let (rows, equal) = match keys {
             None => {
                 let found = stored.fingerprint(table, &spec.range).await?;
                 (found.rows, found == wanted)
             }
             Some(keys) => {
-                let (rows, equal) = self.rest_is_untouched(ledger, stored, table, &spec, chunk.seq, keys).await?;
-                if equal {
-                    // With the edits it is what we wrote; the caller proves the edited rows.
-                    chunk::record_written(ledger, chunk.seq, &stored.fingerprint(table, &spec.range).await?).await?;
-                }
-                (rows, equal)
+                // Read before the rest is compared: what somebody writes meanwhile is not in it.
+                whole = Some(stored.fingerprint(table, &spec.range).await?);
+                self.rest_is_untouched(ledger, stored, table, &spec, chunk.seq, keys).await?
             }
         };
         let differing = if equal || keys.is_some() { Vec::new() } else { self.differing_keys(stored, table, &spec).await? };
@@ -116,6 +128,7 @@ impl DatabaseMover {
         entry.edited = keys.map_or(0, |k| k.len() as u64);
         entry.differing_total += differing.len() as u64;
         entry.differing_ranges.extend((!equal).then_some(chunk.seq));
+        entry.edited_ranges.extend(whole.filter(|_| equal).map(|fingerprint| (chunk.seq, fingerprint)));
         let room = NAMED_KEYS.saturating_sub(entry.differing.len());
         entry.differing.extend(differing.into_iter().take(room));
         Ok(())

@@ -17,9 +17,11 @@ use ports::files::{Entry, EntryKind, FilePath, FileTarget};
 use ports::observe::Level;
 use ports::{ConnectorError, Ledger, Observer, Result};
 use serde_json::json;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+const BEHIND_LINK: &str = "a link was put in the place of a directory above it, so what stands there is not what the migration wrote";
 /// Paths decided about side by side.
 const STRETCH: usize = 1024;
 
@@ -46,6 +48,7 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
         again: begin(ledgers).await?,
         done: FilesUndone::default(),
         folders: Vec::new(),
+        links: HashMap::new(),
     };
     mover.destination.sweep(&mover.options.staging).await?;
     undo.content(ledgers).await?;
@@ -63,8 +66,7 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
     let done = undo.done;
     let details = json!({"removed": done.removed, "restored": done.restored, "kept": done.kept.count, "not_restored": done.not_restored.count,
         "saved_later": done.saved_later.count});
-    let level = if done.is_complete() { Level::Info } else { Level::Warning };
-    observer.log(level, "rollback", format!("Removed {} and restored {} files and directories", done.removed, done.restored), details);
+    observer.log(Level::Info, "rollback", format!("Removed {} and restored {} files and directories", done.removed, done.restored), details);
     Ok(done)
 }
 
@@ -90,7 +92,20 @@ async fn end(ledgers: &[&dyn Ledger]) -> Result<()> {
 pub(super) async fn preview(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Option<Arc<dyn FileTarget>>, observer: &dyn Observer) -> Result<FilesUndone> {
     let (lane, told) = mover.lane();
     let teller = Teller::new(observer, "rollback_preview", mover.destination.location(), mover.destination.location());
-    let mut undo = Undo { mover, ledgers, observer, lane, told, teller, backup, look: true, again: false, done: FilesUndone::default(), folders: Vec::new() };
+    let mut undo = Undo {
+        mover,
+        ledgers,
+        observer,
+        lane,
+        told,
+        teller,
+        backup,
+        look: true,
+        again: false,
+        done: FilesUndone::default(),
+        folders: Vec::new(),
+        links: HashMap::new(),
+    };
     undo.content(ledgers).await?;
     for ledger in ledgers {
         undo.removed(*ledger).await?;
@@ -113,6 +128,8 @@ struct Undo<'a> {
     done: FilesUndone,
     /// Directories by path: what they were before, if anything.
     folders: Vec<(FilePath, Option<Stat>)>,
+    /// Directories that were looked at: whether a link stands in the place of one, or of one above.
+    links: HashMap<FilePath, bool>,
 }
 
 /// A file or link of ours, by the last word of the ledgers.
@@ -171,6 +188,15 @@ impl Undo<'_> {
         if let Some(first) = stretch.first() {
             self.teller.at(&first.item.path);
         }
+        let mut straight = Vec::new();
+        for ours in stretch {
+            if self.is_behind_link(&ours.item.path).await? {
+                self.note(&ours.item.path, Fate::Kept(BEHIND_LINK.to_owned()));
+            } else {
+                straight.push(ours);
+            }
+        }
+        let stretch = straight;
         let this = &*self;
         let paths: Vec<FilePath> = stretch.iter().map(|ours| ours.item.path.clone()).collect();
         let now = self.stats(paths).await?;
@@ -186,6 +212,30 @@ impl Undo<'_> {
             told.tell(self.observer, "rollback");
         }
         Ok(())
+    }
+
+    /// Whether somebody has put a link where one of the directories above was: what is behind it is not ours.
+    async fn is_behind_link(&mut self, path: &FilePath) -> Result<bool> {
+        if !self.mover.tree() {
+            return Ok(false);
+        }
+        let bytes = path.as_bytes();
+        for cut in bytes.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at) {
+            let above = FilePath::new(&bytes[..cut]);
+            let known = match self.links.get(&above) {
+                Some(known) => *known,
+                None => {
+                    let found = self.mover.destination.stat(&above).await?;
+                    let link = found.is_some_and(|e| matches!(e.kind, EntryKind::Symlink { .. }));
+                    self.links.insert(above, link);
+                    link
+                }
+            };
+            if known {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What stands at the paths, in their order.

@@ -113,7 +113,7 @@ pub async fn take_back(job: &Job, cx: &StepContext, observer: &RunObserver, file
     let is_before = |found: &Standing| before.as_ref().is_some_and(|(entry, text)| same_kind(entry, &found.entry) && *text == found.text);
     match &found {
         None if before.is_none() => return Ok(()),
-        Some(found) if is_before(found) => return Ok(()),
+        Some(found) if is_before(found) => return set_mode(files, before.as_ref(), &found.entry).await,
         Some(found) if !writing.is(&found.text) && !discard(job, cx, observer, files).await? => {
             observer.warning("rollback", format!("{CONFIG} was left alone: it was changed at the destination after the migration wrote it"));
             return Ok(());
@@ -135,6 +135,16 @@ pub async fn take_back(job: &Job, cx: &StepContext, observer: &RunObserver, file
         observer.info("rollback", format!("Restored {CONFIG}; it reads back as it was"));
     }
     Ok(())
+}
+
+/// The text is as before already; its mode and time may not be.
+async fn set_mode(files: &dyn FileTarget, before: Option<&(Entry, Vec<u8>)>, now: &Entry) -> StepResult<()> {
+    match before {
+        Some((entry, _)) if matches!(entry.kind, EntryKind::File { .. }) && (entry.mode, entry.modified_ns) != (now.mode, now.modified_ns) => {
+            files.make(entry).await.map_err(step_error)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn same_kind(one: &Entry, other: &Entry) -> bool {

@@ -7,9 +7,10 @@ use super::job::{Job, database_plan, ledger, ledgers, timed, value};
 use super::later::later_rows;
 use super::standstill;
 use crate::adapters::{RunObserver, StepResult, step_error};
+use crate::backups::Backup;
 use crate::late_backup::LateBackup;
 use engine::{Step, StepContext, StepError};
-use movers::databases::{DatabaseMover, DatabasePlan};
+use movers::databases::{DatabaseMover, DatabasePlan, LaterRows};
 use ports::ErrorKind;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -39,6 +40,9 @@ impl Step for MigrateDatabase {
         let tables = ledger(cx, ledgers::TABLES);
         // Of every attempt, only its own snapshot can be the final state.
         let number = standstill::begin(cx).await?;
+        if self.job.spec.safety.backup_before {
+            mover = mover.with_later_rows(LaterRows::Unprepared);
+        }
         let mut copied = mover.copy(&plan, &tables, number, &observer, cx.stopping()).await;
         if copied.as_ref().is_err_and(|e| e.kind == ErrorKind::AlreadyExists) {
             // Somebody wrote into a table that was just made: that is saved, too.
@@ -51,7 +55,9 @@ impl Step for MigrateDatabase {
         observer.info("database", format!("Copied {} rows of {} tables", copied.rows, copied.tables));
         let mut output = json!({"copied": copied, "last_pass": null});
         if self.job.site().await?.source.files.is_none() {
-            output["last_pass"] = self.last_pass(cx, &observer, mover, &plan, number).await?;
+            let (pass, saved) = self.last_pass(cx, &observer, mover, &plan, number).await?;
+            output["last_pass"] = pass;
+            output["backup"] = saved.as_ref().map_or(Value::Null, value);
         }
         output["standstill"] = value(&standstill::end(cx).await?);
         Ok(timed(output, began))
@@ -68,11 +74,18 @@ impl Step for MigrateDatabase {
 
 impl MigrateDatabase {
     /// A database that moves alone is finished here; what others wrote into our tables meanwhile is saved first.
-    async fn last_pass(&self, cx: &StepContext, observer: &RunObserver, mover: DatabaseMover, plan: &DatabasePlan, number: u64) -> StepResult {
+    async fn last_pass(
+        &self,
+        cx: &StepContext,
+        observer: &RunObserver,
+        mover: DatabaseMover,
+        plan: &DatabasePlan,
+        number: u64,
+    ) -> StepResult<(Value, Option<Backup>)> {
         let late = LateBackup::open(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
         let mover = mover.with_later_rows(later_rows(&self.job, late.as_ref())?);
         let pass = mover.final_pass(plan, &ledger(cx, ledgers::TABLES), number, observer, cx.stopping()).await.map_err(step_error);
-        close(late, cx, observer).await?;
-        Ok(value(&pass?))
+        let saved = close(late, cx, observer).await?;
+        Ok((value(&pass?), saved))
     }
 }

@@ -46,7 +46,7 @@ impl Step for Finish {
         let observer = RunObserver::new(cx);
         let parts = Parts::of(cx).await?;
         let (mut leftovers, mut count) = parts.leftovers(&self.job);
-        if let Some(held_back) = self.enable(&parts).await? {
+        if let Some(held_back) = self.enable(cx, &parts).await? {
             leftovers.push(held_back);
             count += 1;
         }
@@ -76,9 +76,9 @@ impl Finish {
     }
 
     /// Lets act what was made inactive until everything was verified; what stays inactive is named.
-    async fn enable(&self, parts: &Parts) -> StepResult<Option<Leftover>> {
+    async fn enable(&self, cx: &StepContext, parts: &Parts) -> StepResult<Option<Leftover>> {
         let (Some(mover), Some(plan)) = (self.job.database_mover().await?, &parts.database) else { return Ok(None) };
-        match mover.enable(plan).await {
+        match mover.enable(plan, &ledger(cx, ledgers::TABLES)).await {
             Ok(()) => Ok(None),
             Err(e) if e.temporary => Err(step_error(e)),
             Err(e) => Ok(Some(Leftover::new("inactive object", e.subject.clone(), e.to_string()))),
@@ -210,7 +210,8 @@ impl Finish {
         let last = &files["last_pass"];
         let sum = |field: &str| bulk[field].as_u64().unwrap_or(0) + last[field].as_u64().unwrap_or(0);
         let adapted: Vec<Leftover> = parts.applied().into_iter().flat_map(|a| leftovers_of_applied(a, false)).collect();
-        let backup = [&files["backup"], &parts.of_step("backup")["backup"]].into_iter().find(|b| !b.is_null()).cloned().unwrap_or_default();
+        let backup =
+            [&files["backup"], &database["backup"], &parts.of_step("backup")["backup"]].into_iter().find(|b| !b.is_null()).cloned().unwrap_or_default();
         json!({
             "report_version": 1,
             "migration_id": cx.run_id(),

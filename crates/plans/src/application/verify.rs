@@ -10,7 +10,7 @@ use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::late_backup::LateBackup;
 use crate::wordpress::CONFIG;
 use engine::{Step, StepContext, StepError};
-use movers::databases::DatabaseVerified;
+use movers::databases::{DatabaseMover, DatabaseVerified};
 use movers::files::FilesVerified;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -45,9 +45,9 @@ impl Step for Verify {
         let mut differences = Vec::new();
         let files = self.verify_files(cx, &observer, &mut differences).await?;
         let configuration = self.verify_configuration(cx, &mut differences).await?;
-        let (database, rewritten) = self.verify_database(cx, &observer, &mut differences).await?;
+        let (database, (rewritten, wrong)) = self.verify_database(cx, &observer, &mut differences).await?;
         if !differences.is_empty() {
-            return Err(mismatch(&differences, files.as_ref(), database.as_ref()));
+            return Err(mismatch(&differences, files.as_ref(), database.as_ref(), wrong));
         }
         let output = json!({"verified": true, "files": files, "configuration": configuration, "database": database, "rewritten_rows": rewritten});
         Ok(timed(output, began))
@@ -90,8 +90,13 @@ impl Verify {
         Ok(ours)
     }
 
-    async fn verify_database(&self, cx: &StepContext, observer: &RunObserver, differences: &mut Vec<String>) -> StepResult<(Option<DatabaseVerified>, u64)> {
-        let (Some(mut mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else { return Ok((None, 0)) };
+    async fn verify_database(
+        &self,
+        cx: &StepContext,
+        observer: &RunObserver,
+        differences: &mut Vec<String>,
+    ) -> StepResult<(Option<DatabaseVerified>, (u64, u64))> {
+        let (Some(mut mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else { return Ok((None, (0, 0))) };
         let changed = edited(&ledger(cx, ledgers::ADDRESSES)).await?;
         let standstill = counted(cx)?;
         let (tables, stop) = (ledger(cx, ledgers::TABLES), cx.stopping());
@@ -109,23 +114,24 @@ impl Verify {
             differences.push(format!("table {}: {} rows expected, {} found", table.table, table.rows_source, table.rows_destination));
             differences.extend(table.differing.iter().map(|key| format!("table {}: row {key:?} differs", table.table)));
         }
-        let mut rewritten = 0;
+        let (mut rewritten, mut not_rewritten) = (0, 0);
         if !changed.is_empty()
             && let Some(rewriting) = addresses::rewriting(&self.job, cx, Some(&plan)).await?
             && let Some(work) = Addresses::new(&self.job, cx, observer, rewriting).await?
         {
             let (count, wrong) = work.prove(&plan).await?;
-            rewritten = count;
+            (rewritten, not_rewritten) = (count, wrong.len() as u64);
             differences.extend(wrong.into_iter().map(|(table, key)| format!("table {table}: row {key:?} is not what rewriting its address gives")));
         }
-        if found.equal() {
+        if found.equal() && not_rewritten == 0 {
+            DatabaseMover::confirm_edits(&tables, &found).await.map_err(step_error)?;
             let rows: u64 = found.tables.iter().map(|t| t.rows_destination).sum();
             observer.info(
                 "verification",
                 format!("{} tables with {rows} rows equal the source's final state; {rewritten} rewritten rows are proven", found.tables.len()),
             );
         }
-        Ok((Some(found), rewritten))
+        Ok((Some(found), (rewritten, not_rewritten)))
     }
 }
 
@@ -137,9 +143,10 @@ pub(super) fn counted(cx: &StepContext) -> StepResult<u64> {
     })
 }
 
-fn mismatch(differences: &[String], files: Option<&FilesVerified>, database: Option<&DatabaseVerified>) -> StepError {
+/// `not_rewritten`: rows that are not what rewriting their address gives.
+fn mismatch(differences: &[String], files: Option<&FilesVerified>, database: Option<&DatabaseVerified>, not_rewritten: u64) -> StepError {
     let files = files.map_or(0, |f| f.mismatched);
-    let rows: u64 = database.map_or(0, |d| d.tables.iter().map(|t| t.differing_total).sum());
+    let rows: u64 = not_rewritten + database.map_or(0, |d| d.tables.iter().map(|t| t.differing_total).sum());
     let tables = database.map_or(0, |d| d.tables.iter().filter(|t| !t.equal).count());
     let named: Vec<&String> = differences.iter().take(NAMED).collect();
     let list = named.iter().map(|d| d.as_str()).collect::<Vec<_>>().join("; ");

@@ -49,7 +49,8 @@ async fn a_disk_is_steered_by_whom_machines_are_allowed_to() {
     let (mover, keeper) = (guarded.log_in("mover").await, guarded.log_in("keeper").await);
     let asked = async |token: &str, id: &str, what: &str| {
         let (method, path) = if what == "delete" { (Method::DELETE, format!("/migrations/{id}")) } else { (Method::POST, format!("/migrations/{id}/{what}")) };
-        guarded.as_token(token, method, &path, None).await
+        let body = (what == "release").then(|| json!({"force": true}));
+        guarded.as_token(token, method, &path, body.as_ref()).await
     };
     for what in ["pause", "resume", "cancel", "resolve", "rollback", "release", "finalize", "delete"] {
         let answer = asked(&mover, "disk", what).await;

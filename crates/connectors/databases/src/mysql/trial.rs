@@ -63,13 +63,15 @@ async fn try_all(conn: &mut Conn, home: &str, trial: &str) -> Result<Vec<String>
 }
 
 async fn clean(conn: &mut Conn, home: &str, trial: &str) -> Result<(), Error> {
+    let mut failed = None;
     for (kind, suffix) in [("EVENT", "_e"), ("TRIGGER", "_t"), ("PROCEDURE", "_p"), ("VIEW", "_v"), ("TABLE", "_f"), ("TABLE", "")] {
         match conn.query_drop(format!("DROP {kind} IF EXISTS {}", named(home, trial, suffix))).await {
             Ok(()) => {}
             // Who may not make it may not drop it either.
-            Err(Error::Server(e)) if !suffix.is_empty() && matches!(e.code, 1044 | 1142 | 1227 | 1370) => {}
-            Err(e) => return Err(e),
+            Err(Error::Server(e)) if !suffix.is_empty() && matches!(e.code, 1044 | 1142 | 1227 | 1370 | 1419) => {}
+            // The others are dropped all the same.
+            Err(e) => failed = failed.or(Some(e)),
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }

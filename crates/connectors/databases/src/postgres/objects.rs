@@ -81,6 +81,52 @@ pub async fn attempt(lease: &Lease, location: &str, object: &SchemaObject) -> Re
         }
     }
     let statements = if acts(object) { inactive(lease, t, object).await? } else { object.statements.clone() };
+    lease.client().batch_execute(&statements.join(";\n")).await.map_err(|e| t.failed(e))?;
+    without_default_rights(lease, t, object).await
+}
+
+/// Takes away what the destination's default privileges have just given others on a new object: it has the source's rights and no further ones.
+async fn without_default_rights(lease: &Lease, t: Tried<'_>, object: &SchemaObject) -> Result<()> {
+    let to = "CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END";
+    let this = format!(
+        "p.pronamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {}) \
+         AND pg_catalog.quote_ident(p.proname) || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' = $1",
+        literal(&object.name.schema)
+    );
+    let (query, name) = match object.kind {
+        ObjectKind::Table | ObjectKind::View | ObjectKind::Sequence => (
+            format!(
+                "SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %s %s FROM %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass, {to}) \
+                 FROM pg_catalog.pg_class c, LATERAL pg_catalog.aclexplode(c.relacl) AS a WHERE a.grantee <> c.relowner AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') \
+                 AND (c.oid = pg_catalog.to_regclass($1) OR c.oid IN (SELECT d.objid FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass \
+                 AND d.refobjid = pg_catalog.to_regclass($1) AND d.deptype IN ('a', 'i')))"
+            ),
+            sql::qualified(&object.name),
+        ),
+        ObjectKind::Routine => (
+            format!(
+                "SELECT DISTINCT pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM %s', p.oid::regprocedure, {to}) FROM pg_catalog.pg_proc p, \
+                 LATERAL pg_catalog.aclexplode(p.proacl) AS a WHERE {this} AND a.grantee NOT IN (0, p.proowner) \
+                 UNION ALL SELECT pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO PUBLIC', p.oid::regprocedure) FROM pg_catalog.pg_proc p \
+                 WHERE {this} AND p.proacl IS NOT NULL \
+                 AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(p.proacl) AS a WHERE a.grantee = 0)"
+            ),
+            object.name.name.clone(),
+        ),
+        ObjectKind::Schema => (
+            format!(
+                "SELECT DISTINCT pg_catalog.format('REVOKE ALL ON SCHEMA %I FROM %s', n.nspname, {to}) FROM pg_catalog.pg_namespace n, \
+                 LATERAL pg_catalog.aclexplode(n.nspacl) AS a WHERE n.nspname = $1 AND a.grantee <> n.nspowner"
+            ),
+            object.name.name.clone(),
+        ),
+        _ => return Ok(()),
+    };
+    let rows = lease.client().query(&query, &[&name]).await.map_err(|e| t.failed(e))?;
+    let statements: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if statements.is_empty() {
+        return Ok(());
+    }
     lease.client().batch_execute(&statements.join(";\n")).await.map_err(|e| t.failed(e))
 }
 
@@ -206,6 +252,7 @@ pub async fn remove(lease: &Lease, location: &str, object: &SchemaObject) -> Res
     let subject = format!("{:?} {} of {location}", object.kind, object.name);
     let t = tried("drop", &subject);
     let Some(statement) = drop_statement(lease, t, object).await? else { return Ok(()) };
+    refuse_children(lease, t, object).await?;
     let Err(mut error) = lease.client().batch_execute(&statement).await else { return Ok(()) };
     if object.kind == ObjectKind::Table && error.code().is_some_and(|c| c.code() == "2BP01") {
         // One transaction: when something else holds the table too, the foreign keys stay.
@@ -226,6 +273,19 @@ pub async fn remove(lease: &Lease, location: &str, object: &SchemaObject) -> Res
     }
 }
 
+/// Ours are dropped before their parent, so that what is still attached is somebody else's; a partition would go with it.
+async fn refuse_children(lease: &Lease, t: Tried<'_>, object: &SchemaObject) -> Result<()> {
+    if object.kind != ObjectKind::Table {
+        return Ok(());
+    }
+    let query = "SELECT string_agg(inhrelid::regclass::text, ', ') FROM pg_catalog.pg_inherits WHERE inhparent = pg_catalog.to_regclass($1)";
+    let found: Option<String> = lease.client().query_one(query, &[&sql::qualified(&object.name)]).await.map_err(|e| t.failed(e))?.get(0);
+    match found {
+        None => Ok(()),
+        Some(names) => Err(t.error(ErrorKind::Unsupported, format!("tables that are not of this migration are attached to it: {names}")).advice(STILL_USED)),
+    }
+}
+
 /// Drops a table if its ranges hold what is expected, in one transaction that keeps everybody else off it.
 pub async fn remove_table_if(
     lease: &Lease,
@@ -238,6 +298,7 @@ pub async fn remove_table_if(
     let subject = format!("table {} of {location}", object.name);
     let t = tried("drop", &subject);
     let Some(statement) = drop_statement(lease, t, object).await? else { return Ok(true) };
+    refuse_children(lease, t, object).await?;
     let keys = foreign_keys_to(lease, t, object).await?;
     let client = lease.client();
     let begin = format!("BEGIN; LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", sql::qualified(&object.name));

@@ -325,14 +325,13 @@ fn replace(
     connection.execute(&format!("DELETE FROM {name}{condition}"), params_from_iter(parameters)).map_err(f)?;
     let columns = sql::written(table);
     let marks = vec!["?"; columns.len()].join(", ");
-    // A row that has changed its place at the source may still be at its old place here: the new one wins, the old range follows.
-    let insert = format!("INSERT OR REPLACE INTO {name} ({}) VALUES ({marks})", columns.join(", "));
+    let insert = format!("INSERT INTO {name} ({}) VALUES ({marks})", columns.join(", "));
     let mut insert = connection.prepare(&insert).map_err(f)?;
     let mut written = 0;
     loop {
         match incoming.blocking_recv() {
             Some(Parcel::Block(block)) => {
-                insert_block(&mut insert, columns.len(), &block, subject)?;
+                insert_block(&mut insert, columns.len(), &block, subject).map_err(refused_row)?;
                 written += block.rows;
             }
             Some(Parcel::End) => break,
@@ -347,6 +346,17 @@ fn replace(
     }
     transaction.commit().map_err(f)?;
     Ok(written)
+}
+
+/// A row that meets its twin in another range: one of ours that has moved at the source, and then the same call succeeds once that range is replaced
+/// too; or somebody else's, and then it must not go.
+fn refused_row(mut error: ConnectorError) -> ConnectorError {
+    if error.reason.contains("UNIQUE constraint failed") {
+        error.kind = ErrorKind::Changed;
+        error.temporary = true;
+        return error.advice("Another range still holds the value; replace that range too, then try again");
+    }
+    error
 }
 
 /// Whether the table belongs to a virtual table: making that has put rows into it already.

@@ -128,7 +128,7 @@ async fn comes_back(server: Server, case: &Case) {
     // Twice, as after a pause: what the first one made stands in the way of no row.
     mover.final_pass(&plan, &ledger, 1, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
     mover.final_pass(&plan, &ledger, 2, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));
-    mover.enable(&plan).await.unwrap_or_else(|e| panic!("{e}"));
+    mover.enable(&plan, &ledger).await.unwrap_or_else(|e| panic!("{e}"));
     assert_ne!(dump(&b).await, before, "{}: the migration changed it", case.name);
     mover.undo(&plan, &ledger, None, &observer).await.unwrap_or_else(|e| panic!("{e}"));
     restore(&destination, dir.path(), None, None, &observer, &stop).await.unwrap_or_else(|e| panic!("{e}"));

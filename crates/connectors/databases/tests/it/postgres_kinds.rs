@@ -80,7 +80,7 @@ async fn triggers_rest_until_they_are_enabled() {
     let states = "SELECT string_agg(tgname || tgenabled::text, ',' ORDER BY tgname) || (SELECT evtenabled::text FROM pg_event_trigger) FROM pg_trigger WHERE NOT tgisinternal";
     assert_eq!(destination.value(states).await, "aD,bDD");
     destination.run(&["UPDATE t SET id = 2"]).await;
-    work.mover.enable(&plan).await.unwrap();
+    work.mover.enable(&plan, &work.ledger).await.unwrap();
     assert_eq!(destination.value(states).await, "aA,bDO");
 }
 

@@ -13,8 +13,8 @@ use ports::files::{Body, Entry, EntryKind, FilePath};
 use ports::{ConnectorError, ErrorKind, Result};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fchmod, futimens, openat, renameat, renameat_with, symlinkat, unlinkat,
-    utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat, fchmod, fchown, futimens, openat, renameat,
+    renameat_with, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::fs::File;
@@ -136,7 +136,16 @@ impl Staged {
         Ok(())
     }
 
+    /// A file that replaces another one belongs to whom that belonged to, as far as this user may say so.
+    fn take_owner(&self, leaf: &[u8]) {
+        let Ok(there) = statat(&self.directory, leaf, AtFlags::SYMLINK_NOFOLLOW) else { return };
+        if FileType::from_raw_mode(there.st_mode).is_file() {
+            let _not_allowed = fchown(&self.file, Some(Uid::from_raw(there.st_uid)), Some(Gid::from_raw(there.st_gid)));
+        }
+    }
+
     fn dress_and_rename(&self, entry: &Entry, over: &Over) -> rustix::io::Result<()> {
+        self.take_owner(tree::leaf(&entry.path));
         fchmod(&self.file, mode_of(entry, tree::FILE_MODE))?;
         if let Some(times) = times_of(entry) {
             futimens(&self.file, &times)?;
@@ -159,7 +168,7 @@ impl Staged {
 
 /// Renames where nothing stands; `EXIST` where something does, `ISDIR` where it is a directory.
 fn rename_to_nothing(directory: &Dir, name: &str, leaf: &[u8]) -> rustix::io::Result<()> {
-    let standing = || rustix::fs::statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW).map(|found| super::facts::Facts::from(&found).is_directory());
+    let standing = || statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW).map(|found| super::facts::Facts::from(&found).is_directory());
     match renameat_with(directory, name, directory, leaf, RenameFlags::NOREPLACE) {
         Err(Errno::EXIST) if standing() == Ok(true) => Err(Errno::ISDIR),
         // The file system knows no such rename: look first.
@@ -176,14 +185,14 @@ fn rename_to_nothing(directory: &Dir, name: &str, leaf: &[u8]) -> rustix::io::Re
 /// Renames over what is still as it was seen; `EXIST` where it is not. Both names are exchanged, so that what stood there can be looked at
 /// once more when nobody finds it under that name any more, and put back.
 fn rename_over(directory: &Dir, name: &str, leaf: &[u8], expected: &Entry) -> rustix::io::Result<()> {
-    let standing = match rustix::fs::statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+    let standing = match statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return rename_to_nothing(directory, name, leaf),
         other => super::facts::Facts::from(&other?),
     };
     if standing.is_directory() {
         return Err(Errno::ISDIR);
     }
-    let is_link = standing.file_type() == rustix::fs::FileType::Symlink;
+    let is_link = standing.file_type() == FileType::Symlink;
     let target = if is_link { Some(rustix::fs::readlinkat(directory, leaf, Vec::new())?.into_bytes()) } else { None };
     if !standing.entry(expected.path.clone(), target).is_still(expected) {
         return Err(Errno::EXIST);
@@ -196,7 +205,7 @@ fn rename_over(directory: &Dir, name: &str, leaf: &[u8], expected: &Entry) -> ru
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return renameat(directory, name, directory, leaf),
         Err(e) => return Err(e),
     }
-    let taken = super::facts::Facts::from(&rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?);
+    let taken = super::facts::Facts::from(&statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?);
     if taken.is_same_content(standing) {
         return unlinkat(directory, name, AtFlags::empty());
     }
@@ -246,7 +255,7 @@ fn make_directory(parent: &Dir, leaf: &[u8], entry: &Entry) -> io::Result<()> {
     match rustix::fs::mkdirat(parent, leaf, Mode::from_raw_mode(tree::PRIVATE_MODE)) {
         Ok(()) => {}
         Err(Errno::EXIST) => {
-            let found = rustix::fs::statat(parent, leaf, AtFlags::SYMLINK_NOFOLLOW)?;
+            let found = statat(parent, leaf, AtFlags::SYMLINK_NOFOLLOW)?;
             if !super::facts::Facts::from(&found).is_directory() {
                 unlinkat(parent, leaf, AtFlags::empty())?;
                 rustix::fs::mkdirat(parent, leaf, Mode::from_raw_mode(tree::PRIVATE_MODE))?;
@@ -259,8 +268,8 @@ fn make_directory(parent: &Dir, leaf: &[u8], entry: &Entry) -> io::Result<()> {
 
 /// Sets mode and time of a file or directory, never through a link.
 fn dress(parent: &Dir, leaf: &[u8], entry: &Entry) -> io::Result<()> {
-    let found = rustix::fs::statat(parent, leaf, AtFlags::SYMLINK_NOFOLLOW)?;
-    if super::facts::Facts::from(&found).file_type() == rustix::fs::FileType::Symlink {
+    let found = statat(parent, leaf, AtFlags::SYMLINK_NOFOLLOW)?;
+    if super::facts::Facts::from(&found).file_type() == FileType::Symlink {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     if entry.mode.is_some() {

@@ -18,14 +18,12 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-/// Longest that a kernel may take to its first line, and a boot sector to its end.
+/// Longest that a kernel may take to its first line.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A boot sector that runs says nothing of a kernel.
+const NO_KERNEL: &str = "there is no Linux kernel at hand to try KVM with (vmlinuz… in /boot or in a directory of images); put one there, or start the server with --accelerator kvm";
 /// Answers that are kept; more kernels than that on one node are tried again.
 const MAX_ANSWERS: usize = 64;
-/// `mov al, 42; out 0xf4, al; hlt; jmp -3`: the device there ends QEMU with (42 << 1) | 1.
-const SECTOR: [u8; 7] = [0xb0, 0x2a, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd];
-const SECTOR_EXIT_CODE: i32 = 85;
-
 /// What the machine of this process has shown so far, for every directory of machines.
 static KNOWN: Mutex<Option<Known>> = Mutex::const_new(None);
 
@@ -78,13 +76,13 @@ impl Qemu {
             Accelerator::Auto if !Path::new("/dev/kvm").exists() => return Choice::tcg("this node has no /dev/kvm"),
             Accelerator::Auto => {}
         }
-        let kernel = self.probe_kernel(spec);
-        let subject = subject(kernel.as_deref());
+        let Some(kernel) = self.probe_kernel(spec) else { return Choice::tcg(NO_KERNEL) };
+        let subject = subject(&kernel);
         let mut known = KNOWN.lock().await;
         let now = self.current(known.take()).await;
         let (now, answer) = match now.answers.get(&subject).cloned() {
             Some(answer) => (now, answer),
-            None => self.probe(now, subject, kernel.as_deref()).await,
+            None => self.probe(now, subject, &kernel).await,
         };
         *known = Some(now);
         answer.map_or_else(|| Choice::kvm(true), Choice::tcg)
@@ -92,19 +90,16 @@ impl Qemu {
 
     /// A start with KVM has shown that it does not work for this machine's kernel.
     pub(super) async fn kvm_failed(&self, spec: &VmSpec, reason: &str) {
-        let kernel = self.probe_kernel(spec);
+        let Some(kernel) = self.probe_kernel(spec) else { return };
         let mut known = KNOWN.lock().await;
         let mut now = self.current(known.take()).await;
-        now.answers.insert(subject(kernel.as_deref()), Some(reason.to_owned()));
+        now.answers.insert(subject(&kernel), Some(reason.to_owned()));
         self.keep(&now);
         *known = Some(now);
     }
 
-    async fn probe(&self, mut now: Known, subject: String, kernel: Option<&Path>) -> (Known, Option<String>) {
-        let answer = match kernel {
-            Some(kernel) => runs_kernel(kernel).await,
-            None => runs_sector(&self.directory).await,
-        };
+    async fn probe(&self, mut now: Known, subject: String, kernel: &Path) -> (Known, Option<String>) {
+        let answer = runs_kernel(kernel).await;
         tracing::info!(kvm = answer.is_ok(), kernel = subject, reason = answer.as_ref().err(), "tried whether guests run with KVM");
         if now.answers.len() >= MAX_ANSWERS {
             now.answers.clear();
@@ -148,8 +143,7 @@ fn kernel_in(directory: &Path) -> Option<PathBuf> {
 }
 
 /// What an answer is about. A kernel that was replaced is another one.
-fn subject(kernel: Option<&Path>) -> String {
-    let Some(kernel) = kernel else { return "boot sector".to_owned() };
+fn subject(kernel: &Path) -> String {
     let meta = std::fs::metadata(kernel).ok();
     let modified = meta.as_ref().and_then(|m| m.modified().ok()).and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     format!("{} ({} bytes, {})", kernel.display(), meta.map_or(0, |m| m.len()), modified.as_nanos())
@@ -192,28 +186,6 @@ async fn runs_kernel(kernel: &Path) -> Result<(), String> {
     Err(format!("with KVM QEMU ended at once: {}", program::words(&output.stderr)))
 }
 
-/// Where there is no kernel to try: a few bytes that ask QEMU to end with a number.
-async fn runs_sector(directory: &Path) -> Result<(), String> {
-    let disk = directory.join(".boot-sector");
-    let mut bytes = vec![0; 1 << 20];
-    bytes[..SECTOR.len()].copy_from_slice(&SECTOR);
-    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
-    std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&disk, bytes)).map_err(|e| format!("KVM could not be tried: {e}"))?;
-    let file = serde_json::json!({"driver": "file", "filename": disk});
-    let drive = serde_json::json!({"driver": "raw", "node-name": "d", "read-only": true, "file": file}).to_string();
-    let mut command = probe_command();
-    command.args(["-machine", "pc", "-m", "32", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
-    command.args(["-blockdev", &drive, "-device", "virtio-blk-pci,drive=d"]);
-    let ended = tokio::time::timeout(PROBE_TIMEOUT, command.output()).await;
-    let _gone = std::fs::remove_file(&disk);
-    match ended {
-        Ok(Ok(output)) if output.status.code() == Some(SECTOR_EXIT_CODE) => Ok(()),
-        Ok(Ok(output)) => Err(format!("with KVM QEMU ended at once: {}", program::words(&output.stderr))),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("with KVM a boot sector did nothing within {} s", PROBE_TIMEOUT.as_secs())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,9 +209,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let kernel = dir.path().join("vmlinuz");
         std::fs::write(&kernel, "one").unwrap();
-        let before = subject(Some(&kernel));
+        let before = subject(&kernel);
         std::fs::write(&kernel, "another").unwrap();
-        assert_ne!(subject(Some(&kernel)), before);
+        assert_ne!(subject(&kernel), before);
     }
 
     #[tokio::test]

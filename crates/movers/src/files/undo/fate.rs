@@ -138,7 +138,12 @@ impl Undo<'_> {
                     return Ok(Fate::Kept(format!("{reason}, and it could not be saved: {why}")));
                 }
             }
-            EntryKind::Symlink { .. } => {}
+            EntryKind::Symlink { .. } => {
+                let name = name_in(later.as_ref(), self.mover.destination.as_ref(), path);
+                if let Err(why) = later.make(&Entry { path: name, ..now.clone() }).await {
+                    return Ok(Fate::Kept(format!("{reason}, and it could not be saved: {why}")));
+                }
+            }
             _ => return Ok(Fate::Kept(reason.to_owned())),
         }
         let fate = match &ours.original {

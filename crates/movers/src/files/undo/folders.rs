@@ -1,7 +1,7 @@
 //! Directories: those that we made are removed, those that we removed are made again, and the others get their modes and times back.
 
 use super::fate::{Fate, named};
-use super::{STRETCH, Undo};
+use super::{BEHIND_LINK, STRETCH, Undo};
 use crate::files::order::key;
 use crate::files::sides::Fault;
 use ports::files::{EntryKind, FilePath};
@@ -13,13 +13,26 @@ impl Undo<'_> {
     pub(super) async fn remove_folders(&mut self) -> Result<()> {
         self.folders.sort_by_cached_key(|(path, _)| std::cmp::Reverse(key(path, true)));
         self.folders.dedup_by(|a, b| a.0 == b.0);
+        let mut straight = Vec::new();
+        for (path, before) in std::mem::take(&mut self.folders) {
+            if self.is_behind_link(&path).await? {
+                self.note(&path, Fate::Kept(BEHIND_LINK.to_owned()));
+            } else {
+                straight.push((path, before));
+            }
+        }
+        self.folders = straight;
         let made = self.folders.iter().filter(|(_, before)| before.is_none());
         let made: Vec<FilePath> = made.map(|(path, _)| self.mover.folder_path(path)).collect();
         for some in made.chunks(STRETCH) {
             for (path, now) in some.iter().zip(self.stats(some.to_vec()).await?) {
-                if now.is_some_and(|e| !self.mover.tree() || matches!(e.kind, EntryKind::Directory)) {
-                    let fate = named(self.remove_folder(path).await)?;
-                    self.note(path, fate);
+                match now {
+                    None => {}
+                    Some(e) if !self.mover.tree() || matches!(e.kind, EntryKind::Directory) => {
+                        let fate = named(self.remove_folder(path).await)?;
+                        self.note(path, fate);
+                    }
+                    Some(_) => self.note(path, Fate::Kept("something else was put where the directory was".to_owned())),
                 }
             }
         }
