@@ -19,7 +19,12 @@ impl Session<'_> {
                 self.output.note("It was interrupted: following it, it goes on by itself as soon as its server takes it up.");
             }
             "interrupted" if !status.goes_back() => {}
-            "rolling_back" | "interrupted" => return self.rolled_back(self.watch(id, &[], OnSignal::Leave).await?).await,
+            "rolling_back" | "interrupted" => {
+                let ended = self.watch(id, &[], OnSignal::Leave).await?;
+                // It failed, and took itself back: that is no success.
+                let failed = matches!(&ended, Ended::AtRest(status) if status.word() == "failed");
+                return if failed { self.migrated(ended).await } else { self.rolled_back(ended).await };
+            }
             "created" => {
                 self.post(&path(id, "/start"), &json!({"auto_rollback": true})).await?;
             }
