@@ -29,6 +29,11 @@ impl Site {
         Self { dir }
     }
 
+    /// Adds a file of holes, which costs nothing here, and bytes at the destination: nobody is through with it before a signal or a wish arrives.
+    fn with_whale(&self) {
+        std::fs::File::create(self.path("from").join("whale.bin")).unwrap().set_len(WHALE).unwrap();
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -77,8 +82,7 @@ fn files(dir: &Path) -> usize {
 #[test]
 fn every_signal_pauses_cleanly_and_the_last_line_says_how_to_go_on() {
     let site = Site::new();
-    // Holes at the source, so it costs nothing, and bytes at the destination: nobody is through with it before a signal arrives.
-    std::fs::File::create(site.path("from").join("whale.bin")).unwrap().set_len(WHALE).unwrap();
+    site.with_whale();
     // A program that nohup started has been told to stay, and so have these tests.
     let names = ["-INT", "-TERM", "-HUP"].into_iter().filter(|name| *name != "-HUP" || !hangup_is_ignored());
     for name in names {
@@ -129,6 +133,7 @@ fn a_killed_migration_is_interrupted_and_goes_on_where_it_stopped() {
 #[test]
 fn another_terminal_reads_pauses_and_cancels() {
     let site = Site::new();
+    site.with_whale();
     let data = site.path("data");
     for (command, word, code) in [("pause", "paused", 1), ("cancel", "cancelled", 1)] {
         let (mut child, mut words) = site.begin("Transferring files");

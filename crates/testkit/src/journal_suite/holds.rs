@@ -86,7 +86,7 @@ pub async fn the_way_back_is_given_up_once(b: Bench) {
     }
     j.forget_secrets(&b.tenant, &token.run, &json!({"password": "********"})).await.unwrap();
     assert_eq!(j.input(&b.tenant, &token.run).await.unwrap(), json!({"password": "********"}));
-    let running = b.claimed("a", "w").await.token;
+    let running = b.claimed("b", "w").await.token;
     let input = j.input(&b.tenant, &running.run).await.unwrap();
     j.forget_secrets(&b.tenant, &running.run, &json!({})).await.unwrap();
     assert_eq!(j.input(&b.tenant, &running.run).await.unwrap(), input, "a run that may go back keeps what it needs");

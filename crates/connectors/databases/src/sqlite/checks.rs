@@ -5,8 +5,12 @@ use super::file::{self, Reader};
 use super::{Sqlite, blocking};
 use ports::check::{Check, CheckOutcome, Examine, Finding, Role};
 use ports::{ConnectorError, ErrorKind, Result};
+use rusqlite::Connection;
 use rustix::fs::Access;
 use std::path::Path;
+
+/// How often a file that changes under the reading is read again.
+const TRIES: u32 = 4;
 
 impl Examine for Sqlite {
     fn checks(&self, role: Role) -> Vec<Check<'_>> {
@@ -30,6 +34,20 @@ fn settle(outcome: Result<CheckOutcome>) -> CheckOutcome {
     })
 }
 
+/// Reads again when somebody began to write to a file that was read as one that nobody has open: what was seen then is from no one moment.
+fn read_whole<T>(path: &Path, look: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+    for _ in 1..TRIES {
+        let reader = Reader::new(path)?;
+        let seen = look(&reader.open()?);
+        if reader.unchanged().is_ok() {
+            return seen;
+        }
+    }
+    let reader = Reader::new(path)?;
+    let seen = look(&reader.open()?);
+    reader.unchanged().and(seen)
+}
+
 fn passed(text: impl Into<String>) -> CheckOutcome {
     CheckOutcome::Passed(text.into())
 }
@@ -44,7 +62,8 @@ impl Sqlite {
                 return Ok(passed("the file is not there yet and will be made"));
             }
             let query = "SELECT count(*) FROM sqlite_schema";
-            let objects: i64 = Reader::new(&path)?.open()?.query_row(query, [], |row| row.get(0)).map_err(failed("read", &super::location(&path)))?;
+            let count = |c: &Connection| c.query_row(query, [], |row| row.get::<_, i64>(0)).map_err(failed("read", &super::location(&path)));
+            let objects = read_whole(&path, count)?;
             Ok(passed(format!("an SQLite file with {objects} objects")))
         })
         .await
@@ -90,7 +109,8 @@ impl Sqlite {
                 return Ok(passed("the file is not there yet"));
             }
             let subject = super::location(&path);
-            let answer: String = Reader::new(&path)?.open()?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed("check", &subject))?;
+            let check = |c: &Connection| c.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)).map_err(failed("check", &subject));
+            let answer = read_whole(&path, check)?;
             if answer == "ok" {
                 return Ok(passed("quick_check finds nothing wrong"));
             }
