@@ -272,7 +272,7 @@ async fn what_somebody_changes_before_the_verification_is_sent_again_or_named() 
     let error = run.error.expect("an error");
     assert_eq!((error.kind.as_str(), error.temporary), ("verification_mismatch", false), "{error:?}");
     // The file came once more; in a table whose rows were rewritten the difference is told.
-    assert!(error.message.contains("1 rows") && error.message.contains("table wp_posts"), "{}", error.message);
+    assert!(error.message.contains("1 named rows") && error.message.contains("table wp_posts"), "{}", error.message);
     assert_ne!(std::fs::read_to_string(world.dir.path().join("to/wp-content/uploads/a.txt")).expect("the file"), "UPLOAD");
     driven.crash().await;
 }
