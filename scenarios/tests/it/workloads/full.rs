@@ -101,6 +101,10 @@ fn assert_same(one: &Told, other: &Told, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_server_moves_whatever_is_killed() {
+    if std::env::var_os("MA_NIGHTLY").is_none() {
+        println!("the largest scenario is played by `cargo xtask test --nightly`; issue 8 tells what it found last");
+        return;
+    }
     let _alone = DISKS.lock().await;
     let (source, target) = (Server::number(1), Server::number(2));
     let clock = Clock(Instant::now());
