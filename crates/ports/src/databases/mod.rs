@@ -238,7 +238,9 @@ pub trait RowTarget: Send + Sync {
     async fn remove(&self, object: &SchemaObject) -> Result<()>;
 
     /// Replaces a range of a table with these rows, in one transaction; gives the number of rows written. Foreign keys and triggers do not act.
-    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64>;
+    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+        self.replace_where(table, range, Terms::default(), rows).await
+    }
 
     /// [`RowTarget::replace`] of a range that holds no rows, or exactly rows with one of these fingerprints. Anything else is left alone, and the answer is
     /// `AlreadyExists`; see [`foreign_rows`]. Compared in the transaction that replaces; where nothing is expected, nothing is deleted either, so that a row
@@ -251,7 +253,12 @@ pub trait RowTarget: Send + Sync {
         expected: &[Fingerprint],
         proof: Option<&Fingerprint>,
         rows: BoxStream<'static, Result<RowBlock>>,
-    ) -> Result<u64>;
+    ) -> Result<u64> {
+        self.replace_where(table, range, Terms { expected: Some(expected), proof }, rows).await
+    }
+
+    /// [`RowTarget::replace`] and [`RowTarget::replace_if`] in one, by the terms.
+    async fn replace_where(&self, table: &Table, range: &KeyRange, terms: Terms<'_>, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64>;
 
     /// Drops a table, described by `object`, if each of these ranges holds no rows or rows with one of its fingerprints. Compared and dropped while nobody
     /// else can write to it, where the server can do that. False: it holds something else, and stays. Absent is fine.
@@ -270,6 +277,15 @@ pub trait RowTarget: Send + Sync {
     }
 
     async fn close(&self) -> Result<()>;
+}
+
+/// What must hold when a range is replaced.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms<'a> {
+    /// What may stand in the range beside nothing; `None`: anything may.
+    pub expected: Option<&'a [Fingerprint]>,
+    /// What the range must hold before it is committed; `None`: it is not looked at.
+    pub proof: Option<&'a Fingerprint>,
 }
 
 /// The answer of [`RowTarget::replace_if`] where somebody else's rows stand. `table`: as messages name it.

@@ -5,7 +5,7 @@ use super::{MemoryDatabase, Rows, table_object};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use ports::databases::{
-    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, foreign_rows, is_expected, not_as_sent,
+    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Terms, foreign_rows, is_expected, not_as_sent,
 };
 use ports::{ErrorKind, Result};
 
@@ -69,19 +69,32 @@ impl RowTarget for Target {
         Ok(())
     }
 
-    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
-        self.replace_where(table, range, (None, None), rows).await
-    }
-
-    async fn replace_if(
+    async fn replace_where(
         &self,
         table: &Table,
         range: &KeyRange,
-        expected: &[Fingerprint],
-        proof: Option<&Fingerprint>,
-        rows: BoxStream<'static, Result<RowBlock>>,
+        Terms { expected, proof }: Terms<'_>,
+        mut rows: BoxStream<'static, Result<RowBlock>>,
     ) -> Result<u64> {
-        self.replace_where(table, range, (Some(expected), proof), rows).await
+        let name = &table.name.name;
+        self.database.pass("replace", name).await?;
+        let mut new = Rows::new();
+        while let Some(block) = rows.try_next().await? {
+            new.extend(self.decode(name, &block)?);
+        }
+        self.database.pass("commit", name).await?;
+        let mut content = self.database.lock();
+        let Some(stored) = content.tables.get_mut(name) else { return Err(self.database.missing("write", name)) };
+        if expected.is_some_and(|expected| !is_expected(&fingerprint_of(stored, range), expected)) {
+            return Err(foreign_rows(format!("table {name}")));
+        }
+        if proof.is_some_and(|proof| fingerprint_of(&new, range) != *proof) {
+            return Err(not_as_sent(format!("table {name}")));
+        }
+        stored.retain(|key, _| !holds(range, *key));
+        let count = new.len() as u64;
+        stored.extend(new);
+        Ok(count)
     }
 
     async fn remove_table_if(&self, object: &SchemaObject, _table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {
@@ -105,32 +118,4 @@ impl RowTarget for Target {
     }
 }
 
-impl Target {
-    async fn replace_where(
-        &self,
-        table: &Table,
-        range: &KeyRange,
-        (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
-        mut rows: BoxStream<'static, Result<RowBlock>>,
-    ) -> Result<u64> {
-        let name = &table.name.name;
-        self.database.pass("replace", name).await?;
-        let mut new = Rows::new();
-        while let Some(block) = rows.try_next().await? {
-            new.extend(self.decode(name, &block)?);
-        }
-        self.database.pass("commit", name).await?;
-        let mut content = self.database.lock();
-        let Some(stored) = content.tables.get_mut(name) else { return Err(self.database.missing("write", name)) };
-        if expected.is_some_and(|expected| !is_expected(&fingerprint_of(stored, range), expected)) {
-            return Err(foreign_rows(format!("table {name}")));
-        }
-        if proof.is_some_and(|proof| fingerprint_of(&new, range) != *proof) {
-            return Err(not_as_sent(format!("table {name}")));
-        }
-        stored.retain(|key, _| !holds(range, *key));
-        let count = new.len() as u64;
-        stored.extend(new);
-        Ok(count)
-    }
-}
+impl Target {}

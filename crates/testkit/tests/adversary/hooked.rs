@@ -5,7 +5,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use ports::check::{Check, Role};
 use ports::databases::{
-    Applied, CellEditor, Database, Fingerprint, Key, KeyRange, Reading, RowBlock, RowFormat, RowSource, RowTarget, Schema, SchemaObject, Table, View,
+    Applied, CellEditor, Database, Fingerprint, Key, KeyRange, Reading, RowBlock, RowFormat, RowSource, RowTarget, Schema, SchemaObject, Table, Terms, View,
 };
 use ports::files::{Body, Digest, Entry, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, PosixTree, Prune, WebsiteTarget};
 use ports::{ConnectorError, Examine, Result};
@@ -280,21 +280,9 @@ impl RowTarget for HookedTarget {
         self.inner.remove(object).await
     }
 
-    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+    async fn replace_where(&self, table: &Table, range: &KeyRange, terms: Terms<'_>, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
         self.of.pass("replace", &table.name.name).await?;
-        self.inner.replace(table, range, rows).await
-    }
-
-    async fn replace_if(
-        &self,
-        table: &Table,
-        range: &KeyRange,
-        expected: &[Fingerprint],
-        proof: Option<&Fingerprint>,
-        rows: BoxStream<'static, Result<RowBlock>>,
-    ) -> Result<u64> {
-        self.of.pass("replace", &table.name.name).await?;
-        self.inner.replace_if(table, range, expected, proof, rows).await
+        self.inner.replace_where(table, range, terms, rows).await
     }
 
     async fn remove_table_if(&self, object: &SchemaObject, table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {

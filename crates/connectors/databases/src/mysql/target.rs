@@ -16,7 +16,7 @@ use super::{Loading, create};
 use futures::stream::BoxStream;
 use mysql_async::prelude::Queryable;
 use ports::databases::{
-    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, foreign_rows, is_expected, not_as_sent,
+    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Terms, foreign_rows, is_expected, not_as_sent,
 };
 use ports::{ConnectorError, ErrorKind, Result};
 use std::sync::Arc;
@@ -63,32 +63,13 @@ impl MySqlTarget {
         lease.query_drop(format!("DELETE FROM {name} WHERE {condition}")).await.map_err(failed)
     }
 
-    async fn replace_where(
-        &self,
-        table: &Table,
-        range: &KeyRange,
-        (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
-        rows: BoxStream<'static, Result<RowBlock>>,
-    ) -> Result<u64> {
-        let subject = super::source::subject(&self.pool, table);
-        let mut lease = self.pool.lease().await?;
-        lease.begin();
-        self.check_table(&mut lease, &subject, table, range).await?;
-        let outcome = self.fill(&mut lease, &subject, table, range, (expected, proof), rows).await;
-        // A broken connection stays `busy` and is thrown away; the server then rolls back by itself.
-        if outcome.is_ok() || lease.query_drop("ROLLBACK").await.is_ok() {
-            lease.calm();
-        }
-        outcome
-    }
-
     async fn fill(
         &self,
         lease: &mut Lease,
         subject: &str,
         table: &Table,
         range: &KeyRange,
-        (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
+        Terms { expected, proof }: Terms<'_>,
         rows: BoxStream<'static, Result<RowBlock>>,
     ) -> Result<u64> {
         let info = self.server().info().await?;
@@ -201,19 +182,17 @@ impl RowTarget for MySqlTarget {
         create::remove(self.server(), object).await
     }
 
-    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
-        self.replace_where(table, range, (None, None), rows).await
-    }
-
-    async fn replace_if(
-        &self,
-        table: &Table,
-        range: &KeyRange,
-        expected: &[Fingerprint],
-        proof: Option<&Fingerprint>,
-        rows: BoxStream<'static, Result<RowBlock>>,
-    ) -> Result<u64> {
-        self.replace_where(table, range, (Some(expected), proof), rows).await
+    async fn replace_where(&self, table: &Table, range: &KeyRange, terms: Terms<'_>, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+        let subject = super::source::subject(&self.pool, table);
+        let mut lease = self.pool.lease().await?;
+        lease.begin();
+        self.check_table(&mut lease, &subject, table, range).await?;
+        let outcome = self.fill(&mut lease, &subject, table, range, terms, rows).await;
+        // A broken connection stays `busy` and is thrown away; the server then rolls back by itself.
+        if outcome.is_ok() || lease.query_drop("ROLLBACK").await.is_ok() {
+            lease.calm();
+        }
+        outcome
     }
 
     async fn remove_table_if(&self, object: &SchemaObject, table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {

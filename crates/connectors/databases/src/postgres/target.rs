@@ -18,7 +18,8 @@ use bytes::Bytes;
 use futures::SinkExt;
 use futures::stream::{BoxStream, StreamExt};
 use ports::databases::{
-    Applied, Fingerprint, KeyRange, ObjectName, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Unmovable, foreign_rows, is_expected, not_as_sent,
+    Applied, Fingerprint, KeyRange, ObjectName, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Terms, Unmovable, foreign_rows, is_expected,
+    not_as_sent,
 };
 use ports::{ConnectorError, ErrorKind, Result};
 use std::collections::{HashMap, HashSet};
@@ -133,7 +134,7 @@ impl Target {
         lease: &Lease,
         table: &Table,
         range: &KeyRange,
-        (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
+        Terms { expected, proof }: Terms<'_>,
         mut rows: BoxStream<'static, Result<RowBlock>>,
     ) -> Result<u64> {
         let subject = format!("table {} of {}", table.name, self.server.location);
@@ -252,24 +253,10 @@ impl RowTarget for Target {
         Ok(())
     }
 
-    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+    async fn replace_where(&self, table: &Table, range: &KeyRange, terms: Terms<'_>, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
         let lease = self.pool.lease().await?;
         // On an error the lease is dropped, which cuts the connection and so rolls back.
-        let written = self.replace_on(&lease, table, range, (None, None), rows).await?;
-        lease.give_back();
-        Ok(written)
-    }
-
-    async fn replace_if(
-        &self,
-        table: &Table,
-        range: &KeyRange,
-        expected: &[Fingerprint],
-        proof: Option<&Fingerprint>,
-        rows: BoxStream<'static, Result<RowBlock>>,
-    ) -> Result<u64> {
-        let lease = self.pool.lease().await?;
-        let written = self.replace_on(&lease, table, range, (Some(expected), proof), rows).await?;
+        let written = self.replace_on(&lease, table, range, terms, rows).await?;
         lease.give_back();
         Ok(written)
     }

@@ -9,7 +9,7 @@ use super::source::read_fingerprint;
 use super::{blocking, schema, sql, values};
 use futures::stream::{BoxStream, StreamExt};
 use ports::databases::{
-    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, foreign_rows, is_expected, not_as_sent,
+    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Terms, foreign_rows, is_expected, not_as_sent,
 };
 use ports::{ConnectorError, ErrorKind, Result};
 use rusqlite::types::ToSqlOutput;
@@ -126,19 +126,43 @@ impl RowTarget for Target {
         }
     }
 
-    async fn replace(&self, table: &Table, range: &KeyRange, rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
-        self.replace_where(table, range, (None, None), rows).await
-    }
-
-    async fn replace_if(
-        &self,
-        table: &Table,
-        range: &KeyRange,
-        expected: &[Fingerprint],
-        proof: Option<&Fingerprint>,
-        rows: BoxStream<'static, Result<RowBlock>>,
-    ) -> Result<u64> {
-        self.replace_where(table, range, (Some(expected.to_vec()), proof.cloned()), rows).await
+    async fn replace_where(&self, table: &Table, range: &KeyRange, terms: Terms<'_>, mut rows: BoxStream<'static, Result<RowBlock>>) -> Result<u64> {
+        let guard = self.writer.clone().lock_owned().await;
+        let (parcels, incoming) = mpsc::channel(IN_FLIGHT);
+        let (path, table, range) = (self.path.clone(), table.clone(), range.clone());
+        let (expected, proof) = (terms.expected.map(<[Fingerprint]>::to_vec), terms.proof.cloned());
+        let subject = format!("table {} of {}", table.name, super::location(&path));
+        let work = move || {
+            let held = opened(guard, &path)?;
+            let terms = Terms { expected: expected.as_deref(), proof: proof.as_ref() };
+            replace(held.connection(), &table, &range, terms, incoming, &subject)
+        };
+        let path = self.path.clone();
+        let writing = tokio::spawn(async move { blocking("write", &path, work).await });
+        let mut broken = None;
+        while let Some(block) = rows.next().await {
+            match block {
+                Ok(block) => {
+                    if parcels.send(Parcel::Block(block)).await.is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            }
+        }
+        if broken.is_none() {
+            // When the writer has given up, its own error follows below.
+            let _ = parcels.send(Parcel::End).await;
+        }
+        drop(parcels);
+        let written = writing.await.unwrap_or_else(|e| {
+            let reason = "the writing broke off";
+            Err(ConnectorError::new(ErrorKind::Internal, "write", super::location(&self.path), reason).because(e))
+        });
+        broken.map_or(written, Err)
     }
 
     async fn remove_table_if(&self, object: &SchemaObject, table: &Table, expected: &[(KeyRange, Vec<Fingerprint>)]) -> Result<bool> {
@@ -190,49 +214,6 @@ impl RowTarget for Target {
 }
 
 impl Target {
-    async fn replace_where(
-        &self,
-        table: &Table,
-        range: &KeyRange,
-        (expected, proof): (Option<Vec<Fingerprint>>, Option<Fingerprint>),
-        mut rows: BoxStream<'static, Result<RowBlock>>,
-    ) -> Result<u64> {
-        let guard = self.writer.clone().lock_owned().await;
-        let (parcels, incoming) = mpsc::channel(IN_FLIGHT);
-        let (path, table, range) = (self.path.clone(), table.clone(), range.clone());
-        let subject = format!("table {} of {}", table.name, super::location(&path));
-        let work = move || {
-            let held = opened(guard, &path)?;
-            replace(held.connection(), &table, &range, (expected.as_deref(), proof.as_ref()), incoming, &subject)
-        };
-        let path = self.path.clone();
-        let writing = tokio::spawn(async move { blocking("write", &path, work).await });
-        let mut broken = None;
-        while let Some(block) = rows.next().await {
-            match block {
-                Ok(block) => {
-                    if parcels.send(Parcel::Block(block)).await.is_err() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    broken = Some(error);
-                    break;
-                }
-            }
-        }
-        if broken.is_none() {
-            // When the writer has given up, its own error follows below.
-            let _ = parcels.send(Parcel::End).await;
-        }
-        drop(parcels);
-        let written = writing.await.unwrap_or_else(|e| {
-            let reason = "the writing broke off";
-            Err(ConnectorError::new(ErrorKind::Internal, "write", super::location(&self.path), reason).because(e))
-        });
-        broken.map_or(written, Err)
-    }
-
     async fn remove_file(&self) -> Result<()> {
         self.close().await?;
         let path = self.path.clone();
@@ -308,7 +289,7 @@ fn replace(
     connection: &Connection,
     table: &Table,
     range: &KeyRange,
-    (expected, proof): (Option<&[Fingerprint]>, Option<&Fingerprint>),
+    Terms { expected, proof }: Terms<'_>,
     mut incoming: mpsc::Receiver<Parcel>,
     subject: &str,
 ) -> Result<u64> {
