@@ -123,13 +123,20 @@ impl BackUp {
 }
 
 /// The run's backup, begun or begun again.
-pub(super) async fn begin(job: &Job, cx: &StepContext) -> StepResult<Backup> {
+async fn begin(job: &Job, cx: &StepContext) -> StepResult<Backup> {
     backups::begin(&job.settings, cx, &job.spec.name, job.spec.safety.backup_retention_days).await
 }
 
-pub(super) fn add(backup: &mut Backup, part: Part) {
+fn add(backup: &mut Backup, part: Part) {
     backup.bytes += part.bytes;
     backup.parts.push(part);
+}
+
+/// Adds a part that was read back to a backup that is complete with it.
+pub(super) async fn add_verified(job: &Job, backup: &mut Backup, part: Part) -> StepResult<()> {
+    add(backup, part);
+    backup.state = BackupState::Verified;
+    backups::write(&job.settings, backup).await.map_err(step_error)
 }
 
 pub(super) async fn save_database(
@@ -172,11 +179,19 @@ pub(super) async fn own(job: &Job, cx: &StepContext) -> StepResult<Option<Backup
     Ok(found.filter(|b| b.run == cx.run_id() && b.state == BackupState::Verified))
 }
 
+/// The run's own backup as `own` found it, else one that is begun now.
+pub(super) async fn or_begun(found: Option<Backup>, job: &Job, cx: &StepContext) -> StepResult<Backup> {
+    match found {
+        Some(backup) => Ok(backup),
+        None => begin(job, cx).await,
+    }
+}
+
 /// In the step that replaces: what stands in the way still is what was saved, else it is saved again, beside the first time. Repeatable.
 pub(super) async fn save_again(job: &Job, cx: &StepContext, observer: &RunObserver, standing: &[SchemaObject]) -> StepResult<()> {
     let site = job.site().await?;
     let (Some(database), true) = (&site.destination.database, job.spec.safety.backup_before && !standing.is_empty()) else { return Ok(()) };
-    let mut backup = own(job, cx).await?;
+    let backup = own(job, cx).await?;
     let dir = |b: &Backup| backups::directory(&job.settings, &b.id).map_err(step_error);
     let mut unsaved: Vec<ObjectName> = standing.iter().map(|o| o.name.clone()).collect();
     if let Some(backup) = &backup {
@@ -188,15 +203,10 @@ pub(super) async fn save_again(job: &Job, cx: &StepContext, observer: &RunObserv
     if unsaved.is_empty() {
         return Ok(());
     }
-    if backup.is_none() {
-        backup = Some(begin(job, cx).await?);
-    }
-    let Some(mut backup) = backup else { return Ok(()) };
+    let mut backup = or_begun(backup, job, cx).await?;
     let kind = next_kind(&backup, "database");
     let part = save_database(&kind, database, Some(&unsaved), &dir(&backup)?.join(&kind), observer, cx).await?;
-    add(&mut backup, part);
-    backup.state = BackupState::Verified;
-    backups::write(&job.settings, &backup).await.map_err(step_error)?;
+    add_verified(job, &mut backup, part).await?;
     let names = unsaved.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     observer.info("backup", format!("{} database objects were changed or made since the backup ({names}): they were saved, too", unsaved.len()));
     Ok(())
@@ -250,10 +260,7 @@ pub(super) async fn save_configuration_again(job: &Job, cx: &StepContext, observ
     if found.as_ref().is_some_and(|backup| backup.parts.iter().any(saved)) {
         return Ok(());
     }
-    let mut backup = match found {
-        Some(backup) => backup,
-        None => begin(job, cx).await?,
-    };
+    let mut backup = or_begun(found, job, cx).await?;
     let kind = next_kind(&backup, "configuration");
     if add_configuration(job, &mut backup, files, &kind).await? {
         observer.info("backup", format!("{CONFIG} at the destination was changed or made since the backup: it was saved, too"));
@@ -263,10 +270,7 @@ pub(super) async fn save_configuration_again(job: &Job, cx: &StepContext, observ
 
 /// Saves what a rollback takes back though somebody changed it. Repeatable.
 pub(super) async fn save_later_configuration(job: &Job, cx: &StepContext, files: &dyn FileTarget) -> StepResult<()> {
-    let mut backup = match own(job, cx).await? {
-        Some(backup) => backup,
-        None => begin(job, cx).await?,
-    };
+    let mut backup = or_begun(own(job, cx).await?, job, cx).await?;
     let kind = next_kind(&backup, "later-configuration");
     add_configuration(job, &mut backup, files, &kind).await.map(drop)
 }
@@ -274,9 +278,7 @@ pub(super) async fn save_later_configuration(job: &Job, cx: &StepContext, files:
 async fn add_configuration(job: &Job, backup: &mut Backup, files: &dyn FileTarget, kind: &str) -> StepResult<bool> {
     let dir = backups::directory(&job.settings, &backup.id).map_err(step_error)?;
     let Some(part) = save_configuration(files, &dir, kind).await.map_err(step_error)? else { return Ok(false) };
-    add(backup, part);
-    backup.state = BackupState::Verified;
-    backups::write(&job.settings, backup).await.map_err(step_error)?;
+    add_verified(job, backup, part).await?;
     Ok(true)
 }
 

@@ -1,12 +1,12 @@
 //! What other people wrote at the destination since this migration wrote there: what becomes of it.
 
-use super::backup::{Restorable, begin, next_kind, own};
+use super::backup::{Restorable, add_verified, next_kind, or_begun, own, save_database};
 use super::job::{Job, database_plan, ledger, ledgers, recall, restores, value};
 use crate::adapters::{RunObserver, StepResult, step_error};
-use crate::backups::{self, BackupState, Part};
+use crate::backups;
 use crate::late_backup::LateBackup;
 use engine::StepContext;
-use movers::databases::{self, LaterRows, TableChange};
+use movers::databases::{LaterRows, TableChange};
 use ports::observe::Level;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -60,19 +60,13 @@ async fn secure_once(job: &Job, cx: &StepContext, observer: &RunObserver) -> Ste
 async fn save(job: &Job, cx: &StepContext, observer: &RunObserver, changes: Vec<TableChange>) -> StepResult<SavedTables> {
     let destination = job.destination(cx).await?;
     let Some(database) = &destination.database else { return Err(crate::adapters::failed(ports::ErrorKind::Internal, "the destination has no database", "")) };
-    let mut backup = match own(job, cx).await? {
-        Some(backup) => backup,
-        None => begin(job, cx).await?,
-    };
+    let mut backup = or_begun(own(job, cx).await?, job, cx).await?;
     // Beside what an earlier try has saved, never over it.
     let kind = next_kind(&backup, PART);
     let dir = backups::directory(&job.settings, &backup.id).map_err(step_error)?.join(&kind);
     let names: Vec<_> = changes.iter().map(|c| c.table.clone()).collect();
-    let copy = databases::back_up(database, Some(&names), &dir, observer, cx.stopping()).await.map_err(step_error)?;
-    backup.parts.push(Part { kind, location: database.location(), items: copy.tables.len() as u64, rows: copy.rows, bytes: copy.bytes, blake3: None });
-    backup.bytes = backup.parts.iter().map(|p| p.bytes).sum();
-    backup.state = BackupState::Verified;
-    backups::write(&job.settings, &backup).await.map_err(step_error)?;
+    let part = save_database(&kind, database, Some(&names), &dir, observer, cx).await?;
+    add_verified(job, &mut backup, part).await?;
     let saved = SavedTables { backup: backup.id, directory: dir.display().to_string(), tables: changes };
     cx.remember(SAVED, Some(value(&saved))).await?;
     for table in &saved.tables {

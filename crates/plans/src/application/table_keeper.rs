@@ -1,9 +1,9 @@
 //! Saves tables of the destination into the run's backup at the moment in which they are dropped, if they are not what was saved before.
 
-use super::backup::{add, begin, is_kind, next_kind, own, save_database};
+use super::backup::{add_verified, is_kind, next_kind, or_begun, own, save_database};
 use super::job::Job;
 use crate::adapters::{RunObserver, StepResult, step_error};
-use crate::backups::{self, BackupState};
+use crate::backups;
 use engine::{StepContext, StepError};
 use movers::databases::{TableKeeper, saved_fingerprint};
 use ports::databases::{Database, Fingerprint, ObjectName};
@@ -43,16 +43,11 @@ impl TableKeeper for BackupTables<'_> {
 
 impl BackupTables<'_> {
     async fn save(&self, table: &ObjectName) -> StepResult<String> {
-        let mut backup = match own(self.job, self.cx).await? {
-            Some(backup) => backup,
-            None => begin(self.job, self.cx).await?,
-        };
+        let mut backup = or_begun(own(self.job, self.cx).await?, self.job, self.cx).await?;
         let kind = next_kind(&backup, self.kind);
         let dir = backups::directory(&self.job.settings, &backup.id).map_err(step_error)?.join(&kind);
         let part = save_database(&kind, &self.database, Some(std::slice::from_ref(table)), &dir, self.observer, self.cx).await?;
-        add(&mut backup, part);
-        backup.state = BackupState::Verified;
-        backups::write(&self.job.settings, &backup).await.map_err(step_error)?;
+        add_verified(self.job, &mut backup, part).await?;
         Ok(dir.display().to_string())
     }
 }
