@@ -36,20 +36,8 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
         later.prepare().await?;
     }
     let teller = Teller::new(observer, "rollback", mover.destination.location(), mover.destination.location());
-    let mut undo = Undo {
-        mover,
-        ledgers,
-        observer,
-        lane,
-        told,
-        teller,
-        backup,
-        look: false,
-        again: begin(ledgers).await?,
-        done: FilesUndone::default(),
-        folders: Vec::new(),
-        links: HashMap::new(),
-    };
+    let again = begin(ledgers).await?;
+    let mut undo = Undo { again, ..Undo::new(mover, ledgers, backup, observer, (lane, told), teller) };
     mover.destination.sweep(&mover.options.staging).await?;
     undo.content(ledgers).await?;
     undo.remove_folders().await?;
@@ -92,20 +80,7 @@ async fn end(ledgers: &[&dyn Ledger]) -> Result<()> {
 pub(super) async fn preview(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Option<Arc<dyn FileTarget>>, observer: &dyn Observer) -> Result<FilesUndone> {
     let (lane, told) = mover.lane();
     let teller = Teller::new(observer, "rollback_preview", mover.destination.location(), mover.destination.location());
-    let mut undo = Undo {
-        mover,
-        ledgers,
-        observer,
-        lane,
-        told,
-        teller,
-        backup,
-        look: true,
-        again: false,
-        done: FilesUndone::default(),
-        folders: Vec::new(),
-        links: HashMap::new(),
-    };
+    let mut undo = Undo { look: true, ..Undo::new(mover, ledgers, backup, observer, (lane, told), teller) };
     undo.content(ledgers).await?;
     for ledger in ledgers {
         undo.removed(*ledger).await?;
@@ -130,6 +105,21 @@ struct Undo<'a> {
     folders: Vec<(FilePath, Option<Stat>)>,
     /// Directories that were looked at: whether a link stands in the place of one, or of one above.
     links: HashMap<FilePath, bool>,
+}
+
+impl<'a> Undo<'a> {
+    /// An undo that changes things, for the first time.
+    fn new(
+        mover: &'a FilesMover,
+        ledgers: &'a [&'a dyn Ledger],
+        backup: Option<Arc<dyn FileTarget>>,
+        observer: &'a dyn Observer,
+        (lane, told): (Lane, UnboundedReceiver<Told>),
+        teller: Teller<'a>,
+    ) -> Self {
+        let (done, folders, links) = (FilesUndone::default(), Vec::new(), HashMap::new());
+        Self { mover, ledgers, observer, lane, told, teller, backup, look: false, again: false, done, folders, links }
+    }
 }
 
 /// A file or link of ours, by the last word of the ledgers.
