@@ -36,16 +36,16 @@ fn settle(outcome: Result<CheckOutcome>) -> CheckOutcome {
 
 /// Reads again when somebody began to write to a file that was read as one that nobody has open: what was seen then is from no one moment.
 fn read_whole<T>(path: &Path, look: impl Fn(&Connection) -> Result<T>) -> Result<T> {
-    for _ in 1..TRIES {
+    let mut left = TRIES;
+    loop {
+        left -= 1;
         let reader = Reader::new(path)?;
         let seen = look(&reader.open()?);
-        if reader.unchanged().is_ok() {
-            return seen;
+        match reader.unchanged() {
+            Err(_) if left > 0 => {}
+            unchanged => return unchanged.and(seen),
         }
     }
-    let reader = Reader::new(path)?;
-    let seen = look(&reader.open()?);
-    reader.unchanged().and(seen)
 }
 
 fn passed(text: impl Into<String>) -> CheckOutcome {
