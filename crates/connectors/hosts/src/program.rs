@@ -37,7 +37,7 @@ pub(crate) async fn run_long<A: AsRef<OsStr>>(program: &str, arguments: impl Int
 
 pub(crate) fn kind(output: &Output) -> ErrorKind {
     let text = String::from_utf8_lossy(&output.stderr);
-    if text.contains("No space left") { ErrorKind::NoSpace } else { ErrorKind::Invalid }
+    if text.contains("No space left") || text.contains(": Wrote only ") { ErrorKind::NoSpace } else { ErrorKind::Invalid }
 }
 
 pub(crate) fn words(stderr: &[u8]) -> String {

@@ -107,9 +107,9 @@ async fn a_disk_that_fills_up_leaves_the_target_as_it_was() {
     case.source.run(&format!("cd {site} && for n in 1 2 3 4 5 6 7 8; do head -c 8000000 /dev/urandom > $n; done"));
     // Whoever asks for the room sees it; a file that grows beside takes it away.
     case.target.run(&format!("mkdir {site} && mount -t tmpfs -o size=96M small {site} && echo precious > {site}/1"));
-    let filler = case.target.start(&format!(
-        "cd {site}; while [ ! -e 2 ]; do [ -z \"$(ls -A | grep migration | grep -v -e probe -e owner)\" ] || head -c 90000000 /dev/zero > filler; done"
-    ));
+    let filler = case
+        .target
+        .start(&format!("cd {site}; while [ ! -e 2 ]; do [ -z \"$(find . -name '.migration*' -size +500k)\" ] || head -c 90000000 /dev/zero > filler; done"));
     let ended = case.moved(&site, |_| ()).await;
     filler.end();
     assert_eq!((&ended["state"], &ended["rolled_back"], &ended["error"]["code"]), (&json!("ERROR"), &json!(true), &json!("no_space")), "{ended:#}");

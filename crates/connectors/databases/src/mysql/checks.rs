@@ -92,8 +92,7 @@ impl MySql {
             return Ok(CheckOutcome::Failed { finding: finding("username", missing, advice), kind: ErrorKind::Permission });
         }
         let hidden = rights::read(&mut conn, self.server.database()).await.map_err(broken)?.missing();
-        let held = snapshot::hold_still(&mut conn, &self.server).await.map_err(|e| self.server.failed("take a consistent snapshot of", e))?;
-        conn.query_drop("UNLOCK TABLES").await.map_err(broken)?;
+        let held = snapshot::can_hold_still(&self.server).await?;
         let outside = snapshot::outside_of_transactions(&mut conn).await.map_err(broken)?;
         conn.disconnect().await.ok();
         if !hidden.is_empty() {

@@ -5,7 +5,7 @@
 
 use super::errors::failure;
 use super::quote::ident;
-use super::ranges::condition;
+use super::ranges::{SELECT, condition};
 use super::values::canonical;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Value};
@@ -28,17 +28,17 @@ const LOST: u128 = 10u128.pow(35);
 
 /// Adds up a range inside the server.
 pub(super) async fn of_range(conn: &mut Conn, table: &Table, range: &KeyRange) -> Result<Fingerprint, Trouble> {
-    sum(conn, table, range, "").await
+    sum(conn, table, range, SELECT, "").await
 }
 
 /// The same, and until the transaction ends nobody else changes the range.
 pub(super) async fn of_locked_range(conn: &mut Conn, table: &Table, range: &KeyRange) -> Result<Fingerprint, Trouble> {
-    sum(conn, table, range, " FOR UPDATE").await
+    sum(conn, table, range, "SELECT", " FOR UPDATE").await
 }
 
-async fn sum(conn: &mut Conn, table: &Table, range: &KeyRange, locking: &str) -> Result<Fingerprint, Trouble> {
+async fn sum(conn: &mut Conn, table: &Table, range: &KeyRange, select: &str, locking: &str) -> Result<Fingerprint, Trouble> {
     let sql = format!(
-        "SELECT COUNT(*), CAST(SUM(IFNULL(CAST(CONV({},16,10) AS UNSIGNED),{LOST})) AS CHAR) FROM {} WHERE {}{locking}",
+        "{select} COUNT(*), CAST(SUM(IFNULL(CAST(CONV({},16,10) AS UNSIGNED),{LOST})) AS CHAR) FROM {} WHERE {}{locking}",
         row_digits(table),
         ident(&table.name.name),
         condition(table, range)

@@ -4,6 +4,10 @@ use super::quote::{hex, ident, text};
 use super::values::{Form, form};
 use ports::databases::{Column, Key, KeyPart, KeyRange, Table};
 
+/// How a statement that reads rows begins. A table without transactions that our own session has locked for reading can be read by our
+/// other sessions although somebody waits to write to it: without the word they would wait behind the writer, and the writer for us.
+pub(super) const SELECT: &str = "SELECT HIGH_PRIORITY";
+
 /// The key's columns, in key order.
 pub(super) fn key_columns(table: &Table) -> Vec<&Column> {
     table.key.iter().filter_map(|name| table.columns.iter().find(|c| c.name == *name)).collect()

@@ -3,7 +3,7 @@
 use super::fingerprint::{Sum, row_digits};
 use super::pool::{Lease, Pool};
 use super::quote::ident;
-use super::ranges::condition;
+use super::ranges::{SELECT, condition};
 use super::source::{failed, next, subject};
 use super::values::{escape, read_expression, written};
 use bytes::Bytes;
@@ -59,7 +59,7 @@ pub(super) async fn send_with_fingerprint(pool: Arc<Pool>, table: &Table, range:
 /// next statement.
 async fn begin(pool: &Arc<Pool>, table: &Table, range: &KeyRange, more: Option<String>) -> Result<Lease> {
     let columns: Vec<_> = written(&table.columns).map(read_expression).chain(more).collect();
-    let sql = format!("SELECT {} FROM {} WHERE {}", columns.join(","), ident(&table.name.name), condition(table, range));
+    let sql = format!("{SELECT} {} FROM {} WHERE {}", columns.join(","), ident(&table.name.name), condition(table, range));
     let mut lease = pool.lease().await?;
     lease.begin();
     lease.query_iter(sql).await.map_err(|e: Error| failed(pool, "read", table, e))?;

@@ -4,7 +4,7 @@ use super::errors::failure;
 use super::fingerprint::{Trouble, row_hash};
 use super::pool::{Lease, Pool};
 use super::quote::ident;
-use super::ranges::{condition, key_columns, key_expression, key_part, order_expression};
+use super::ranges::{SELECT, condition, key_columns, key_expression, key_part, order_expression};
 use super::{fingerprint, rows, schema, split};
 use futures::stream::{self, BoxStream, StreamExt};
 use mysql_async::prelude::Queryable;
@@ -113,7 +113,7 @@ async fn send_hashes(pool: Arc<Pool>, table: &Table, range: &KeyRange, out: mpsc
     let expressions: Vec<_> = columns.iter().map(|c| key_expression(c)).collect();
     let order: Vec<_> = columns.iter().map(|c| order_expression(c)).collect();
     let sql = format!(
-        "SELECT {},{} FROM {} WHERE {} ORDER BY {}",
+        "{SELECT} {},{} FROM {} WHERE {} ORDER BY {}",
         expressions.join(","),
         row_hash(table),
         ident(&table.name.name),

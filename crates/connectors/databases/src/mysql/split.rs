@@ -4,7 +4,7 @@
 //! interpolated and checked against the optimiser's estimates, so that planning does not read the whole table.
 
 use super::quote::ident;
-use super::ranges::{condition, key_columns, key_expression, key_part, splittable};
+use super::ranges::{SELECT, condition, key_columns, key_expression, key_part, splittable};
 use super::source::cells;
 use super::values::{Form, form};
 use mysql_async::prelude::Queryable;
@@ -45,7 +45,7 @@ async fn walk(conn: &mut Conn, table: &Table, columns: usize, rows: u64) -> Resu
     loop {
         let behind = KeyRange { lower: cuts.last().cloned(), upper: None };
         let sql = format!(
-            "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT 1 OFFSET {rows}",
+            "{SELECT} {} FROM {} WHERE {} ORDER BY {} LIMIT 1 OFFSET {rows}",
             expressions.join(","),
             ident(&table.name.name),
             condition(table, &behind),
@@ -63,7 +63,7 @@ async fn walk(conn: &mut Conn, table: &Table, columns: usize, rows: u64) -> Resu
 
 async fn interpolate(conn: &mut Conn, table: &Table, rows: u64) -> Result<Vec<Key>, Error> {
     let Some(first) = key_columns(table).first().copied() else { return Ok(Vec::new()) };
-    let sql = format!("SELECT MIN({0}), MAX({0}) FROM {1}", ident(&first.name), ident(&table.name.name));
+    let sql = format!("{SELECT} MIN({0}), MAX({0}) FROM {1}", ident(&first.name), ident(&table.name.name));
     let ends = conn.query_first::<Row, _>(sql).await?.map(cells).unwrap_or_default();
     let ends: Vec<_> = ends.into_iter().map(|v| number(&key_part(first, v))).collect();
     let [Some(low), Some(high)] = ends[..] else { return Ok(Vec::new()) };

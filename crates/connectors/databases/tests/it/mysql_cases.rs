@@ -6,11 +6,13 @@ use connectors_databases as databases;
 use connectors_databases::mysql::Loading;
 use domain::Secret;
 use domain::spec::DatabaseAt;
+use futures::TryStreamExt;
 use mysql_async::prelude::Queryable;
 use ports::check::CheckOutcome;
-use ports::databases::{Applied, Database, ObjectKind, Phase, Schema, View};
+use ports::databases::{Applied, Database, KeyRange, ObjectKind, Phase, Schema, View};
 use ports::{ErrorKind, Role};
 use std::sync::Arc;
+use std::time::Duration;
 use testkit::rig;
 
 async fn schema(database: &Arc<dyn Database>) -> Schema {
@@ -246,8 +248,28 @@ async fn tables_without_transactions_are_held_or_named() {
         writer.query_drop("SET SESSION lock_wait_timeout=1").await.expect("set");
         assert!(writer.query_drop("INSERT INTO plain VALUES (3)").await.is_err(), "it is locked");
         writer.query_drop("INSERT INTO inno VALUES (3)").await.expect("it is not locked");
+        let schema = view.schema().await.expect("schema");
+        let plain = suite::table(&schema, "plain");
+        writer.query_drop("SET SESSION lock_wait_timeout=600").await.expect("set");
+        let waiting = tokio::spawn(async move { (writer.query_drop("INSERT INTO plain VALUES (3)").await, writer) });
+        let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB=DATABASE() AND STATE LIKE 'Waiting for table%lock'";
+        while one.value(waits).await != "1" {
+            tokio::task::yield_now().await;
+        }
+        let range = KeyRange::default();
+        let whole = async {
+            assert_eq!(view.split(plain, 1).await.expect("cut").len(), 2);
+            assert_eq!(view.fingerprint(plain, &range).await.expect("fingerprint").rows, 2);
+            assert_eq!(view.row_hashes(plain, &range).try_collect::<Vec<_>>().await.expect("hashes").len(), 2);
+            let blocks = view.rows(plain, &range).try_collect::<Vec<_>>().await.expect("rows");
+            assert_eq!(blocks.iter().map(|block| block.rows).sum::<u64>(), 2);
+        };
+        tokio::time::timeout(Duration::from_secs(10), whole).await.expect("who waits to write does not hold up our reading");
+        let other = one.open().await;
+        tokio::time::timeout(Duration::from_secs(60), other.read(View::Snapshot { connections: 2 })).await.expect("in time").expect("a second view");
         view.close().await.expect("close");
-        writer.query_drop("INSERT INTO plain VALUES (3)").await.expect("free again");
+        let (written, writer) = waiting.await.expect("the writer");
+        written.expect("free again");
         writer.disconnect().await.expect("bye");
     })
     .await;

@@ -48,6 +48,9 @@ pub(super) struct Output {
     _lent: Lent,
 }
 
+/// What programs say where a disk is full. The last one: tar, of a write that the disk took only a part of.
+const FULL: [&str; 3] = ["No space left on device", "Disk quota exceeded", ": Wrote only "];
+
 /// How a program ended.
 #[derive(Debug)]
 pub(in crate::sftp) struct Ended {
@@ -65,7 +68,7 @@ impl Ended {
     /// The letter, when it did not end well.
     pub(super) fn letter(&self, operation: &str, subject: &str) -> ConnectorError {
         let said = self.complaint().map_or_else(|| format!("the program on the server ended with {} and said nothing", self.status), str::to_owned);
-        if self.complaints.contains("No space left on device") || self.complaints.contains("Disk quota exceeded") {
+        if FULL.iter().any(|words| self.complaints.contains(words)) {
             let full = format!("the disk is full or a quota is reached (the server says: {said})");
             return ConnectorError::new(ErrorKind::NoSpace, operation, subject, full).advice("Make room there, then try again");
         }
@@ -230,6 +233,14 @@ mod tests {
         let mut said = Vec::new();
         (0..5000).for_each(|n| complain(&mut said, vanished(n).as_bytes()));
         assert_eq!(Ended { status: 1, complaints: String::from_utf8(said).unwrap() }.complaint(), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_recognised_in_every_wording() {
+        for said in ["tar: a: Cannot write: No space left on device", "tar: 0: Wrote only 1536 of 65536 bytes", "cp: error writing 'a': Disk quota exceeded"] {
+            let letter = Ended { status: 2, complaints: format!("{said}\n") }.letter("unpack files at", "sftp://there");
+            assert_eq!((letter.kind, letter.reason.contains(said)), (ErrorKind::NoSpace, true), "{letter}");
+        }
     }
 
     #[test]
