@@ -99,7 +99,7 @@ pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &Cancellati
     };
     let quiet = Quiet::default();
     let files = match site.files_mover(spec, "survey") {
-        Some(mover) => Some(mover.survey(&quiet, stop).await?),
+        Some(mover) => Some(mover.with_owners().await?.survey(&quiet, stop).await?),
         None => None,
     };
     let database = match site.database_mover(spec) {

@@ -69,7 +69,10 @@ impl Job {
     }
 
     pub async fn files_mover(&self, cx: &StepContext) -> StepResult<Option<FilesMover>> {
-        Ok(self.site().await?.files_mover(&self.spec, cx.run_id()))
+        match self.site().await?.files_mover(&self.spec, cx.run_id()) {
+            Some(mover) => mover.with_owners().await.map(Some).map_err(step_error),
+            None => Ok(None),
+        }
     }
 
     pub async fn database_mover(&self) -> StepResult<Option<DatabaseMover>> {
@@ -79,8 +82,10 @@ impl Job {
     /// A mover for taking back: it never looks at the source, so the destination stands in for it.
     pub async fn files_undoer(&self, cx: &StepContext) -> StepResult<Option<FilesMover>> {
         let options = file_options(&self.spec, self.spec.source.kind == SystemKind::Wordpress, cx.run_id());
-        let files = self.destination(cx).await?.files.clone();
-        Ok(files.map(|files| FilesMover::new(files.clone(), files, options)))
+        match self.destination(cx).await?.files.clone() {
+            Some(files) => FilesMover::new(files.clone(), files, options).with_owners().await.map(Some).map_err(step_error),
+            None => Ok(None),
+        }
     }
 
     /// The same for the database.

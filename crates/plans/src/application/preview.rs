@@ -131,7 +131,8 @@ async fn undone_files(settings: &Settings, reader: &Reader<'_>, document: &Value
     };
     let of = |name: &str| ReadLedger::new(reader.engine, &reader.view.tenant, &reader.view.id, name);
     let (bulk, last) = (of(ledgers::FILES), of(ledgers::LAST_PASS));
-    let mover = FilesMover::new(files.clone(), files, file_options(&spec, spec.source.kind == SystemKind::Wordpress, &reader.view.id));
+    let options = file_options(&spec, spec.source.kind == SystemKind::Wordpress, &reader.view.id);
+    let mover = FilesMover::new(files.clone(), files, options).with_owners().await?;
     mover.preview_undo(&[&bulk, &last], saved, &Quiet::default(), &CancellationToken::new()).await.map(Some)
 }
 
