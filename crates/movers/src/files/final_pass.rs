@@ -252,7 +252,10 @@ impl Planner<'_> {
             return Ok(());
         }
         let stands = match &word {
-            Some(record @ Record { word: Word::Content { item, outcome }, .. }) if !record.is_spared() => EarlierCopy::recorded(item, outcome.as_ref()),
+            Some(record @ Record { word: Word::Content { item, outcome }, .. }) if !record.is_spared() => match outcome {
+                Some(outcome) if outcome.is_confirmed() => EarlierCopy::recorded(item, Some(outcome)),
+                _ => self.standing_copy(record, item).await?,
+            },
             _ => None,
         };
         let Some((before, saved)) = self.before(&entry.path, &stat, word).await? else { return Ok(()) };
@@ -365,21 +368,21 @@ impl Planner<'_> {
             Word::Content { item, .. } if record.is_spared() => {
                 let now = self.mover.destination.stat(&record.path).await?.map(|e| Stat::of(&e));
                 match now.filter(|_| record.original.is_none()) {
-                    Some(now) if self.is_ours(item, &now).await? => Some(Gone { path: record.path.clone(), before: now, ours: true, stands: None }),
+                    Some(now) if self.is_ours(&record, item, &now).await? => Some(Gone { path: record.path.clone(), before: now, ours: true, stands: None }),
                     _ => return Ok(()),
                 }
             }
             Word::Content { outcome: Some(outcome), .. } if outcome.what == What::Same && record.original.is_some() => return Ok(()),
-            Word::Content { item, outcome } if record.was_there => {
-                let stands = EarlierCopy::recorded(item, outcome.as_ref()).map(Box::new);
+            Word::Content { item, outcome: Some(outcome) } if outcome.is_confirmed() => {
+                let stands = EarlierCopy::recorded(item, Some(outcome)).map(Box::new);
                 Some(Gone { path: record.path.clone(), before: item.stat.clone(), ours: true, stands })
             }
-            // Never confirmed, but a try that was interrupted may have put it there.
+            // Not confirmed: the copy of an earlier pass may still stand there, or what a try that was interrupted has put in its place.
             Word::Content { item, .. } => {
                 let now = self.mover.destination.stat(&record.path).await?.map(|e| Stat::of(&e));
                 let foreign = |now: &Stat| record.original.as_ref().is_some_and(|original| now.same_content(original));
                 match now.filter(|now| !foreign(now)) {
-                    Some(now) if self.is_ours(item, &now).await? => Some(Gone { path: record.path.clone(), before: now, ours: true, stands: None }),
+                    Some(now) if self.is_ours(&record, item, &now).await? => Some(Gone { path: record.path.clone(), before: now, ours: true, stands: None }),
                     _ => None,
                 }
             }
@@ -406,8 +409,30 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Whether a try of ours that was interrupted has put there what stands there. Times decide where the destination keeps them.
-    async fn is_ours(&self, item: &Item, now: &Stat) -> Result<bool> {
+    /// The copy of ours that a path holds now, when the last try was not confirmed: an earlier one, or what was put there before a crash.
+    async fn standing_copy(&self, record: &Record, item: &Item) -> Result<Option<EarlierCopy>> {
+        if let Some(now) = self.mover.destination.stat(&record.path).await? {
+            let stat = Stat::of(&now);
+            let earlier = match &record.placed {
+                Some(placed) => placed.is(self.mover.destination.as_ref(), &now).await?,
+                None => false,
+            };
+            // Without times only the hash may tell what is replaced unseen.
+            if !earlier && self.mover.destination.traits().mtime_resolution_ns > 0 && self.is_ours(record, item, &stat).await? {
+                return Ok(Some(EarlierCopy { stat, proof: None }));
+            }
+        }
+        Ok(record.placed.clone().or_else(|| EarlierCopy::recorded(item, None)))
+    }
+
+    /// Whether what stands there is the copy of an earlier pass, or was put there by a try of ours that was interrupted. Times decide where the
+    /// destination keeps them.
+    async fn is_ours(&self, record: &Record, item: &Item, now: &Stat) -> Result<bool> {
+        if let Some(placed) = &record.placed
+            && placed.is(self.mover.destination.as_ref(), &now.entry(&record.path)).await?
+        {
+            return Ok(true);
+        }
         let resolution = self.mover.destination.traits().mtime_resolution_ns as i64;
         let planned = Intent::of(&item.stat).filter(|_| resolution > 0);
         match planned {

@@ -298,6 +298,11 @@ impl Outcome {
         Self { note: Some(error.to_string()), ..Self::of(what) }
     }
 
+    /// Whether it is known what this try has put there, successful or not.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.is_there() || self.read.is_some()
+    }
+
     /// Whether the destination now holds it.
     pub(super) fn is_there(&self) -> bool {
         matches!(self.what, What::Copied | What::Same | What::Linked | What::Named | What::Made)

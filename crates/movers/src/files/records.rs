@@ -1,6 +1,7 @@
 //! Reading the ledgers back: the newest word about every path, in path order, merged from several ledgers and rounds in memory
 //! that does not grow with the number of files.
 
+use super::conflict::EarlierCopy;
 use super::item::{Folder, Gone, Item, Marker, Outcome, Phase, Results, Spec, Stat, What, decode, round_of, seq, span};
 use super::order::key;
 use super::report::{FilesCopied, ProblemKind};
@@ -80,22 +81,31 @@ pub(super) struct Record {
     pub(super) by: (usize, u64),
     /// The destination has held our copy at some time since.
     pub(super) was_there: bool,
+    /// The copy of ours that was confirmed last: what stands there when later tries have put nothing in its place.
+    pub(super) placed: Option<EarlierCopy>,
 }
 
 impl Record {
     fn new(path: FilePath, directory: bool, word: Word) -> Self {
-        Self { key: key(&path, directory), path, word, original: None, saved: None, begun: true, by: (0, 0), was_there: false }
+        Self { key: key(&path, directory), path, word, original: None, saved: None, begun: true, by: (0, 0), was_there: false, placed: None }
     }
 
     fn content(item: Item, outcome: Option<Outcome>) -> Self {
         let was_there = outcome.as_ref().is_some_and(Outcome::is_there);
         let (original, saved) = (item.before.clone(), item.saved.clone());
-        Self { original, saved, was_there, ..Self::new(item.path.clone(), false, Word::Content { item, outcome }) }
+        let confirmed = outcome.as_ref().filter(|o| o.is_confirmed());
+        let placed = confirmed.map_or_else(|| item.stands.as_deref().cloned(), |outcome| EarlierCopy::recorded(&item, Some(outcome)));
+        Self { original, saved, was_there, placed, ..Self::new(item.path.clone(), false, Word::Content { item, outcome }) }
     }
 
     /// Whether nothing of ours was put there, because something stood there that the plan did not see.
     pub(super) fn is_spared(&self) -> bool {
         matches!(&self.word, Word::Content { outcome: Some(outcome), .. } if outcome.what == What::Spared && outcome.read.is_none())
+    }
+
+    /// Whether it is known what the last try has put there.
+    fn is_confirmed(&self) -> bool {
+        matches!(&self.word, Word::Content { outcome: Some(outcome), .. } if outcome.is_confirmed())
     }
 
     fn folder(folder: Folder) -> Self {
@@ -238,11 +248,17 @@ impl<'a> Records<'a> {
                     if !older.is_spared() {
                         (record.original, record.saved) = (older.original, older.saved);
                     }
-                    record.was_there |= older.was_there && !matches!(record.word, Word::Removed);
+                    let removed = matches!(record.word, Word::Removed);
+                    record.was_there |= older.was_there && !removed;
+                    // An unconfirmed record carries what its plan took to stand there; the records know better.
+                    if !removed && !record.is_confirmed() {
+                        record.placed = older.placed.or(record.placed);
+                    }
                 }
                 if let Some((_, word)) = removed.filter(|(late, _)| *late > rank) {
                     record.word = word.clone();
                     record.was_there = false;
+                    record.placed = None;
                 }
                 newest = Some(record);
             }

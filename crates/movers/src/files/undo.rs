@@ -5,7 +5,7 @@ mod fate;
 mod folders;
 
 use super::FilesMover;
-use super::conflict::Guard;
+use super::conflict::{EarlierCopy, Guard};
 use super::item::{Item, Outcome, Phase, Results, Spec, Stat, What, decode, span};
 use super::lane::Lane;
 use super::records::{Record, Records, Word, just_before, rounds};
@@ -130,18 +130,20 @@ struct Ours {
     /// Where the backup holds that, if not under its usual name.
     saved: Option<FilePath>,
     begun: bool,
+    /// The copy of ours that was confirmed last.
+    placed: Option<EarlierCopy>,
     /// We have taken our copy away again.
     removed: bool,
 }
 
 impl Ours {
     fn of(record: Record) -> Option<Self> {
-        let Record { path, word, original, saved, begun, .. } = record;
+        let Record { path, word, original, saved, begun, placed, .. } = record;
         match word {
-            Word::Content { item, outcome } => Some(Self { item, outcome, original, saved, begun, removed: false }),
+            Word::Content { item, outcome } => Some(Self { item, outcome, original, saved, begun, placed, removed: false }),
             Word::Removed => {
                 let item = Item::new(path, original.clone()?);
-                Some(Self { item, outcome: None, original, saved, begun: true, removed: true })
+                Some(Self { item, outcome: None, original, saved, begun: true, placed: None, removed: true })
             }
             Word::Folder { .. } => None,
         }
@@ -149,7 +151,7 @@ impl Ours {
 
     /// Something that the plan removed.
     fn gone(path: FilePath, before: Stat) -> Self {
-        Self { item: Item::new(path, before.clone()), outcome: None, original: Some(before), saved: None, begun: true, removed: true }
+        Self { item: Item::new(path, before.clone()), outcome: None, original: Some(before), saved: None, begun: true, placed: None, removed: true }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Verification: what the ledgers say was read against what the destination stores now.
 
 use super::FilesMover;
+use super::conflict::EarlierCopy;
 use super::digest::printed;
 use super::item::{Item, Outcome, Stat, What};
 use super::lane::Lane;
@@ -111,9 +112,24 @@ impl Check<'_> {
                     self.differs(&record.path, "the directory is missing", "a directory", "nothing");
                 }
             }
-            Word::Content { item, outcome } => self.content(item, outcome, entry).await?,
+            Word::Content { item, outcome } => {
+                if self.outlives(&outcome, &record.placed, &entry).await? {
+                    self.differs(&record.path, "it is still there, though the source has it no more", "nothing", "an earlier copy");
+                    return Ok(());
+                }
+                self.content(item, outcome, entry).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether an earlier copy of ours stands there, and its source has vanished since, or its removal did not take it for ours.
+    async fn outlives(&self, outcome: &Option<Outcome>, placed: &Option<EarlierCopy>, entry: &Option<Entry>) -> Result<bool> {
+        let given_up = outcome.as_ref().is_some_and(|o| matches!(o.what, What::Vanished | What::Spared));
+        match (placed, entry) {
+            (Some(placed), Some(entry)) if given_up => placed.is(self.mover.destination.as_ref(), entry).await,
+            _ => Ok(false),
+        }
     }
 
     fn differs(&mut self, path: &FilePath, reason: &str, expected: impl Into<String>, found: impl Into<String>) {

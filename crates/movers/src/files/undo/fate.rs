@@ -274,11 +274,21 @@ impl Undo<'_> {
         Ok(bytes == size && Lane::differing(self.mover.destination.as_ref(), path, size, &kept, None).await?.is_none())
     }
 
-    async fn is_earlier_copy(&self, item: &Item, now: &Entry) -> Result<bool> {
-        match &item.stands {
+    async fn is_earlier_copy(&self, ours: &Ours, now: &Entry) -> Result<bool> {
+        match ours.placed.as_ref().or(ours.item.stands.as_deref()) {
             Some(copy) => copy.is(self.mover.destination.as_ref(), now).await,
             None => Ok(false),
         }
+    }
+
+    /// Whether a try that was interrupted has put it there: by the time that it was to be given.
+    async fn is_unconfirmed(&self, ours: &Ours, now: &Entry) -> Result<bool> {
+        let (found, resolution) = (Stat::of(now), self.mover.destination.traits().mtime_resolution_ns as i64);
+        if ours.original.as_ref().is_some_and(|original| found.same_content(original)) {
+            return Ok(false);
+        }
+        let planned = intents::Intent::of(&ours.item.stat).is_some_and(|planned| planned.is(&found, resolution));
+        Ok(planned || intents::is_declared(self.ledgers, &ours.item.path, &found, resolution).await?)
     }
 
     fn shows_time_of(&self, original: &Stat, now: &Entry) -> bool {
@@ -290,8 +300,9 @@ impl Undo<'_> {
     async fn is_ours(&self, now: &Entry, ours: &Ours) -> Result<bool> {
         let (item, outcome) = (&ours.item, ours.outcome.as_ref());
         if outcome.is_some_and(|o| !o.is_there() && o.read.is_none()) {
-            // Nothing was put there by the last try: only the copy of an earlier one may stand there.
-            return self.is_earlier_copy(item, now).await;
+            // Nothing was put there by the last try that is known of: the copy of an earlier one may stand there, or what it put there before a crash.
+            let spared = outcome.is_some_and(|o| o.what == What::Spared);
+            return Ok(self.is_earlier_copy(ours, now).await? || (!spared && self.is_unconfirmed(ours, now).await?));
         }
         let written = outcome.and_then(|o| o.read.as_ref()).unwrap_or(&item.stat);
         if !matches!(written.kind, EntryKind::File { .. }) {
@@ -315,7 +326,7 @@ impl Undo<'_> {
             Some(_) if now.kind != written.kind => Ok(false),
             Some((digest, part_size)) => Ok(Lane::differing(self.mover.destination.as_ref(), &item.path, size, digest, part_size).await?.is_none()),
             None if same_time(written, now, resolution).is_some() => Ok(false),
-            None if self.is_earlier_copy(item, now).await? => Ok(true),
+            None if self.is_earlier_copy(ours, now).await? => Ok(true),
             // As long as the earlier copy of ours, and not it: somebody else's, as far as anybody can tell.
             None if item.stands.as_ref().is_some_and(|copy| copy.stat.kind == now.kind) => Ok(false),
             // Without a source to compare with: it is as long as what we were writing, and not what we planned to replace.

@@ -5,6 +5,7 @@ mod changing;
 mod comparing;
 mod crashing;
 mod failing;
+mod given_up;
 mod large;
 mod metadata;
 mod partial;
