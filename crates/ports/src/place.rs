@@ -8,6 +8,8 @@ use crate::files::FilePath;
 
 /// Names of our own objects in a place begin with it. Connectors hide such names from listings and accept them as no file's name.
 pub const MARK_PREFIX: &str = ".migration-assistant~";
+/// What follows in the names of marks that no run has made, before another `~`: whoever sweeps the destination removes what is left of them.
+pub const PROBE_TAG: &str = "probe";
 
 /// The file system behind a directory, and the path inside it, whatever the mount point is called.
 #[derive(Debug, Clone, PartialEq, Eq)]

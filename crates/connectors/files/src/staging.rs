@@ -28,8 +28,10 @@ pub(crate) fn prefix(staging: &str) -> String {
     format!("{PREFIX}{plain}-{}~", &blake3::hash(staging.as_bytes()).to_hex()[..16])
 }
 
-/// What the temporary names of links and device nodes begin with: they are made in one step, which knows no run.
-pub(crate) const STEP_TAGS: [&str; 2] = ["link", "node"];
+/// What the temporary names of steps begin with that know no run: links, device nodes, and the [`TRIAL_TAGS`].
+pub(crate) const STEP_TAGS: [&str; 4] = ["link", "node", TRIAL_TAGS[0], TRIAL_TAGS[1]];
+/// Trial files of checks, and marks that show whether two places are one.
+pub(crate) const TRIAL_TAGS: [&str; 2] = ["check", ports::place::PROBE_TAG];
 
 /// Whether a name is left over from `prefix`'s run, or from a step of any run that was interrupted.
 pub(crate) fn is_leftover(name: &[u8], prefix: &str) -> bool {
@@ -64,7 +66,7 @@ mod tests {
         assert_ne!(name("run-1", &path), name("run-1", &path));
         assert_eq!(fixed_name("run-1", &path), fixed_name("run-1", &path));
         let left = |tag: &str| is_leftover(name(tag, &path).as_bytes(), &prefix("run-1"));
-        assert!(left("run-1") && left("link") && left("node") && !left("run-2") && !left("check"));
+        assert!(left("run-1") && left("link") && left("node") && left("check") && left("probe") && !left("run-2"));
         assert!(is_staging(name("x y/ü", &path).as_bytes()) && !name("x y/ü", &path).contains('/'));
     }
 }

@@ -8,7 +8,7 @@
 use domain::spec::{DatabaseAt, DatabaseEngine, FilesAt, MigrationSpec};
 use ports::databases::Database;
 use ports::files::{FilePath, FileTarget};
-use ports::place::{FilePlace, MARK_PREFIX};
+use ports::place::{FilePlace, MARK_PREFIX, PROBE_TAG};
 use ports::{Connectors, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -224,9 +224,10 @@ async fn shows(files: &dyn FileTarget, mark: &FilePath) -> Result<bool> {
     }
 }
 
-/// The name of a mark. A run's is always the same, so that its next try removes what a killed one left.
+/// The name of a mark. A run's is always the same, so that its next try removes what a killed one left; any other is removed by the next run's
+/// sweep.
 pub fn mark_of(run: Option<&str>) -> String {
-    run.map_or_else(|| unique("probe"), |run| format!("{MARK_PREFIX}probe-{run}"))
+    run.map_or_else(unique, |run| format!("{MARK_PREFIX}probe-{run}"))
 }
 
 /// Removes the mark that an interrupted try has left in the destination.
@@ -241,10 +242,10 @@ pub async fn remove_mark(destination: &dyn FileTarget, run: &str) -> Result<()> 
 }
 
 /// A name that nobody else has.
-fn unique(what: &str) -> String {
+fn unique() -> String {
     use std::hash::{BuildHasher, RandomState};
     let random = || RandomState::new().hash_one(jiff::Timestamp::now().as_nanosecond());
-    format!("{MARK_PREFIX}{what}-{:016x}{:016x}", random(), random())
+    format!("{MARK_PREFIX}{PROBE_TAG}~{:016x}{:016x}", random(), random())
 }
 
 /// Machine and directory of a tree. An SSH server on this machine counts as this machine.
@@ -316,7 +317,7 @@ async fn one_database(source: &dyn Database, destination: &dyn Database) -> Resu
     if here.system == there.system && !here.system.is_empty() && (here.shared || there.shared) {
         return Ok(true);
     }
-    let name = unique("probe");
+    let name = unique();
     let Some(lock) = b.lock(&name, "probe").await? else { return Ok(false) };
     let seen = a.holder(&name).await;
     lock.release().await;

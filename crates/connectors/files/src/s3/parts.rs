@@ -166,18 +166,26 @@ async fn abort_upload(store: &Store, key: &str, id: &str, subject: &str) -> Resu
 
 /// Aborts every upload that a marker of this run remembers.
 pub(super) async fn sweep(store: &Store, staging: &str) -> Result<()> {
-    let prefix = format!("{}{}", store.prefix, staging::prefix(staging));
-    loop {
-        let markers = match keys_below(store, &prefix, 1000).await {
-            Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        if markers.is_empty() {
-            return Ok(());
+    for tag in staging::TRIAL_TAGS {
+        while let Some(trials) = named(store, tag).await? {
+            for trial in trials {
+                remove_object(store, &trial, &format!("s3://{}/{trial}", store.bucket)).await?;
+            }
         }
+    }
+    while let Some(markers) = named(store, staging).await? {
         for marker in markers {
             sweep_one(store, &marker).await?;
         }
+    }
+    Ok(())
+}
+
+/// The next keys with this tag.
+async fn named(store: &Store, tag: &str) -> Result<Option<Vec<String>>> {
+    match keys_below(store, &format!("{}{}", store.prefix, staging::prefix(tag)), 1000).await {
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(None),
+        found => Ok(found.map(|keys| Some(keys).filter(|keys| !keys.is_empty()))?),
     }
 }
 
