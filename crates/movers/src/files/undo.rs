@@ -17,7 +17,7 @@ use ports::files::{Entry, EntryKind, FilePath, FileTarget};
 use ports::observe::Level;
 use ports::{ConnectorError, Ledger, Observer, Result};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -180,9 +180,10 @@ impl Undo<'_> {
         if let Some(first) = stretch.first() {
             self.teller.at(&first.item.path);
         }
+        self.look_above(stretch.iter().map(|ours| &ours.item.path)).await?;
         let mut straight = Vec::new();
         for ours in stretch {
-            if self.is_behind_link(&ours.item.path).await? {
+            if self.is_behind_link(&ours.item.path) {
                 self.note(&ours.item.path, Fate::Kept(BEHIND_LINK.to_owned()));
             } else {
                 straight.push(ours);
@@ -206,28 +207,22 @@ impl Undo<'_> {
         Ok(())
     }
 
-    /// Whether somebody has put a link where one of the directories above was: what is behind it is not ours.
-    async fn is_behind_link(&mut self, path: &FilePath) -> Result<bool> {
+    /// Learns which of the directories above these paths are links by now.
+    async fn look_above(&mut self, paths: impl Iterator<Item = &FilePath> + Send) -> Result<()> {
         if !self.mover.tree() {
-            return Ok(false);
+            return Ok(());
         }
-        let bytes = path.as_bytes();
-        for cut in bytes.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at) {
-            let above = FilePath::new(&bytes[..cut]);
-            let known = match self.links.get(&above) {
-                Some(known) => *known,
-                None => {
-                    let found = self.mover.destination.stat(&above).await?;
-                    let link = found.is_some_and(|e| matches!(e.kind, EntryKind::Symlink { .. }));
-                    self.links.insert(above, link);
-                    link
-                }
-            };
-            if known {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let unknown: BTreeSet<FilePath> = paths.flat_map(directories_above).filter(|above| !self.links.contains_key(above)).collect();
+        let unknown: Vec<FilePath> = unknown.into_iter().collect();
+        let found = self.stats(unknown.clone()).await?;
+        let is_link = |entry: Option<Entry>| entry.is_some_and(|e| matches!(e.kind, EntryKind::Symlink { .. }));
+        self.links.extend(unknown.into_iter().zip(found.into_iter().map(is_link)));
+        Ok(())
+    }
+
+    /// Whether somebody has put a link where one of the directories above was: what is behind it is not ours.
+    fn is_behind_link(&self, path: &FilePath) -> bool {
+        directories_above(path).any(|above| self.links.get(&above) == Some(&true))
     }
 
     /// What stands at the paths, in their order.
@@ -282,4 +277,9 @@ impl Undo<'_> {
         }
         Ok(())
     }
+}
+
+fn directories_above(path: &FilePath) -> impl Iterator<Item = FilePath> + '_ {
+    let bytes = path.as_bytes();
+    bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| FilePath::new(&bytes[..at]))
 }

@@ -13,9 +13,13 @@ impl Undo<'_> {
     pub(super) async fn remove_folders(&mut self) -> Result<()> {
         self.folders.sort_by_cached_key(|(path, _)| std::cmp::Reverse(key(path, true)));
         self.folders.dedup_by(|a, b| a.0 == b.0);
+        let folders = std::mem::take(&mut self.folders);
+        for some in folders.chunks(STRETCH) {
+            self.look_above(some.iter().map(|(path, _)| path)).await?;
+        }
         let mut straight = Vec::new();
-        for (path, before) in std::mem::take(&mut self.folders) {
-            if self.is_behind_link(&path).await? {
+        for (path, before) in folders {
+            if self.is_behind_link(&path) {
                 self.note(&path, Fate::Kept(BEHIND_LINK.to_owned()));
             } else {
                 straight.push((path, before));

@@ -15,11 +15,12 @@ mod place;
 mod tools;
 mod unpack;
 
+use super::attrs::lost_time;
 use super::root::Host;
 use super::{SftpFiles, read};
 use futures::stream::{self, BoxStream, StreamExt};
 use ports::files::posix::{Keeps, Pack, PackedSource, PackedTarget, PosixTree, Unpacked};
-use ports::files::{Body, Digest, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, Prune, WebsiteTarget};
+use ports::files::{Body, Digest, Entry, EntryKind, FilePath, FileSource, FileTarget, FileTraits, Opened, PartTarget, Prune, WebsiteTarget, not_as_expected};
 use ports::{Check, ConnectorError, ErrorKind, Examine, Result, Role};
 use std::ops::Range;
 use std::sync::Arc;
@@ -57,6 +58,23 @@ impl Examine for SshTree {
     fn checks(&self, role: Role) -> Vec<Check<'_>> {
         self.plain.checks(role)
     }
+}
+
+/// How far the clock of the server may be behind or before ours.
+const CLOCK_SKEW_NS: i64 = 120_000_000_000;
+
+/// Whether a program has to be asked, which tells nanoseconds and the time of the last change: one start of it takes longer than twenty requests.
+/// Somebody who writes now may leave a young file with the same second in its time; and not everything can be told by a request.
+fn needs_program(entry: &Entry) -> bool {
+    let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    let young = entry.modified_ns.is_none_or(|modified| modified > now - CLOCK_SKEW_NS);
+    young || lost_time(entry).is_some() || matches!(entry.kind, EntryKind::Other(_))
+}
+
+/// As [`Entry::is_still`], of what SFTP tells: kind, size and the second of the time.
+fn is_still_in_seconds(now: &Entry, expected: &Entry) -> bool {
+    let second = |entry: &Entry| entry.modified_ns.map(|ns| ns.div_euclid(1_000_000_000));
+    now.kind == expected.kind && (second(now).is_none() || second(now) == second(expected))
 }
 
 #[async_trait::async_trait]
@@ -134,6 +152,15 @@ impl FileTarget for SshTree {
 
     async fn remove(&self, path: &FilePath) -> Result<()> {
         self.plain.remove(path).await
+    }
+
+    async fn remove_if(&self, path: &FilePath, expected: &Entry) -> Result<()> {
+        let still = if needs_program(expected) {
+            self.stat(path).await?.is_none_or(|now| now.is_still(expected))
+        } else {
+            self.plain.stat(path).await?.is_none_or(|now| is_still_in_seconds(&now, expected))
+        };
+        if still { self.plain.remove(path).await } else { Err(not_as_expected("remove", path, &self.location())) }
     }
 
     async fn sweep(&self, staging: &str) -> Result<()> {
