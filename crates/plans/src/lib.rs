@@ -14,6 +14,7 @@ mod config_place;
 mod disks;
 mod late_backup;
 pub mod place_history;
+mod refusals;
 pub mod report;
 mod room;
 mod site;

@@ -1,9 +1,9 @@
 //! The dry run: everything that only reads, and an estimate that rests on a short measurement.
 
 use crate::Settings;
-use crate::application::{CHECK_THE_NAME, conflict, mark_of, to_be_made};
-use crate::site::{Configuration, Site, left_out};
-use crate::wordpress::CONFIG;
+use crate::refusals::{self, Planned, Refusal};
+use crate::site::{Site, left_out};
+use crate::validation::{Limits, validate_within};
 use crate::workload::CloudFound;
 use domain::spec::MigrationSpec;
 use domain::units;
@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use movers::databases::DatabasePlan;
 use movers::files::FilesPlan;
 use ports::databases::{Database, KeyRange, View};
-use ports::files::{FilePath, FileSource};
+use ports::files::FileSource;
 use ports::observe::{Level, Meter, Operation};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::Serialize;
@@ -91,8 +91,10 @@ pub async fn survey_disk(spec: &MigrationSpec, settings: &Settings, tenant: &str
     crate::disks::survey(spec, settings, tenant, stop).await
 }
 
-/// Looks at both sides and measures the source briefly. Reads only.
+/// Looks at both sides and measures the source briefly. Reads only, but for the trials of [`crate::validation`], which leave nothing behind: what
+/// `validate` and the first step refuse, this refuses too.
 pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &CancellationToken) -> Result<DryRun> {
+    let checked = validate_within(spec, settings.connectors.as_ref(), Limits::QUICK).await;
     let site = tokio::select! {
         () = stop.cancelled() => return Err(ConnectorError::stopped("survey", "both systems")),
         opened = Site::open(spec, settings.connectors.as_ref()) => opened?,
@@ -107,13 +109,15 @@ pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &Cancellati
         None => None,
     };
     let configuration = site.configuration(spec);
-    let overwritten = configuration == Configuration::Rewritten && exists(&site).await?;
+    let overwritten = refusals::configuration_exists(spec, &site).await?;
+    let planned = Planned { files: files.as_ref(), database: database.as_ref(), configuration: overwritten };
+    let refused = refusals::of_plans(spec, &site, &planned, settings.connectors.as_ref()).await?;
     let estimate = estimate(spec, &site, files.as_ref(), database.as_ref(), stop).await?;
     let bytes = files.as_ref().map_or(0, |p| p.bytes) + database.as_ref().map_or(0, |p| p.bytes);
     let overwrites = files.as_ref().map_or(0, |p| p.overwrites) + u64::from(overwritten) + database.as_ref().map_or(0, |p| p.overwrites.len() as u64);
     let deletes = files.as_ref().map_or(0, |p| p.deletes);
     Ok(DryRun {
-        refusals: refusals(spec, &site, overwrites + deletes, settings).await?,
+        refusals: checked.errors.into_iter().chain(refused.iter().map(Refusal::words)).collect(),
         database: database.map(of_plan),
         wordpress: site.wordpress.as_ref().map(|w| WordPressFound { version: w.version.clone(), table_prefix: w.prefix.clone() }),
         cloud: None,
@@ -142,29 +146,6 @@ fn of_plan(plan: DatabasePlan) -> DatabaseDryRun {
         version_source: plan.version_source,
         version_destination: plan.version_destination,
     }
-}
-
-async fn exists(site: &Site) -> Result<bool> {
-    let Some(files) = &site.destination.configuration else { return Ok(false) };
-    match files.stat(&FilePath::from(CONFIG)).await {
-        Err(e) if e.kind == ErrorKind::NotFound => Ok(false),
-        found => Ok(found?.is_some()),
-    }
-}
-
-async fn refusals(spec: &MigrationSpec, site: &Site, losses: u64, settings: &Settings) -> Result<Vec<String>> {
-    let (from, to) = (site.source_database_at.as_ref(), site.destination_database_at.as_ref());
-    let mut out: Vec<String> = conflict(spec, from, to, settings.connectors.as_ref(), &mark_of(None)).await?.into_iter().collect();
-    if !spec.destination.create {
-        let missing = to_be_made(spec, site.destination.files.as_ref(), site.destination.database.as_ref()).await?;
-        out.extend(missing.iter().map(|missing| format!("{}. {CHECK_THE_NAME}", missing.refusal())));
-    }
-    if losses > 0 && !spec.safety.backup_before && !spec.safety.overwrite_without_backup {
-        out.push(format!(
-            "{losses} things at the destination would be lost without a backup: leave safety.backup_before on, or set safety.overwrite_without_backup"
-        ));
-    }
-    Ok(out)
 }
 
 async fn estimate(spec: &MigrationSpec, site: &Site, files: Option<&FilesPlan>, database: Option<&DatabasePlan>, stop: &CancellationToken) -> Result<Estimate> {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! spec ─► sides (open four doors) ─► checks of each door ──┐
-//!                                └─► pair checks, listing ─┴─► Validation (document 3's answer, and every check beside it)
+//!                                └─► pair checks, listing ─┴─► what the first step would refuse ─► Validation (document 3's answer, and every
+//!                                                                check beside it)
 //! ```
 //! It only reads, but for the trial write of a `permissions` check, which leaves nothing behind. Rules that need no connection
 //! are [`MigrationSpec::decode`]'s.
@@ -12,6 +13,7 @@ mod estimate;
 mod listing;
 mod objects;
 mod pair;
+mod refused;
 mod report;
 mod sides;
 
@@ -72,6 +74,10 @@ async fn reports(spec: &MigrationSpec, connectors: &dyn Connectors, limits: Limi
     let (doors, pairs) = tokio::join!(own_checks(&sides, limits.check), pair::checks(spec, &sides, connectors, limits));
     reports.extend(doors);
     reports.extend(pairs.reports);
+    reports.extend(refused::of_document(spec));
+    if spec.machine().is_none() && reports.iter().all(|report| report.failed().is_none()) {
+        reports.extend(refused::of_systems(spec, connectors, limits).await);
+    }
     (reports, pairs.estimate)
 }
 

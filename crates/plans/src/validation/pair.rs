@@ -190,7 +190,12 @@ async fn free_space(seen: &Listing, sides: &Sides, limit: Duration) -> CheckRepo
         Some(door) => tokio::time::timeout(limit, door.free_space()).await.unwrap_or_else(|_| Ok(None)),
         None => Ok(None),
     };
-    made("free_space_for_files", "destination", began, enough(answer, seen.bytes, "destination.paths.web_root"))
+    // What is there already needs no room: the plan decides.
+    let outcome = match enough(answer, seen.bytes, "destination.paths.web_root") {
+        Outcome::Failed(finding, ErrorKind::NoSpace) => Outcome::Warning(finding),
+        other => other,
+    };
+    made("free_space_for_files", "destination", began, outcome)
 }
 
 /// A SQLite file needs the room that its rows take at the source; other engines do not tell.

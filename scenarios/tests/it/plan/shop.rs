@@ -88,11 +88,30 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     let database = found.database.expect("a database");
     assert_eq!((database.tables, database.overwrites), (2, vec!["item".to_owned()]));
     assert!(found.refusals.is_empty() && found.estimate.files_rate.is_some(), "{:?}", found.estimate);
+}
+
+/// Validation, dry run and first step refuse the same, in the same words.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_refuses_all_refuse() {
+    let dir = tempfile::tempdir().expect("a directory");
+    lay_out(dir.path());
+    let before = state(dir.path());
     let mut bare = document(dir.path());
     bare["safety"] = json!({"backup_before": false});
     let spec = domain::spec::MigrationSpec::decode(&bare).expect("a valid document");
-    let found = plans::survey(&spec, &settings(dir.path()), &CancellationToken::new()).await.expect("a dry run");
-    assert_eq!(found.refusals.len(), 1, "{:?}", found.refusals);
+    let issue = "1 files would be overwritten, 1 deleted and 1 database objects replaced at the destination, without a backup";
+    let settings = settings(dir.path());
+    let validated = plans::validation::validate(&spec, settings.connectors.as_ref()).await;
+    let dry = plans::survey(&spec, &settings, &CancellationToken::new()).await.expect("a dry run");
+    assert_eq!((validated.valid, &validated.errors), (false, &dry.refusals));
+    assert!(dry.refusals.len() == 1 && dry.refusals[0].starts_with(&format!("safety.backup_before: {issue}. ")), "{:?}", dry.refusals);
+    let driven = Driven::open(dir.path(), plans::registry(settings)).await;
+    driven.start(bare, true).await;
+    let ended = driven.ended().await;
+    let error = ended.error.expect("an error");
+    assert!(error.message.starts_with(issue), "{error:?}");
+    assert_eq!(error.details["failed_checks"][0]["field"], "safety.backup_before");
+    assert_eq!(state(dir.path()), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
