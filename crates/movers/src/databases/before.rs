@@ -3,8 +3,9 @@
 //! Read by the step that destroys, recorded before it does, and never replaced by a later look.
 
 use super::prepare::create_one;
-use super::{AppliedObject, DatabaseMover};
-use ports::databases::{Applied, Attached, ObjectKind, ObjectName, RowTarget, Schema, SchemaObject, Unmovable, View};
+use super::standing::{self, Standing};
+use super::{AppliedObject, DatabaseMover, DatabasePlan};
+use ports::databases::{Applied, Attached, ObjectKind, ObjectName, RowTarget, Schema, SchemaObject};
 use ports::observe::Level;
 use ports::{ConnectorError, ErrorKind, Ledger, Observer, Result};
 use serde::{Deserialize, Serialize};
@@ -36,27 +37,19 @@ impl DatabaseMover {
     /// Looks at the destination and records what hangs on `standing`, which is about to be removed, beside what an earlier attempt has recorded.
     ///
     /// # Errors
-    /// `AlreadyExists` when others built on it: then nothing may be removed.
-    pub(super) async fn record_before(&self, standing: &[SchemaObject], ledger: &dyn Ledger) -> Result<DestinationBefore> {
+    /// Those of [`standing::prove`]: then nothing may be removed.
+    pub(super) async fn record_before(&self, plan: &DatabasePlan, standing: &[SchemaObject], ledger: &dyn Ledger) -> Result<DestinationBefore> {
         let first = ledger.recall(NOTE).await?.is_none();
         let mut before = Self::recorded_before(ledger).await?;
         if !first && standing.is_empty() {
             return Ok(before);
         }
-        let found = match self.destination.read(View::Destination { connections: 1 }).await {
-            Err(e) if e.kind == ErrorKind::NotFound => DestinationBefore::default(),
-            Err(e) => return Err(e),
-            Ok(view) => {
-                let found = look(standing, view.as_ref()).await;
-                view.close().await?;
-                match found {
-                    // An engine that opens the database only when asked.
-                    Err(e) if e.kind == ErrorKind::NotFound => DestinationBefore::default(),
-                    other => other?,
-                }
-            }
-        };
-        refuse_held(&self.destination.location(), &found.attached.holding)?;
+        let seen = standing::look(&self.destination, |_| standing.to_vec()).await?;
+        if !standing.is_empty() {
+            // What it refuses to make was told by the survey.
+            standing::prove(&plan.schema, seen.as_ref(), &self.destination).await?;
+        }
+        let found = seen.map(DestinationBefore::of).unwrap_or_default();
         if first {
             before = found;
         } else {
@@ -69,31 +62,17 @@ impl DatabaseMover {
     }
 }
 
-async fn look(standing: &[SchemaObject], view: &dyn ports::databases::RowSource) -> Result<DestinationBefore> {
-    let schema = view.schema().await?;
-    let names: Vec<ObjectName> = standing.iter().map(|o| o.name.clone()).collect();
-    let containers = schema.objects.iter().filter(|o| is_container(o.kind)).map(|o| (o.kind, o.name.clone())).collect();
-    let shared = schema.tables.iter().any(|t| !names.contains(&t.name));
-    Ok(DestinationBefore { containers, shared, attached: view.attached(&names).await? })
-}
-
 fn is_container(kind: ObjectKind) -> bool {
     matches!(kind, ObjectKind::Schema | ObjectKind::Extension)
 }
 
-/// An error that names what others built on objects that would be replaced.
-pub(super) fn refuse_held(location: &str, holding: &[Unmovable]) -> Result<()> {
-    if holding.is_empty() {
-        return Ok(());
-    }
-    let named: Vec<String> = holding.iter().map(|h| format!("{} {} ({})", h.kind, h.name, h.reason)).collect();
-    let reason = format!("others built on what would be replaced: {}", named.join("; "));
-    Err(ConnectorError::new(ErrorKind::AlreadyExists, "replace objects of", location, reason)
-        .permanent()
-        .advice("Drop these at the destination, or leave what they need out of the migration"))
-}
-
 impl DestinationBefore {
+    fn of(Standing { there, objects, attached }: Standing) -> Self {
+        let containers = there.objects.iter().filter(|o| is_container(o.kind)).map(|o| (o.kind, o.name.clone())).collect();
+        let shared = there.tables.iter().any(|t| !objects.iter().any(|o| o.name == t.name));
+        Self { containers, shared, attached }
+    }
+
     /// Whether the object was there and serves others too.
     pub fn holds(&self, object: &SchemaObject) -> bool {
         is_container(object.kind) && self.containers.iter().any(|(kind, name)| *kind == object.kind && *name == object.name)

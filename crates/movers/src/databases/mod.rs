@@ -26,6 +26,7 @@ mod prepare;
 mod retry;
 mod selection;
 mod send_again;
+mod standing;
 mod survey;
 mod undo;
 mod verify;

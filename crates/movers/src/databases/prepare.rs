@@ -31,7 +31,7 @@ impl DatabaseMover {
     pub async fn standing(&self, plan: &DatabasePlan, ledger: &dyn Ledger) -> Result<Vec<SchemaObject>> {
         let Some(there) = self.destination_schema().await? else { return Ok(Vec::new()) };
         let ours = made::objects(ledger).await?;
-        Ok(super::preflight::same_names(&plan.schema, there).into_iter().filter(|o| !ours.contains(&ObjectKey::of(o))).collect())
+        Ok(super::standing::same_names(&plan.schema, &there).into_iter().filter(|o| !ours.contains(&ObjectKey::of(o))).collect())
     }
 
     /// Makes the database and drops `standing`, each table as `keeper` has it saved; then makes what must be there before the rows. What is removed or
@@ -45,7 +45,7 @@ impl DatabaseMover {
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<Prepared> {
-        self.record_before(standing, ledger).await?;
+        self.record_before(plan, standing, ledger).await?;
         let there = self.destination_schema().await?;
         made::database_begun(ledger, there.is_none()).await?;
         let tables = there.map(|schema| schema.tables).unwrap_or_default();

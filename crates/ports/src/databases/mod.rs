@@ -219,12 +219,23 @@ pub trait RowTarget: Send + Sync {
         Ok(true)
     }
 
-    /// Tries to make all objects of `schema` and takes everything back: gives what [`RowTarget::create`] would refuse, with the reason. Only where that
-    /// leaves no trace and keeps nobody waiting; nothing otherwise, and where the database is not there yet.
+    /// What others built on these objects of the destination and dropping them would break, where the server drops them all the same: foreign keys of
+    /// other tables, views, triggers of other tables. By name; a doubt is named too. What the server itself refuses to drop is told by
+    /// [`RowSource::attached`]. Reads only.
     ///
     /// # Errors
     /// Those of the connection.
-    async fn rehearse(&self, _schema: &Schema) -> Result<Vec<Unmovable>> {
+    async fn dependents(&self, _objects: &[SchemaObject]) -> Result<Vec<Unmovable>> {
+        Ok(Vec::new())
+    }
+
+    /// Proves by a trial that is taken back that all objects of `schema` can be made, and that `replaced`, objects of the destination that would be
+    /// dropped for them, could be made again: gives what of `schema` [`RowTarget::create`] would refuse, with the reason. Only as far as that leaves no
+    /// trace and keeps nobody waiting. `replaced` is empty where the database is not there yet.
+    ///
+    /// # Errors
+    /// `Permission` when this user lacks a right that one of these objects needs, with their names; those of the connection.
+    async fn rehearse(&self, _schema: &Schema, _replaced: &[SchemaObject]) -> Result<Vec<Unmovable>> {
         Ok(Vec::new())
     }
 

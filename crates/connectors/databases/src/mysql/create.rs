@@ -253,6 +253,15 @@ pub(super) async fn exists(conn: &mut Conn, name: &str) -> Result<bool, Error> {
     Ok(conn.query_first::<u64, _>(sql).await?.unwrap_or(0) > 0)
 }
 
+/// Whether no trigger of another table has this trigger's name: names of triggers belong to the database.
+pub(super) async fn may_drop_trigger(conn: &mut Conn, trigger: &SchemaObject) -> Result<bool, Error> {
+    let name = text(&trigger.name.name);
+    let sql = format!("SELECT EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=DATABASE() AND TRIGGER_NAME={name}");
+    let tables: Vec<String> = conn.query(sql).await?;
+    let own = trigger.table.as_ref().map(|t| t.name.as_str()).unwrap_or_default();
+    Ok(tables.iter().all(|table| table.eq_ignore_ascii_case(own)))
+}
+
 pub(super) fn drop_statements(object: &SchemaObject) -> Vec<String> {
     let name = ident(&object.name.name);
     let table = object.table.as_ref().map(|t| ident(&t.name)).unwrap_or_default();
@@ -327,6 +336,11 @@ pub(super) async fn remove(server: &Server, object: &SchemaObject) -> Result<()>
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
+    if object.kind == ObjectKind::Trigger && !may_drop_trigger(&mut conn, object).await.map_err(failed)? {
+        // Another table's; ours is not there.
+        conn.disconnect().await.ok();
+        return Ok(());
+    }
     for sql in drop_statements(object) {
         match conn.query_drop(sql).await {
             // Absent is fine: the key, its table.

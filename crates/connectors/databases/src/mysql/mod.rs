@@ -8,6 +8,7 @@
 //! ddl       definitions taken apart and adapted           target   writing    load   the bulk statements
 //! create    objects at the destination                    programs views, routines, triggers, events
 //! cells     single cells                                  checks   before anything moves
+//! dependents  what others built on objects
 //! ```
 //!
 //! Not here: retries, throttling, progress.
@@ -16,6 +17,7 @@ mod cells;
 mod checks;
 mod create;
 mod ddl;
+mod dependents;
 mod errors;
 mod fingerprint;
 mod load;

@@ -3,7 +3,7 @@
 //! Made in its own database again (a restored backup) a program keeps its text and its definer to the letter. Made elsewhere, the
 //! source's database name is taken out of it, and a definer that is not there is replaced by the migrating user.
 
-use super::create::{Trouble, drop_statements, told};
+use super::create::{self, Trouble, drop_statements, told};
 use super::ddl::adapt::{self, Dialect, Notes};
 use super::ddl::definer::{definer, without_definer};
 use super::ddl::lexer::{Mode, tokens_in};
@@ -50,7 +50,7 @@ impl<'a> Definition<'a> {
         self.statements.iter().find_map(|sql| sql.strip_prefix(&prefix)).map(unquote)
     }
 
-    fn mode(&self) -> Mode {
+    pub fn mode(&self) -> Mode {
         Mode::of(&self.setting("sql_mode").unwrap_or_default())
     }
 }
@@ -79,6 +79,9 @@ pub(super) fn adapted(object: &SchemaObject, source: &Definition<'_>, dialect: &
 /// Makes a program anew. Events are made disabled: see [`enable`].
 pub(super) async fn make(conn: &mut Conn, object: &SchemaObject, source: &Definition<'_>, dialect: &Dialect) -> Result<Applied, Trouble> {
     let mode = source.mode();
+    if object.kind == ObjectKind::Trigger && !create::may_drop_trigger(conn, object).await? {
+        return Err(Trouble::Different);
+    }
     let (statements, mut all) = adapted(object, source, dialect);
     for sql in drop_statements(object) {
         conn.query_drop(sql).await?;
@@ -124,7 +127,7 @@ fn setting_for(setting: &str, source: &Definition<'_>, dialect: &Dialect) -> Res
 }
 
 /// Whether an account exists. Who may not look is told no, unless it is the account in use.
-async fn account_exists(conn: &mut Conn, user: &str, host: &str) -> Result<bool, Error> {
+pub(super) async fn account_exists(conn: &mut Conn, user: &str, host: &str) -> Result<bool, Error> {
     let quoted = |value: &str| super::quote::hex(value.as_bytes());
     let sql = format!("SELECT COUNT(*) FROM mysql.user WHERE User=CONVERT({} USING utf8mb4) AND Host=CONVERT({} USING utf8mb4)", quoted(user), quoted(host));
     match conn.query_first::<u64, _>(sql).await {

@@ -12,11 +12,12 @@ use super::quote::{ident, text};
 use super::ranges::{condition, key_columns};
 use super::server::{Server, Use};
 use super::values::{Form, form};
-use super::{Loading, create};
+use super::{Loading, create, dependents};
 use futures::stream::BoxStream;
 use mysql_async::prelude::Queryable;
 use ports::databases::{
-    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Terms, foreign_rows, is_expected, not_as_sent,
+    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Terms, Unmovable, foreign_rows, is_expected,
+    not_as_sent,
 };
 use ports::{ConnectorError, ErrorKind, Result};
 use std::sync::Arc;
@@ -147,6 +148,15 @@ impl RowTarget for MySqlTarget {
         }
         conn.disconnect().await.ok();
         Ok((there == Some(0)).then_some(create::told(notes)))
+    }
+
+    async fn dependents(&self, objects: &[SchemaObject]) -> Result<Vec<Unmovable>> {
+        let server = self.server();
+        let mut conn = server.session(Use::Write).await?;
+        let found = dependents::read(&mut conn, server.database(), objects).await;
+        let found = found.map_err(|e| server.failed("look for what depends on objects of", e))?;
+        conn.disconnect().await.ok();
+        Ok(found)
     }
 
     async fn create(&self, object: &SchemaObject) -> Result<Applied> {

@@ -226,7 +226,7 @@ impl RowTarget for Target {
         Ok(applied)
     }
 
-    async fn rehearse(&self, schema: &Schema) -> Result<Vec<Unmovable>> {
+    async fn rehearse(&self, schema: &Schema, _replaced: &[SchemaObject]) -> Result<Vec<Unmovable>> {
         let lease = match self.pool.lease().await {
             Err(e) if e.kind == ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,

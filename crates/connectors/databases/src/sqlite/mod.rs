@@ -5,13 +5,14 @@
 //! values  cells as bytes, hashes of rows                   target   file, objects, rows
 //! sql     quoting and ranges over keys                     schema   objects in order
 //! cells   changing single values                           checks   before anything moves
-//! snapshot  a copy of a file whose writers must not wait
+//! snapshot  a copy of a file whose writers must not wait   dependents  what others built on objects
 //! ```
 //! Row ids are kept: a table with row ids and no integer key of its own travels with its row id as the first cell and has it
 //! as its key (`rowid`), so that ranges always follow the file's own order.
 
 mod cells;
 mod checks;
+mod dependents;
 mod error;
 mod file;
 mod place;

@@ -6,10 +6,11 @@
 use super::error::failed;
 use super::file;
 use super::source::read_fingerprint;
-use super::{blocking, schema, sql, values};
+use super::{blocking, dependents, schema, sql, values};
 use futures::stream::{BoxStream, StreamExt};
 use ports::databases::{
-    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Terms, foreign_rows, is_expected, not_as_sent,
+    Applied, Fingerprint, KeyRange, ObjectKind, RowBlock, RowFormat, RowTarget, Schema, SchemaObject, Table, Terms, Unmovable, foreign_rows, is_expected,
+    not_as_sent,
 };
 use ports::{ConnectorError, ErrorKind, Result};
 use rusqlite::types::ToSqlOutput;
@@ -107,6 +108,11 @@ impl RowTarget for Target {
         self.write(move |c| create(c, &object, &subject)).await
     }
 
+    async fn dependents(&self, objects: &[SchemaObject]) -> Result<Vec<Unmovable>> {
+        let (objects, subject) = (objects.to_vec(), super::location(&self.path));
+        self.write(move |c| dependents::read(c, &objects).map_err(failed("look for what depends on objects of", &subject))).await
+    }
+
     async fn remove(&self, object: &SchemaObject) -> Result<()> {
         if object.kind == ObjectKind::Schema && object.statements.is_empty() {
             return self.remove_file().await;
@@ -120,7 +126,9 @@ impl RowTarget for Target {
             _ => return Ok(()),
         };
         let (statement, subject) = (format!("DROP {word} IF EXISTS {}", sql::ident(name)), format!("{} of {}", object.name, super::location(&self.path)));
-        match self.write(move |c| c.execute_batch(&statement).map_err(failed("drop", &subject))).await {
+        let object = object.clone();
+        let drop = move |c: &Connection| if is_others(c, &object)? { Ok(()) } else { c.execute_batch(&statement) };
+        match self.write(move |c| drop(c).map_err(failed("drop", &subject))).await {
             Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
             other => other,
         }
@@ -229,6 +237,14 @@ impl Target {
         })
         .await
     }
+}
+
+/// Whether an index or trigger of this name belongs to another table: such names are the file's.
+fn is_others(connection: &Connection, object: &SchemaObject) -> rusqlite::Result<bool> {
+    let Some(table) = &object.table else { return Ok(false) };
+    let query = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE AND tbl_name <> ?3 COLLATE NOCASE)";
+    let kind = format!("{:?}", object.kind).to_lowercase();
+    connection.query_row(query, [&kind, &object.name.name, &table.name], |row| row.get(0))
 }
 
 fn create(connection: &Connection, object: &SchemaObject, subject: &str) -> Result<Applied> {

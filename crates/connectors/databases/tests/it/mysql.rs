@@ -19,6 +19,8 @@ mod cases;
 mod dumps;
 #[path = "mysql_nasty.rs"]
 mod nasty;
+#[path = "mysql_others.rs"]
+mod others;
 #[path = "mysql_ranges.rs"]
 mod ranges;
 

@@ -2,6 +2,8 @@
 
 #[path = "sqlite_dumps.rs"]
 mod dumps;
+#[path = "sqlite_others.rs"]
+mod others;
 
 use crate::moving::{changed, differing, latest};
 use crate::suite::{self, Fixture, assert_equal, copy, table};

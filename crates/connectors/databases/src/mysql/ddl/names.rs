@@ -4,6 +4,7 @@
 //! label; literals and comments are left alone. Where the text does not tell which it is, it stays as it is and the doubt is told.
 
 use super::lexer::{Kind, Mode, Token, tokens_in};
+use std::collections::BTreeSet;
 
 /// A definition without the name of its database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,26 @@ pub(in super::super) fn unqualified(sql: &str, mode: Mode, database: &str) -> Un
     }
     doubts.extend(hidden(&all, database));
     Unqualified { sql: out.concat(), doubts }
+}
+
+/// Names that a text written in `mode` may mean objects of `database` by: behind its qualifier, and, where the text is of this database itself
+/// (`here`), without one. Columns and aliases of such a name are among them: the text does not always tell which it is.
+pub(in super::super) fn mentioned(sql: &str, mode: Mode, database: &str, here: bool) -> BTreeSet<String> {
+    let all = tokens_in(sql, mode);
+    let mut found = BTreeSet::new();
+    for chain in chains(&all) {
+        let mut names = chain.parts.iter().filter_map(|at| all[*at].name());
+        let first = names.next().unwrap_or_default();
+        let second = names.next().filter(|_| first.eq_ignore_ascii_case(database));
+        found.extend(second.into_iter().chain(Some(first).filter(|_| here)));
+    }
+    // The server runs what stands in these comments.
+    let executable = |t: &&Token<'_>| t.kind == Kind::Comment && (t.text.starts_with("/*!") || t.text.starts_with("/*M!"));
+    for comment in all.iter().filter(executable) {
+        let inner = comment.text.trim_start_matches(|c: char| !c.is_whitespace()).trim_end_matches("*/");
+        found.extend(mentioned(inner, mode, database, here));
+    }
+    found
 }
 
 /// Names joined by dots, by the positions of their tokens.
@@ -146,6 +167,14 @@ mod tests {
             rewritten(r"VALUES ('C:\'); INSERT INTO shop.t VALUES ('shop.t \')", "NO_BACKSLASH_ESCAPES"),
             r"VALUES ('C:\'); INSERT INTO t VALUES ('shop.t \')"
         );
+    }
+
+    #[test]
+    fn names_that_may_mean_an_object_are_found() {
+        let found = |sql, here| mentioned(sql, Mode::default(), "shop", here).into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(found("select `x`.`a` AS `b` from (`shop`.`t` `x` join `other`.`u`)", false), "t");
+        assert_eq!(found("BEGIN DELETE FROM t2 WHERE id = NEW.t; /*!50000 DELETE FROM t3 */ -- t4\n END", true), "BEGIN DELETE END FROM NEW WHERE id t2 t3");
+        assert_eq!(found("SET NEW.a = (SELECT MAX(id) FROM shop.`t 1`), @t = 't'", false), "t 1");
     }
 
     #[test]
