@@ -5,12 +5,16 @@ use super::quote::ident;
 use super::schema::rights;
 use super::server::Use;
 use super::snapshot;
-use super::trial;
+use super::trial::{self, Kind};
 use futures::FutureExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
 use ports::check::{Check, CheckOutcome, Examine, Finding, Role};
 use ports::{ConnectorError, ErrorKind};
+use std::collections::BTreeSet;
+
+/// What is tried where the schema to be moved is not known: [`super::rehearsal`] tries what that needs.
+const KINDS: [Kind; 6] = [Kind::ForeignKeys, Kind::Views, Kind::Procedures, Kind::Functions, Kind::Triggers, Kind::Events];
 
 impl Examine for MySql {
     fn checks(&self, role: Role) -> Vec<Check<'_>> {
@@ -130,16 +134,14 @@ impl MySql {
     async fn may_write(&self) -> Result<CheckOutcome, ConnectorError> {
         let server = &self.server;
         let mut conn = server.session_without_database(Use::Write).await?;
-        let found = trial::run(&mut conn, server.database()).await.map_err(|e| server.failed("make, fill and drop a table in", e))?;
+        let found = trial::run(&mut conn, server.database(), &KINDS).await.map_err(|e| server.failed("make, fill and drop a table in", e))?;
         conn.disconnect().await.ok();
         let info = server.info().await?;
         if !found.refused.is_empty() {
-            let issue = format!("this user could not make {}. If the source has such objects, they stay behind", found.refused.join("; "));
-            return Ok(warning(
-                "username",
-                issue,
-                "Grant REFERENCES, CREATE VIEW, CREATE ROUTINE, ALTER ROUTINE, TRIGGER and EVENT on the database to this user",
-            ));
+            let refused: Vec<String> = found.refused.iter().map(|r| format!("{} ({})", r.kind.name(), r.reason)).collect();
+            let advice: BTreeSet<String> = found.refused.iter().map(|r| r.kind.advice(r.code)).collect();
+            let issue = format!("this user could not make {}. A migration that brings or replaces such objects is refused", refused.join("; "));
+            return Ok(warning("username", issue, format!("At the destination: {}", advice.into_iter().collect::<Vec<_>>().join("; "))));
         }
         if !found.hidden.is_empty() {
             let issue = format!(

@@ -8,6 +8,7 @@
 //! ddl       definitions taken apart and adapted           target   writing    load   the bulk statements
 //! create    objects at the destination                    programs views, routines, triggers, events
 //! cells     single cells                                  checks   before anything moves
+//! trial     what a user may make                          rehearsal  rights that a schema needs
 //! dependents  what others built on objects
 //! ```
 //!
@@ -26,6 +27,7 @@ mod pool;
 mod programs;
 mod quote;
 mod ranges;
+mod rehearsal;
 mod rows;
 mod schema;
 mod server;

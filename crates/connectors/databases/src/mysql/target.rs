@@ -12,7 +12,7 @@ use super::quote::{ident, text};
 use super::ranges::{condition, key_columns};
 use super::server::{Server, Use};
 use super::values::{Form, form};
-use super::{Loading, create, dependents};
+use super::{Loading, create, dependents, rehearsal};
 use futures::stream::BoxStream;
 use mysql_async::prelude::Queryable;
 use ports::databases::{
@@ -157,6 +157,10 @@ impl RowTarget for MySqlTarget {
         let found = found.map_err(|e| server.failed("look for what depends on objects of", e))?;
         conn.disconnect().await.ok();
         Ok(found)
+    }
+
+    async fn rehearse(&self, schema: &Schema, replaced: &[SchemaObject]) -> Result<Vec<Unmovable>> {
+        rehearsal::rehearse(self.server(), schema, replaced).await
     }
 
     async fn create(&self, object: &SchemaObject) -> Result<Applied> {

@@ -13,6 +13,10 @@ pub(in super::super) struct Rights {
     held: BTreeSet<String>,
     global: BTreeSet<String>,
     reads_routines: bool,
+    /// Routines that may be altered and dropped by a right on them alone, in lower case.
+    alterable: BTreeSet<String>,
+    /// The server told no rights at all.
+    unknown: bool,
 }
 
 /// A kind of object, and one of the rights that make the catalogue list all of it.
@@ -24,13 +28,19 @@ const KINDS: [(&str, &[&str]); 4] = [
 ];
 
 impl Rights {
-    fn has(&self, right: &str) -> bool {
+    /// Whether the right is held on the whole database.
+    pub fn has(&self, right: &str) -> bool {
         self.held.contains(right) || self.held.contains("ALL PRIVILEGES") || self.held.contains("ALL")
     }
 
     fn lists(&self, kind: &str, rights: &[&str]) -> bool {
         let all_routines = || self.reads_routines || ["SHOW_ROUTINE", "SELECT"].iter().any(|r| self.global.contains(*r));
         rights.iter().any(|r| self.has(r)) || (kind == "routines" && all_routines())
+    }
+
+    /// Whether a routine of the database may be altered and dropped; yes where the server does not tell.
+    pub fn may_alter(&self, routine: &str) -> bool {
+        self.unknown || self.has("ALTER ROUTINE") || self.alterable.contains(&routine.to_lowercase())
     }
 
     /// The kinds of which this user may not see all, with the right that is missing.
@@ -63,12 +73,18 @@ pub(in super::super) async fn read(conn: &mut Conn, database: &str) -> Result<Ri
 }
 
 fn collect(grants: &[String], database: &str) -> Rights {
-    let mut rights = Rights::default();
+    let mut rights = Rights { unknown: grants.is_empty(), ..Rights::default() };
     for grant in grants {
         let words = words(grant);
         let Some(on) = words.iter().position(|t| t.is("ON")) else { continue };
         let scope: Vec<String> = words[on + 1..].iter().take_while(|t| !t.is("TO") && !t.is("FROM")).map(scope_part).collect();
         let names = privileges(&words[1..on]);
+        if let [_, home, _, routine] = scope.as_slice()
+            && matches(home, database)
+            && names.iter().any(|n| n == "ALTER ROUTINE" || n.starts_with("ALL"))
+        {
+            rights.alterable.insert(routine.to_lowercase());
+        }
         let [home, dot, thing] = scope.as_slice() else { continue };
         let everywhere = home == "*";
         if dot != "." {
@@ -137,6 +153,14 @@ mod tests {
     fn missing(grants: &[&str]) -> Vec<&'static str> {
         let grants: Vec<String> = grants.iter().map(|g| (*g).to_owned()).collect();
         collect(&grants, "my_shop").missing().into_iter().map(|(kind, _)| kind).collect()
+    }
+
+    #[test]
+    fn routines_that_may_be_dropped_are_known() {
+        let may = |grants: &[&str]| collect(&grants.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>(), "my_shop").may_alter("P1");
+        assert!(may(&[]) && may(&["GRANT ALTER ROUTINE ON *.* TO `u`@`%`"]));
+        assert!(may(&["GRANT EXECUTE, ALTER ROUTINE ON PROCEDURE `my_shop`.`p1` TO `u`@`%`"]));
+        assert!(!may(&["GRANT EXECUTE ON PROCEDURE `my_shop`.`p1` TO `u`@`%`", "GRANT ALTER ROUTINE ON FUNCTION `my_shop`.`p2` TO `u`@`%`"]));
     }
 
     #[test]
