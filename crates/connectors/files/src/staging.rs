@@ -3,7 +3,8 @@
 //! `.migration-assistant~TAG~HASH`: TAG is the run's tag, HASH comes from the path and a random number, so that two writers never
 //! share a staging file. Such names never appear in a listing and are never accepted as names of files.
 
-use ports::files::{Entry, EntryKind, FilePath};
+use futures::StreamExt;
+use ports::files::{Body, Entry, EntryKind, FilePath};
 use ports::place::MARK_PREFIX as PREFIX;
 use ports::{ConnectorError, ErrorKind, Result};
 
@@ -28,8 +29,10 @@ pub(crate) fn prefix(staging: &str) -> String {
     format!("{PREFIX}{plain}-{}~", &blake3::hash(staging.as_bytes()).to_hex()[..16])
 }
 
-/// What the temporary names of steps begin with that know no run: links, device nodes, and the [`TRIAL_TAGS`].
-pub(crate) const STEP_TAGS: [&str; 4] = ["link", "node", TRIAL_TAGS[0], TRIAL_TAGS[1]];
+/// What the temporary names of steps begin with that know no run: links, device nodes, marks that are being written, and the [`TRIAL_TAGS`].
+pub(crate) const STEP_TAGS: [&str; 5] = ["link", "node", MARK_TAG, TRIAL_TAGS[0], TRIAL_TAGS[1]];
+/// Marks under their temporary names.
+pub(crate) const MARK_TAG: &str = "mark";
 /// Trial files of checks, and marks that show whether two places are one.
 pub(crate) const TRIAL_TAGS: [&str; 2] = ["check", ports::place::PROBE_TAG];
 
@@ -41,6 +44,23 @@ pub(crate) fn is_leftover(name: &[u8], prefix: &str) -> bool {
 /// Whether a path segment is a staging name of any run.
 pub(crate) fn is_staging(segment: &[u8]) -> bool {
     segment.starts_with(PREFIX.as_bytes())
+}
+
+/// Writes a mark once more when its temporary file is gone: another run's sweep may have met it. A missing root is missing the second time too.
+pub(crate) async fn again_when_swept<F, W>(write: F) -> Result<()>
+where
+    F: Fn() -> W,
+    W: Future<Output = Result<()>>,
+{
+    match write().await {
+        Err(e) if e.kind == ErrorKind::NotFound => write().await,
+        written => written,
+    }
+}
+
+/// A few bytes as the body of a file.
+pub(crate) fn body_of(content: &[u8]) -> Body {
+    futures::stream::iter([Ok(bytes::Bytes::copy_from_slice(content))]).boxed()
 }
 
 /// The entry of a mark; see [`ports::place::FilePlace::write_mark`].
@@ -66,7 +86,7 @@ mod tests {
         assert_ne!(name("run-1", &path), name("run-1", &path));
         assert_eq!(fixed_name("run-1", &path), fixed_name("run-1", &path));
         let left = |tag: &str| is_leftover(name(tag, &path).as_bytes(), &prefix("run-1"));
-        assert!(left("run-1") && left("link") && left("node") && left("check") && left("probe") && !left("run-2"));
+        assert!(left("run-1") && left("link") && left("node") && left("mark") && left("check") && left("probe") && !left("run-2"));
         assert!(is_staging(name("x y/ü", &path).as_bytes()) && !name("x y/ü", &path).contains('/'));
     }
 }

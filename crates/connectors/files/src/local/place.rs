@@ -5,7 +5,6 @@ use super::root::Root;
 use super::{LocalFiles, write};
 use crate::physical::{self, BOOT_ID, MOUNTS};
 use crate::staging;
-use futures::StreamExt;
 use ports::Result;
 use ports::files::FilePath;
 use ports::place::{FilePlace, PhysicalPath};
@@ -19,9 +18,9 @@ impl FilePlace for LocalFiles {
 
     async fn write_mark(&self, path: &FilePath, content: &[u8], replace: bool) -> Result<()> {
         let entry = staging::mark(path, content.len(), &self.root.location())?;
-        let over = if replace { write::Over::Anything } else { write::Over::Nothing };
-        let body = futures::stream::iter([Ok(bytes::Bytes::copy_from_slice(content))]).boxed();
-        write::put(self, &entry, "mark", body, over).await
+        let over = || if replace { write::Over::Anything } else { write::Over::Nothing };
+        let write = || write::put(self, &entry, staging::MARK_TAG, staging::body_of(content), over());
+        staging::again_when_swept(write).await
     }
 }
 

@@ -3,7 +3,6 @@
 use super::whole::exec::{quoted, start_anywhere};
 use super::{SftpFiles, write};
 use crate::{physical, staging};
-use futures::StreamExt;
 use ports::Result;
 use ports::files::FilePath;
 use ports::place::{FilePlace, PhysicalPath};
@@ -30,9 +29,9 @@ impl FilePlace for SftpFiles {
 
     async fn write_mark(&self, path: &FilePath, content: &[u8], replace: bool) -> Result<()> {
         let entry = staging::mark(path, content.len(), self.host.location())?;
-        let over = if replace { write::Over::Anything } else { write::Over::Nothing };
-        let body = futures::stream::iter([Ok(bytes::Bytes::copy_from_slice(content))]).boxed();
-        write::put(&self.host, &entry, "mark", body, over).await
+        let over = || if replace { write::Over::Anything } else { write::Over::Nothing };
+        let write = || write::put(&self.host, &entry, staging::MARK_TAG, staging::body_of(content), over());
+        staging::again_when_swept(write).await
     }
 }
 
