@@ -12,8 +12,10 @@
 //! Making and restoring them is the steps' business (`application`); here they are named, listed, kept and removed.
 
 mod node;
+mod presence;
 
 pub use node::of as node_of;
+pub(crate) use presence::refuse_lost_files;
 
 use crate::Settings;
 use crate::adapters::{StepResult, step_error};
@@ -50,9 +52,13 @@ pub struct Part {
     pub items: u64,
     pub rows: u64,
     pub bytes: u64,
-    /// BLAKE3 of a single file; hashes of many stand beside them.
+    /// BLAKE3 of a single file, and of a database's list of contents, which has those of its other files. The hashes of `files` are in the run's
+    /// ledger of the backup. Manifests of earlier versions have fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<String>,
+    /// BLAKE3 of the description of a single file: its mode, its time, where it leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }
 
 /// What a backup says about itself. Holds no secret.

@@ -8,7 +8,7 @@ use crate::tree;
 use domain::Secret;
 use domain::spec::{FilesAt, HostKeyPin, S3At, SshAt, SshLogin, Symlinks};
 use futures::StreamExt;
-use movers::files::{FileOptions, FilesMover};
+use movers::files::{FileOptions, FilesBackup, FilesMover, ProblemKind};
 use ports::files::{Entry, EntryKind, FilePath, FileTarget};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -185,7 +185,15 @@ async fn journey(from: Kind, to: Kind) {
     assert_eq!(verified.mismatches.iter().map(|m| m.path.to_string()).collect::<Vec<_>>(), ["d3/é f3.txt"]);
     destination.write("d3/é f3.txt", noise("3", 3 * 977)).await;
 
-    let undone = mover.undo(&[&bulk, &last], Some(backup.files.clone()), &observer, &stop).await.expect("undo");
+    let saved = || FilesBackup { store: backup.files.clone(), ledger: &own };
+    let moved = destination.contents().await["index.html"].clone();
+    let intact = damage(backup.disk(), &noise("the old site", 400));
+    let undone = mover.undo(&[&bulk, &last], Some(saved()), &observer, &stop).await.expect("undo");
+    let lost: Vec<_> = undone.not_restored.listed.iter().map(|p| (p.path.to_string(), p.kind)).collect();
+    assert_eq!(lost, [("index.html".to_owned(), ProblemKind::BackupDamaged)], "{from:?} → {to:?}: {undone:?}");
+    assert_eq!(destination.contents().await["index.html"], moved, "{from:?} → {to:?}: what stands there stays");
+    std::fs::write(intact, noise("the old site", 400)).expect("the backup is whole again");
+    let undone = mover.undo(&[&bulk, &last], Some(saved()), &observer, &stop).await.expect("undo");
     assert!(undone.is_complete(), "{from:?} → {to:?}: {undone:?}");
     let mut after = destination.contents().await;
     if to.is_store() {
@@ -194,6 +202,25 @@ async fn journey(from: Kind, to: Kind) {
     assert_eq!(after, before, "{from:?} → {to:?}");
     destination.clean().await;
     source.clean().await;
+}
+
+/// Changes one byte of the file with that content below `dir`, and gives its path.
+fn damage(dir: &std::path::Path, content: &[u8]) -> std::path::PathBuf {
+    let mut directories = vec![dir.to_owned()];
+    while let Some(next) = directories.pop() {
+        for entry in std::fs::read_dir(next).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if std::fs::read(&path).expect("a file") == content {
+                let mut changed = content.to_vec();
+                changed[content.len() / 2] ^= 1;
+                std::fs::write(&path, changed).expect("a damaged file");
+                return path;
+            }
+        }
+    }
+    panic!("nothing below {} has that content", dir.display());
 }
 
 /// The destination is the source, as far as it can hold it.

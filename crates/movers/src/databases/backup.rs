@@ -26,6 +26,11 @@ const ROWS_FILE: &str = "rows.json";
 struct Contents {
     format: RowFormat,
     tables: Vec<SavedTable>,
+    /// BLAKE3 of `schema.json` and `attached.json`. A backup of an older version has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schema: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attached: Option<String>,
 }
 
 fn io_error(operation: &str, path: &Path, error: std::io::Error) -> ConnectorError {

@@ -2,10 +2,10 @@
 //! back and compared before it counts as saved.
 
 use super::builder::Builder;
-use super::item::{Item, PHASES, Phase, Spec, Stat, What, decode, encode, span};
+use super::item::{Item, PHASES, Phase, Proof, SavedCopy, Spec, Stat, What, decode, encode, span};
 use super::lane::Lane;
 use super::pump::Pump;
-use super::records::{Records, Word, just_before, summary_of_backup};
+use super::records::{Record, Records, Word, just_before, summary_of_backup};
 use super::report::{FilesBackedUp, FilesPlan, ProblemKind};
 use super::{FilesMover, is_tree, or_stop};
 use ports::files::{DigestKind, EntryKind, FilePath, FileTarget};
@@ -71,6 +71,14 @@ pub(super) fn name_in(backup: &dyn FileTarget, destination: &dyn FileTarget, pat
     FilePath::from(format!(".by-hash/{}/{hash}", &hash[..2]).as_str())
 }
 
+/// The file that a planned copy overwrites.
+pub(super) fn to_be_saved(record: &Record) -> Option<&Stat> {
+    match &record.word {
+        Word::Content { item: Item { same: None, before: Some(before), .. }, .. } if matches!(before.kind, EntryKind::File { .. }) => Some(before),
+        _ => None,
+    }
+}
+
 fn to_save(mover: &FilesMover, backup: &dyn FileTarget, path: FilePath, stat: Stat) -> Option<Item> {
     if !matches!(stat.kind, EntryKind::File { .. }) {
         return None;
@@ -84,8 +92,8 @@ async fn plan(mover: &FilesMover, ledger: &dyn Ledger, backup: &dyn FileTarget, 
     let mut shelf = Shelf { mover, backup, builder, held: 0 };
     let mut records = Records::of(&[ledger]).await?;
     while let Some(record) = records.next().await? {
-        if let Word::Content { item: Item { path, same: None, before: Some(before), .. }, .. } = record.word {
-            shelf.add(path, before).await?;
+        if let Some(before) = to_be_saved(&record) {
+            shelf.add(record.path.clone(), before.clone()).await?;
         }
     }
     for phase in [Phase::Clear, Phase::Delete] {
@@ -133,7 +141,7 @@ impl Shelf<'_> {
 /// What a pass is about to overwrite, as it is in the backup.
 pub(super) struct Saved {
     pub(super) stat: Stat,
-    pub(super) name: FilePath,
+    pub(super) copy: SavedCopy,
 }
 
 /// Saves a single file that a pass behind the bulk one is about to overwrite, beside whatever the backup holds of that path. `None`: it
@@ -161,7 +169,10 @@ pub(super) async fn save_as(
     let outcome = lane.carry(&item).await?;
     backup.settle().await?;
     Ok(match outcome.what {
-        What::Copied => Ok(Some(Saved { stat: outcome.read.unwrap_or_else(|| stat.clone()), name })),
+        What::Copied => {
+            let proof = outcome.digest.map(|digest| Proof { digest, part_size: outcome.part_size });
+            Ok(Some(Saved { stat: outcome.read.unwrap_or_else(|| stat.clone()), copy: SavedCopy { name, proof } }))
+        }
         What::Vanished => Ok(None),
         _ => Err(outcome.note.unwrap_or_else(|| "it could not be saved".to_owned())),
     })

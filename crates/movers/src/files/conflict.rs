@@ -4,12 +4,13 @@
 use super::digest;
 use super::item::{Item, Outcome, Proof, Stat, What};
 use super::lane::Lane;
+use super::saved_content::{ContentCheck, SavedContent};
 use super::sides::Fault;
 use super::whole::Whole;
 use ports::files::{Digest, Entry, EntryKind, FilePath, FileTarget};
 use ports::{ConnectorError, Result};
 use serde::{Deserialize, Serialize};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often a replacement that somebody interferes with is begun anew before it is left for a later pass.
 const MAX_CONFLICTS: u32 = 3;
@@ -81,7 +82,11 @@ pub(super) fn same_time(wanted: &Stat, found: &Entry, resolution_ns: i64) -> Opt
 }
 
 /// One item on its way, over all its tries.
-pub(super) struct Attempt(Mutex<AttemptState>);
+pub(super) struct Attempt {
+    state: Mutex<AttemptState>,
+    /// What a file that comes from a backup must be.
+    saved: Option<Arc<SavedContent>>,
+}
 
 struct AttemptState {
     guard: Guard,
@@ -92,11 +97,21 @@ struct AttemptState {
 
 impl Attempt {
     pub(super) fn new(guard: Guard) -> Self {
-        Self(Mutex::new(AttemptState { guard, placed: None, conflicts: 0 }))
+        Self { state: Mutex::new(AttemptState { guard, placed: None, conflicts: 0 }), saved: None }
+    }
+
+    /// Of a file that is restored from a backup: it is put in place only while it is what was saved, where that is known.
+    pub(super) fn restoring(guard: Guard, saved: Option<Arc<SavedContent>>) -> Self {
+        Self { saved, ..Self::new(guard) }
+    }
+
+    /// Compares one reading of the source with what it must be; `None` where nothing is known of that. `what` names it in errors.
+    pub(super) fn content_check(&self, size: u64, what: &FilePath) -> Option<Arc<ContentCheck>> {
+        self.saved.clone().map(|saved| ContentCheck::new(saved, size, what.to_string()))
     }
 
     fn lock(&self) -> MutexGuard<'_, AttemptState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn guard(&self) -> Guard {

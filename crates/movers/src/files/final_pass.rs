@@ -6,7 +6,7 @@ use super::chain::{Blocker, Dir};
 use super::conflict::EarlierCopy;
 use super::content::{Care, run_round};
 use super::intents::{Intent, is_declared};
-use super::item::{Folder, Gone, Item, Outcome, PHASES, Phase, Results, Spec, Stat, What, decode, span};
+use super::item::{Folder, Gone, Item, Outcome, PHASES, Phase, Results, SavedCopy, Spec, Stat, What, decode, span};
 use super::order::Sorted;
 use super::plan::{Linked, Planner, tidy};
 use super::records::{Record, Records, Word, just_before, rounds, summary};
@@ -262,12 +262,13 @@ impl Planner<'_> {
         self.new_parents(key).await?;
         self.chain.fill(key, &mut self.window);
         let stands = stands.map(Box::new);
-        self.window.item(Item { before, follow, hard, stands, saved, ..Item::new(entry.path, stat) }, false);
+        let item = Item { before, follow, hard, stands, ..Item::new(entry.path, stat) };
+        self.window.item(item.with_saved_copy(saved), false);
         Ok(())
     }
 
-    /// What stood at the destination before the migration, and its name in the backup; `None` when it must not be overwritten.
-    async fn before(&mut self, path: &FilePath, stat: &Stat, word: Option<Record>) -> Result<Option<(Option<Stat>, Option<FilePath>)>> {
+    /// What stood at the destination before the migration, and where the backup holds it; `None` when it must not be overwritten.
+    async fn before(&mut self, path: &FilePath, stat: &Stat, word: Option<Record>) -> Result<Option<(Option<Stat>, Option<SavedCopy>)>> {
         let standing = match word {
             Some(record @ Record { word: Word::Content { .. }, .. }) if !record.is_spared() => {
                 let Word::Content { outcome, .. } = record.word else { return Ok(None) };
@@ -296,7 +297,7 @@ impl Planner<'_> {
             return Ok(Some((Some(standing), None)));
         }
         match backup::save_one(self.mover, keeping, path, &standing).await? {
-            Ok(saved) => Ok(Some(saved.map_or((None, None), |s| (Some(s.stat), Some(s.name))))),
+            Ok(saved) => Ok(Some(saved.map_or((None, None), |s| (Some(s.stat), Some(s.copy))))),
             Err(reason) => {
                 let reason = format!("what the destination holds there could not be saved, so it was left alone: {reason}");
                 self.window.problem(path, ProblemKind::Occupied, reason);

@@ -151,12 +151,32 @@ pub(super) struct Item {
     /// The name under which the backup holds `before`, where it is not the usual one.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     pub(super) saved: Option<FilePath>,
+    /// The hash of what the backup holds under that name. Ledgers of earlier versions have none.
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    pub(super) saved_proof: Option<Proof>,
+}
+
+/// A file in the backup under another name than the usual one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SavedCopy {
+    pub(super) name: FilePath,
+    pub(super) proof: Option<Proof>,
 }
 
 impl Item {
     /// Something that is to be moved to a path where nothing stands.
     pub(super) fn new(path: FilePath, stat: Stat) -> Self {
-        Self { path, stat, before: None, same: None, follow: false, hard: None, to: None, stands: None, saved: None }
+        Self { path, stat, before: None, same: None, follow: false, hard: None, to: None, stands: None, saved: None, saved_proof: None }
+    }
+
+    /// With the place in the backup of what stood there before.
+    pub(super) fn with_saved_copy(self, copy: Option<SavedCopy>) -> Self {
+        let (saved, saved_proof) = copy.map_or((None, None), |copy| (Some(copy.name), copy.proof));
+        Self { saved, saved_proof, ..self }
+    }
+
+    pub(super) fn saved_copy(&self) -> Option<SavedCopy> {
+        self.saved.clone().map(|name| SavedCopy { name, proof: self.saved_proof.clone() })
     }
 
     /// Where it is written.

@@ -7,6 +7,7 @@ use super::digest;
 use super::intents::Intents;
 use super::item::{Item, Outcome, Stat, What};
 use super::object_facts;
+use super::saved_content::ContentCheck;
 use super::sides::{Fault, Watch, changed};
 use super::told::{Flow, Told};
 use super::whole::Whole;
@@ -196,6 +197,7 @@ impl Lane {
             Some(to) => Entry { kind: opened.entry.kind, ..item.stat.entry(to) },
         };
         self.declare(item, &read).await?;
+        let check = attempt.content_check(size, &item.path);
         let limit = self.target.traits().single_put_limit;
         let part_size = (size > limit).then(|| part_size(size, limit, self.chunk_size)).flatten();
         if (part_size.is_some() || attempt.guard() == Guard::Unknown) && !self.may_replace(item, &read, attempt, None).await? {
@@ -204,13 +206,14 @@ impl Lane {
         let digest = match part_size {
             Some(part_size) => {
                 drop(body);
-                match self.in_parts(item, &entry, &read, part_size, attempt).await? {
+                match self.in_parts((item, &read), &entry, part_size, attempt, check.as_ref()).await? {
                     Some(digest) => digest,
                     None => return Ok(Outcome::of(What::Spared)),
                 }
             }
             None => {
                 let what = item.path.to_string();
+                let body = ContentCheck::over(check.as_ref(), body);
                 let (watch, body) = Watch::over(body, size, self.own_hash(), self.flow.clone(), what.clone());
                 let guard = attempt.guard();
                 match self.put(&entry, body, &guard).await {

@@ -5,30 +5,46 @@ use super::digest::{self, raw};
 use super::item::{Item, Large, Outcome, Sent, Stat, What};
 use super::lane::Lane;
 use super::object_facts;
+use super::saved_content::ContentCheck;
 use super::sides::{Fault, Side, Watch, changed};
 use ports::files::{Digest, Entry, Part};
 use ports::{ErrorKind, Result};
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Lane {
-    /// A large file in one task, part after part, with an upload that is given up on any error. `read`: the file as it was opened.
+    /// A large file in one task, part after part, with an upload that is given up on any error. `read`: the file as it was opened; `check`
+    /// compares it with what it must be before the last part is complete.
     /// `None` when something was put in its place meanwhile.
-    pub(super) async fn in_parts(&self, item: &Item, entry: &Entry, read: &Stat, part_size: u64, attempt: &Attempt) -> Result<Option<Digest>, Fault> {
+    pub(super) async fn in_parts(
+        &self,
+        (item, read): (&Item, &Stat),
+        entry: &Entry,
+        part_size: u64,
+        attempt: &Attempt,
+        check: Option<&Arc<ContentCheck>>,
+    ) -> Result<Option<Digest>, Fault> {
         let parts = self.target.parts();
         let upload = parts.begin(entry, &self.staging, part_size).await.map_err(Fault::target)?;
         let count = read.size().div_ceil(part_size) as u32;
         let large = Large { item: Item { stat: read.clone(), ..item.clone() }, first: 0, count, part_size };
-        let placed = self.all_parts(&large, entry, &upload, attempt).await;
+        let placed = self.all_parts(&large, (entry, &upload), attempt, check).await;
         if !matches!(placed, Ok(Some(_))) {
             let _ = parts.abort(entry, &upload).await;
         }
         placed
     }
 
-    async fn all_parts(&self, large: &Large, entry: &Entry, upload: &str, attempt: &Attempt) -> Result<Option<Digest>, Fault> {
+    async fn all_parts(
+        &self,
+        large: &Large,
+        (entry, upload): (&Entry, &str),
+        attempt: &Attempt,
+        check: Option<&Arc<ContentCheck>>,
+    ) -> Result<Option<Digest>, Fault> {
         let mut sent = Vec::new();
         for number in 1..=large.count {
-            sent.push(self.part_once(large, entry, upload, number).await?);
+            sent.push(self.part_once(large, (entry, upload), number, check).await?);
         }
         if !self.may_replace(&large.item, &large.item.stat, attempt, Some((&self.over(&sent)?, large.part_size))).await? {
             return Ok(None);
@@ -37,7 +53,7 @@ impl Lane {
     }
 
     /// `entry`: the file as it is to be stored.
-    async fn part_once(&self, large: &Large, entry: &Entry, upload: &str, number: u32) -> Result<Sent, Fault> {
+    async fn part_once(&self, large: &Large, (entry, upload): (&Entry, &str), number: u32, check: Option<&Arc<ContentCheck>>) -> Result<Sent, Fault> {
         let item = &large.item;
         let range = large.range(number);
         let size = range.end - range.start;
@@ -47,7 +63,8 @@ impl Lane {
             return Err(Fault::source(changed(&item.path.to_string(), "it is no longer the file that was planned")));
         }
         let what = format!("{} (part {number} of {})", item.path, large.count);
-        let (watch, body) = Watch::over(opened.body, size, self.own_hash(), self.flow.clone(), what.clone());
+        let body = ContentCheck::over(check, opened.body);
+        let (watch, body) = Watch::over(body, size, self.own_hash(), self.flow.clone(), what.clone());
         let mut part: Part = self.target.parts().put_part(entry, upload, number, range, body).await.map_err(|e| watch.blame(e))?;
         let taken = part.hash.take().map(|hex| Digest { kind: self.kind, hex });
         Ok(Sent { part, hash: watch.digest(size, &what, taken)?.hex })
@@ -57,7 +74,7 @@ impl Lane {
     pub(super) async fn part(&self, large: &Large, upload: &str, number: u32) -> Result<Option<Sent>> {
         let item = &large.item;
         let entry = item.stat.entry(item.target());
-        match self.retry(&item.path, item.stat.size(), || self.part_once(large, &entry, upload, number)).await {
+        match self.retry(&item.path, item.stat.size(), || self.part_once(large, (&entry, upload), number, None)).await {
             Ok(sent) => Ok(Some(sent)),
             Err(Fault { side: Side::Target, error }) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(fault) => fault.settle().map(|_| None),

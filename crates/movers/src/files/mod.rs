@@ -9,6 +9,7 @@
 //! pass, verification and undo walk the ledger in the same order ([`records`]). Nothing here knows a connector or the engine.
 
 mod backup;
+mod backup_presence;
 mod builder;
 mod chain;
 mod conflict;
@@ -27,6 +28,7 @@ mod plan;
 mod pump;
 mod records;
 mod report;
+mod saved_content;
 mod send_again;
 mod sides;
 mod suspects;
@@ -40,6 +42,8 @@ mod writable;
 pub use report::{
     Excluded, FilesBackedUp, FilesCopied, FilesPlan, FilesUndone, FilesVerified, LISTED, Lag, Mismatch, PathProblem, ProblemKind, Problems, SentAgain,
 };
+
+pub use saved_content::FilesBackup;
 
 use domain::spec::Symlinks;
 use ports::files::{DigestKind, FilePath, FileTarget};
@@ -222,8 +226,8 @@ impl FilesMover {
     }
 
     /// Takes the copy back: removes what we made and puts back from `backup` what we replaced or deleted, each unless somebody changed it
-    /// since, and sweeps unfinished writes. Acts on what was done, not on what was planned. What one path suffers is named in
-    /// [`FilesUndone::not_restored`], and the rest goes on. Repeatable; what is already as before is left alone. The source is asked only
+    /// since, and sweeps unfinished writes. Acts on what was done, not on what was planned. A file whose backup is not what was saved is not put
+    /// back: what stands there stays. What one path suffers is named in [`FilesUndone::not_restored`], and the rest goes on. Repeatable; what is already as before is left alone. The source is asked only
     /// about files that were in flight when we were interrupted; the destination may stand in for it.
     ///
     /// # Errors
@@ -231,7 +235,7 @@ impl FilesMover {
     pub async fn undo(
         &self,
         ledgers: &[&dyn Ledger],
-        backup: Option<Arc<dyn FileTarget>>,
+        backup: Option<FilesBackup<'_>>,
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<FilesUndone> {
@@ -243,7 +247,7 @@ impl FilesMover {
     pub async fn preview_undo(
         &self,
         ledgers: &[&dyn Ledger],
-        backup: Option<Arc<dyn FileTarget>>,
+        backup: Option<FilesBackup<'_>>,
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<FilesUndone> {

@@ -2,7 +2,7 @@
 //! that does not grow with the number of files.
 
 use super::conflict::EarlierCopy;
-use super::item::{Folder, Gone, Item, Marker, Outcome, Phase, Results, Spec, Stat, What, decode, round_of, seq, span};
+use super::item::{Folder, Gone, Item, Marker, Outcome, Phase, Results, SavedCopy, Spec, Stat, What, decode, round_of, seq, span};
 use super::order::key;
 use super::report::{FilesCopied, ProblemKind};
 use ports::files::{EntryKind, FilePath};
@@ -11,7 +11,7 @@ use ports::{ConnectorError, ErrorKind, Ledger, Result};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-const PAGE: usize = 32;
+pub(super) const PAGE: usize = 32;
 
 /// `after` for a range that starts at `start`.
 pub(super) fn just_before(start: u64) -> Option<u64> {
@@ -74,7 +74,7 @@ pub(super) struct Record {
     /// What stood there before the migration, by the first ledger that knows the path.
     pub(super) original: Option<Stat>,
     /// Where the backup holds that, if not under its usual name.
-    pub(super) saved: Option<FilePath>,
+    pub(super) saved: Option<SavedCopy>,
     /// A try was begun that may have changed something there.
     pub(super) begun: bool,
     /// The ledger (by its place among those that are read) and the round that had the last word.
@@ -92,7 +92,7 @@ impl Record {
 
     fn content(item: Item, outcome: Option<Outcome>) -> Self {
         let was_there = outcome.as_ref().is_some_and(Outcome::is_there);
-        let (original, saved) = (item.before.clone(), item.saved.clone());
+        let (original, saved) = (item.before.clone(), item.saved_copy());
         let confirmed = outcome.as_ref().filter(|o| o.is_confirmed());
         let placed = confirmed.map_or_else(|| item.stands.as_deref().cloned(), |outcome| EarlierCopy::recorded(&item, Some(outcome)));
         Self { original, saved, was_there, placed, ..Self::new(item.path.clone(), false, Word::Content { item, outcome }) }
@@ -164,7 +164,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn records_of(chunk: Chunk) -> Result<Vec<Record>> {
+pub(super) fn records_of(chunk: Chunk) -> Result<Vec<Record>> {
     let begun = chunk.attempts > 0 || chunk.result.is_some();
     let mut records = decoded(chunk)?;
     for record in &mut records {

@@ -45,8 +45,10 @@ pub enum ProblemKind {
     Occupied,
     /// Somebody changed it at the destination after we had written it, so it was left alone.
     Foreign,
-    /// No backup of it can be found.
+    /// It was overwritten or removed without a backup.
     NoBackup,
+    /// What the backup holds of it is missing, shorter, or has another hash than the recorded one.
+    BackupDamaged,
 }
 
 impl ProblemKind {
@@ -273,6 +275,8 @@ pub struct FilesUndone {
     pub kept: Problems,
     /// Could not be put back.
     pub not_restored: Problems,
+    /// How many of those because the backup is damaged.
+    pub backup_damaged: u64,
     /// Changed by somebody since, and taken back all the same, as asked: each was saved first, under its own path.
     pub saved_later: Problems,
 }

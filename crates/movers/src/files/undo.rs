@@ -6,10 +6,11 @@ mod folders;
 
 use super::FilesMover;
 use super::conflict::{EarlierCopy, Guard};
-use super::item::{Item, Outcome, Phase, Results, Spec, Stat, What, decode, span};
+use super::item::{Item, Outcome, Phase, Proof, Results, Spec, Stat, What, decode, span};
 use super::lane::Lane;
 use super::records::{Record, Records, Word, just_before, rounds};
 use super::report::{FilesUndone, ProblemKind};
+use super::saved_content::{FilesBackup, SavedHashes};
 use super::told::{Teller, Told};
 use fate::Fate;
 use futures::{StreamExt, TryStreamExt};
@@ -25,19 +26,21 @@ const BEHIND_LINK: &str = "a link was put in the place of a directory above it, 
 /// Paths decided about side by side.
 const STRETCH: usize = 1024;
 
-pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Option<Arc<dyn FileTarget>>, observer: &dyn Observer) -> Result<FilesUndone> {
+pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Option<FilesBackup<'_>>, observer: &dyn Observer) -> Result<FilesUndone> {
     let (mut lane, told) = mover.lane();
     lane.read_back = true;
     lane.adopts = false;
     if let Some(backup) = &backup {
-        lane.source = backup.clone();
+        lane.source = backup.store.clone();
     }
     if let Some(later) = &mover.later {
         later.prepare().await?;
     }
     let teller = Teller::new(observer, "rollback", mover.destination.location(), mover.destination.location());
     let again = begin(ledgers).await?;
-    let mut undo = Undo { again, ..Undo::new(mover, ledgers, backup, observer, (lane, told), teller) };
+    let hashes = SavedHashes::of(backup.as_ref(), ledgers.first().copied()).await?;
+    let store = backup.map(|b| b.store);
+    let mut undo = Undo { again, hashes, ..Undo::new(mover, ledgers, store, observer, (lane, told), teller) };
     mover.destination.sweep(&mover.options.staging).await?;
     undo.content(ledgers).await?;
     undo.remove_folders().await?;
@@ -77,10 +80,12 @@ async fn end(ledgers: &[&dyn Ledger]) -> Result<()> {
 }
 
 /// What [`run`] would do to files and links, by their sizes, times and versions: nothing is hashed where times are kept. Reads only.
-pub(super) async fn preview(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Option<Arc<dyn FileTarget>>, observer: &dyn Observer) -> Result<FilesUndone> {
+pub(super) async fn preview(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Option<FilesBackup<'_>>, observer: &dyn Observer) -> Result<FilesUndone> {
     let (lane, told) = mover.lane();
     let teller = Teller::new(observer, "rollback_preview", mover.destination.location(), mover.destination.location());
-    let mut undo = Undo { look: true, ..Undo::new(mover, ledgers, backup, observer, (lane, told), teller) };
+    let hashes = SavedHashes::of(backup.as_ref(), ledgers.first().copied()).await?;
+    let store = backup.map(|b| b.store);
+    let mut undo = Undo { look: true, hashes, ..Undo::new(mover, ledgers, store, observer, (lane, told), teller) };
     undo.content(ledgers).await?;
     for ledger in ledgers {
         undo.removed(*ledger).await?;
@@ -96,6 +101,8 @@ struct Undo<'a> {
     told: UnboundedReceiver<Told>,
     teller: Teller<'a>,
     backup: Option<Arc<dyn FileTarget>>,
+    /// What the backup recorded of the files in it.
+    hashes: SavedHashes<'a>,
     /// Nothing is changed: what would become of the paths is told.
     look: bool,
     /// An earlier try was interrupted.
@@ -117,8 +124,8 @@ impl<'a> Undo<'a> {
         (lane, told): (Lane, UnboundedReceiver<Told>),
         teller: Teller<'a>,
     ) -> Self {
-        let (done, folders, links) = (FilesUndone::default(), Vec::new(), HashMap::new());
-        Self { mover, ledgers, observer, lane, told, teller, backup, look: false, again: false, done, folders, links }
+        let (done, folders, links, hashes) = (FilesUndone::default(), Vec::new(), HashMap::new(), SavedHashes::none());
+        Self { mover, ledgers, observer, lane, told, teller, backup, hashes, look: false, again: false, done, folders, links }
     }
 }
 
@@ -129,6 +136,8 @@ struct Ours {
     original: Option<Stat>,
     /// Where the backup holds that, if not under its usual name.
     saved: Option<FilePath>,
+    /// The hash of what the backup holds; `None` where none was recorded.
+    proof: Option<Proof>,
     begun: bool,
     /// The copy of ours that was confirmed last.
     placed: Option<EarlierCopy>,
@@ -139,19 +148,26 @@ struct Ours {
 impl Ours {
     fn of(record: Record) -> Option<Self> {
         let Record { path, word, original, saved, begun, placed, .. } = record;
+        let (saved, proof) = saved.map_or((None, None), |copy| (Some(copy.name), copy.proof));
         match word {
-            Word::Content { item, outcome } => Some(Self { item, outcome, original, saved, begun, placed, removed: false }),
+            Word::Content { item, outcome } => Some(Self { item, outcome, original, saved, proof, begun, placed, removed: false }),
             Word::Removed => {
                 let item = Item::new(path, original.clone()?);
-                Some(Self { item, outcome: None, original, saved, begun: true, placed: None, removed: true })
+                Some(Self { item, outcome: None, original, saved, proof, begun: true, placed: None, removed: true })
             }
             Word::Folder { .. } => None,
         }
     }
 
+    /// `recorded`: the hash of what the backup holds under the usual name.
+    fn with_recorded(self, recorded: Option<Proof>) -> Self {
+        if self.saved.is_some() { self } else { Self { proof: recorded, ..self } }
+    }
+
     /// Something that the plan removed.
-    fn gone(path: FilePath, before: Stat) -> Self {
-        Self { item: Item::new(path, before.clone()), outcome: None, original: Some(before), saved: None, begun: true, placed: None, removed: true }
+    fn gone(path: FilePath, before: Stat, proof: Option<Proof>) -> Self {
+        let item = Item::new(path, before.clone());
+        Self { item, outcome: None, original: Some(before), saved: None, proof, begun: true, placed: None, removed: true }
     }
 }
 
@@ -164,7 +180,10 @@ impl Undo<'_> {
             let ended = record.is_none();
             match record {
                 Some(Record { word: Word::Folder { folder }, original, .. }) => self.folders.push((folder.path, original)),
-                Some(record) => stretch.extend(Ours::of(record)),
+                Some(record) => {
+                    let recorded = self.hashes.overwritten(&record.key).await?;
+                    stretch.extend(Ours::of(record).map(|ours| ours.with_recorded(recorded)));
+                }
                 None => {}
             }
             if stretch.len() >= STRETCH || ended {
@@ -240,7 +259,10 @@ impl Undo<'_> {
             Fate::Removed => self.done.removed += 1,
             Fate::Restored => self.done.restored += 1,
             Fate::Kept(reason) => self.done.kept.note(path, ProblemKind::Foreign, reason),
-            Fate::Lost(kind, reason) => self.done.not_restored.note(path, kind, reason),
+            Fate::Lost(kind, reason) => {
+                self.done.backup_damaged += u64::from(kind == ProblemKind::BackupDamaged);
+                self.done.not_restored.note(path, kind, reason);
+            }
             Fate::Discarded(fate) => {
                 self.done.saved_later.note(path, ProblemKind::Foreign, "it was changed at the destination after the migration wrote it");
                 self.note(path, *fate);
@@ -266,7 +288,15 @@ impl Undo<'_> {
                         let gone = list.into_iter().enumerate().filter(|(at, gone)| !gone.ours && done(*at)).map(|(_, gone)| gone);
                         let (folders, files): (Vec<_>, Vec<_>) = gone.partition(|gone| matches!(gone.before.kind, EntryKind::Directory));
                         self.folders.extend(folders.into_iter().map(|gone| (gone.path, Some(gone.before))));
-                        self.take_back(files.into_iter().map(|gone| Ours::gone(gone.path, gone.before)).collect()).await?;
+                        let mut stretch = Vec::with_capacity(files.len());
+                        for gone in files {
+                            let proof = match gone.before.kind {
+                                EntryKind::File { .. } => self.hashes.removed(&gone.path).await?,
+                                _ => None,
+                            };
+                            stretch.push(Ours::gone(gone.path, gone.before, proof));
+                        }
+                        self.take_back(stretch).await?;
                     }
                     match page.last() {
                         Some(chunk) if chunk.seq < range.end => after = Some(chunk.seq),

@@ -13,9 +13,10 @@ use domain::spec::{FilesAt, MigrationSpec};
 use domain::units;
 use engine::{Step, StepContext, StepError};
 use movers::databases;
+use movers::files::FilesBackup;
 use ports::databases::{Database, ObjectName, SchemaObject};
 use ports::files::{Entry, EntryKind, FilePath, FileTarget};
-use ports::{ErrorKind, Result};
+use ports::{ErrorKind, Ledger, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -148,7 +149,15 @@ pub(super) async fn save_database(
     cx: &StepContext,
 ) -> StepResult<Part> {
     let saved = databases::back_up(database, only, dir, observer, cx.stopping()).await.map_err(step_error)?;
-    Ok(Part { kind: kind.to_owned(), location: database.location(), items: saved.tables.len() as u64, rows: saved.rows, bytes: saved.bytes, blake3: None })
+    Ok(Part {
+        kind: kind.to_owned(),
+        location: database.location(),
+        items: saved.tables.len() as u64,
+        rows: saved.rows,
+        bytes: saved.bytes,
+        blake3: Some(saved.blake3),
+        description: None,
+    })
 }
 
 /// Whether a part is of that kind: `database`, and `database.2` and so on for what was saved again.
@@ -238,8 +247,10 @@ async fn save_configuration(files: &dyn FileTarget, dir: &Path, kind: &str) -> R
     let hash = blake3::hash(&text).to_hex().to_string();
     let bytes = text.len() as u64;
     backups::write_file(&dir, CONFIG, text).await?;
-    backups::write_file(&dir, ENTRY, serde_json::to_vec(&entry).unwrap_or_default()).await?;
-    let part = Part { kind: kind.to_owned(), location: files.location(), items: 1, bytes, blake3: Some(hash), ..Part::default() };
+    let about = serde_json::to_vec(&entry).unwrap_or_default();
+    let description = Some(blake3::hash(&about).to_hex().to_string());
+    backups::write_file(&dir, ENTRY, about).await?;
+    let part = Part { kind: kind.to_owned(), location: files.location(), items: 1, bytes, blake3: Some(hash), description, ..Part::default() };
     read_configuration(&dir, &part).await?;
     Ok(Some(part))
 }
@@ -290,32 +301,37 @@ async fn read_configuration(dir: &Path, part: &Part) -> Result<(Entry, Vec<u8>)>
     if part.blake3.as_deref() != Some(blake3::hash(&text).to_hex().as_str()) {
         return Err(damaged("its hash is not the recorded one").permanent());
     }
+    if part.description.as_ref().is_some_and(|recorded| *recorded != blake3::hash(&entry).to_hex().as_str()) {
+        return Err(damaged("the hash of its description is not the recorded one").permanent());
+    }
     let entry = serde_json::from_slice(&entry).map_err(|e| damaged("its description cannot be read").because(e).permanent())?;
     Ok((entry, text))
 }
 
-/// Why the backup cannot be restored from: a part of it that is wanted is missing or damaged. Everything is read and hashed, files by their presence.
-pub(super) async fn unrestorable(settings: &Settings, backup: &Backup, wanted: &Wanted) -> Option<ports::ConnectorError> {
-    let dir = match backups::directory(settings, &backup.id) {
-        Ok(dir) => dir,
-        Err(e) => return Some(e),
-    };
+/// The run's ledgers that say which files a backup holds: its own, and that of the last pass.
+pub(super) type SavedIn<'a> = (&'a dyn Ledger, &'a dyn Ledger);
+
+/// Whether the backup can be restored from. Tables and the configuration are read and hashed. Files are looked for by name and size; they are hashed
+/// while each is restored, and one that is missing among others is named and refuses nothing.
+///
+/// # Errors
+/// A part of it that is wanted is missing or damaged, or cannot be read.
+pub(super) async fn check_restorable(settings: &Settings, spec: &MigrationSpec, backup: &Backup, wanted: &Wanted, saved: SavedIn<'_>) -> Result<()> {
+    let dir = backups::directory(settings, &backup.id)?;
     for part in &backup.parts {
-        let checked = match part.kind.as_str() {
-            kind if is_database(kind) && wanted.database => databases::check(&dir.join(kind)).await,
-            kind if is_configuration(kind) && wanted.configuration => read_configuration(&dir.join(kind), part).await.map(drop),
-            "files" if wanted.files && part.items > 0 => present(&dir.join("files")).await,
-            _ => Ok(()),
-        };
-        if let Err(e) = checked {
-            return Some(e);
+        let at = dir.join(&part.kind);
+        match part.kind.as_str() {
+            kind if is_database(kind) && wanted.database => databases::check(&at, part.blake3.as_deref()).await?,
+            kind if is_configuration(kind) && wanted.configuration => read_configuration(&at, part).await.map(drop)?,
+            "files" if wanted.files => {
+                let (ledger, last) = saved;
+                let files = FilesBackup { store: store_of_files(settings, spec, &dir).await?, ledger };
+                backups::refuse_lost_files(part, &at, &files, last, spec.transfer.parallel_transfers).await?;
+            }
+            _ => {}
         }
     }
-    None
-}
-
-async fn present(dir: &Path) -> Result<()> {
-    tokio::fs::metadata(dir).await.map(drop).map_err(|e| backups::file_error("find", dir, e))
+    Ok(())
 }
 
 /// A verified backup that a rollback restores from, with its parts' places.
@@ -359,14 +375,15 @@ impl Restorable {
         self.backup.parts.iter().filter(|p| is_database(&p.kind)).map(|p| self.dir.join(&p.kind)).collect()
     }
 
-    /// Whether all that a rollback restores from it is there and undamaged: read and hashed, before anything is destroyed.
+    /// Whether what a rollback restores from it is there and undamaged, before anything is destroyed; see [`check_restorable`].
     pub async fn check(&self, job: &Job, cx: &StepContext) -> StepResult<()> {
         let part = |what: &str| restores(cx, what);
         let wanted =
             Wanted { files: part("restore_files"), database: part("restore_database"), configuration: part("restore_configuration"), ..Wanted::default() };
-        match unrestorable(&job.settings, &self.backup, &wanted).await {
-            None => Ok(()),
-            Some(e) => {
+        let (own, last) = (ledger(cx, ledgers::BACKUP), ledger(cx, ledgers::LAST_PASS));
+        match check_restorable(&job.settings, &job.spec, &self.backup, &wanted, (&own, &last)).await {
+            Ok(()) => Ok(()),
+            Err(e) => {
                 let advice = "Nothing was touched. Bring the backup back to its place, or roll back without restoring that part";
                 Err(failed(e.kind, format!("The backup '{}' cannot be restored from: {e}", self.backup.id), advice))
             }

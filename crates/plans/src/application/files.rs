@@ -16,7 +16,7 @@ use crate::wordpress::maintenance::FILE;
 use engine::{Step, StepContext, StepError};
 use futures::future::BoxFuture;
 use movers::databases::LaterRows;
-use movers::files::{FilesMover, FilesUndone};
+use movers::files::{FilesBackup, FilesMover, FilesUndone, ProblemKind};
 use ports::ErrorKind;
 use ports::files::{FilePath, FileTarget};
 use serde_json::{Value, json};
@@ -84,7 +84,8 @@ impl Step for TransferFiles {
             None => None,
         };
         let asked_without = backup.is_none() && self.job.spec.safety.overwrite_without_backup;
-        let (bulk, last) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS));
+        let (bulk, last, own) = (ledger(cx, ledgers::FILES), ledger(cx, ledgers::LAST_PASS), ledger(cx, ledgers::BACKUP));
+        let backup = backup.map(|store| FilesBackup { store, ledger: &own });
         let mut discarded = LateBackup::for_discarded(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
         if let Some(late) = &mut discarded {
             let location = self.job.destination(cx).await?.files.as_ref().map(|f| f.location()).unwrap_or_default();
@@ -190,7 +191,8 @@ pub(super) async fn close(late: Option<LateBackup>, cx: &StepContext, observer: 
 /// The part of a backup that holds files which others changed and a rollback took back all the same.
 pub(crate) const LATER_FILES: &str = "later-files";
 
-/// Says what was taken back. Something that should have come back and did not is an error. `at`: where, for people; may be empty.
+/// Says what was taken back. Something that should have come back and did not is an error, unless its backup is damaged: then no further try would
+/// bring it back, it is named, and the rollback goes on. `at`: where, for people; may be empty.
 pub(crate) fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: bool, at: &str) -> StepResult<()> {
     for kept in &undone.kept.listed {
         observer.warning("rollback", format!("{} was left alone: {}", kept.path, kept.reason));
@@ -199,14 +201,16 @@ pub(crate) fn told(observer: &RunObserver, undone: &FilesUndone, asked_without: 
         observer.warning("rollback", format!("{} was saved and then taken back, as asked: {}", saved.path, saved.reason));
     }
     for lost in &undone.not_restored.listed {
-        observer.warning("rollback", format!("{} was not restored: {}", lost.path, lost.reason));
+        observer.warning("rollback", format!("{} could not be restored: {}", lost.path, lost.reason));
     }
-    if undone.not_restored.count > 0 && !asked_without {
-        let message = format!(
-            "{} files could not be restored{at}; the first is {}",
-            undone.not_restored.count,
-            undone.not_restored.listed.first().map_or_else(String::new, |p| p.path.to_string())
-        );
+    let unnamed = undone.not_restored.count.saturating_sub(undone.not_restored.listed.len() as u64);
+    if unnamed > 0 {
+        observer.warning("rollback", format!("{unnamed} more files could not be restored{at}"));
+    }
+    let failing = undone.not_restored.count.saturating_sub(undone.backup_damaged);
+    if failing > 0 && !asked_without {
+        let first = undone.not_restored.listed.iter().find(|p| p.kind != ProblemKind::BackupDamaged);
+        let message = format!("{failing} files could not be restored{at}; the first is {}", first.map_or_else(String::new, |p| p.path.to_string()));
         return Err(failed(ErrorKind::Corrupt, message, "See the log for each of them; restore them by hand, then resolve the migration"));
     }
     observer.info("rollback", format!("Removed {} of our files and restored {} files, each compared by hash", undone.removed, undone.restored));

@@ -1,6 +1,6 @@
 //! What a rollback would do now: whether it can succeed, and what people wrote at the destination since. Reads only.
 
-use super::backup::{store_of_files, unrestorable};
+use super::backup::{check_restorable, store_of_files};
 use super::job::{ledgers, notes};
 use crate::Settings;
 use crate::adapters::ReadLedger;
@@ -10,7 +10,7 @@ use crate::survey::Quiet;
 use domain::spec::{MigrationSpec, SystemKind};
 use engine::{Engine, EngineError, RunView};
 use movers::databases::{DatabaseMover, DatabasePlan, TableChange};
-use movers::files::{FilesMover, FilesUndone};
+use movers::files::{FilesBackup, FilesMover, FilesUndone};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,7 +62,7 @@ pub async fn rollback_preview(settings: &Settings, engine: &Engine, view: &RunVi
         // Its own node proves the way back and saves later rows when it takes the run back.
         return Ok(RollbackPreview { cutover_at: cutover(view), ..RollbackPreview::nothing_to_compare() });
     }
-    let (backup, reasons) = look_at_backup(settings, &reader, wanted).await?;
+    let (backup, reasons) = look_at_backup(settings, &reader, document, wanted).await?;
     let tables = if wanted.database { changed_tables(settings, &reader, document).await? } else { Vec::new() };
     let files = if wanted.look_at_files && wanted.files { undone_files(settings, &reader, document, backup.as_deref()).await? } else { None };
     Ok(RollbackPreview { possible: reasons.is_empty(), reasons, backup, files, tables, cutover_at: cutover(view) })
@@ -88,6 +88,10 @@ impl Reader<'_> {
         memo.map(|value| serde_json::from_value(value).map_err(|e| unreadable(e.to_string()).permanent())).transpose()
     }
 
+    fn ledger(&self, name: &str) -> ReadLedger {
+        ReadLedger::new(self.engine, &self.view.tenant, &self.view.id, name)
+    }
+
     fn output(&self, step: &str) -> Option<&Value> {
         self.view.steps.iter().find(|s| s.name == step)?.output.as_ref()
     }
@@ -99,13 +103,17 @@ fn cutover(view: &RunView) -> Option<String> {
     ended("files").or_else(|| ended("database"))
 }
 
-async fn look_at_backup(settings: &Settings, reader: &Reader<'_>, wanted: &Wanted) -> Result<(Option<String>, Vec<String>)> {
+async fn look_at_backup(settings: &Settings, reader: &Reader<'_>, document: &Value, wanted: &Wanted) -> Result<(Option<String>, Vec<String>)> {
     let noted: Option<String> = reader.memo(notes::BACKUP).await?;
     let made = reader.output("backup").and_then(|o| o["backup"]["id"].as_str()).map(str::to_owned);
     let Some(id) = wanted.backup.clone().or(noted).or(made) else { return Ok((None, Vec::new())) };
     let reason = match backups::read(settings, &id).await? {
         Some(backup) if backup.tenant == reader.view.tenant && backup.run == reader.view.id => match backup.state {
-            BackupState::Verified => unrestorable(settings, &backup, wanted).await.map(|e| e.to_string()),
+            BackupState::Verified => {
+                let (own, last) = (reader.ledger(ledgers::BACKUP), reader.ledger(ledgers::LAST_PASS));
+                let checked = check_restorable(settings, &spec_of(document)?, &backup, wanted, (&own, &last)).await;
+                checked.err().map(|e| format!("the backup '{id}' cannot be restored from: {e}"))
+            }
             BackupState::Writing | BackupState::Failed => None,
         },
         _ => Some(format!("the backup '{id}' is not on this server any more: it was deleted, its retention is over, or it lies on another one")),
@@ -129,8 +137,8 @@ async fn undone_files(settings: &Settings, reader: &Reader<'_>, document: &Value
         },
         None => None,
     };
-    let of = |name: &str| ReadLedger::new(reader.engine, &reader.view.tenant, &reader.view.id, name);
-    let (bulk, last) = (of(ledgers::FILES), of(ledgers::LAST_PASS));
+    let (bulk, last, own) = (reader.ledger(ledgers::FILES), reader.ledger(ledgers::LAST_PASS), reader.ledger(ledgers::BACKUP));
+    let saved = saved.map(|store| FilesBackup { store, ledger: &own });
     let options = file_options(&spec, spec.source.kind == SystemKind::Wordpress, &reader.view.id);
     let mover = FilesMover::new(files.clone(), files, options).with_owners().await?;
     mover.preview_undo(&[&bulk, &last], saved, &Quiet::default(), &CancellationToken::new()).await.map(Some)
@@ -142,7 +150,7 @@ async fn changed_tables(settings: &Settings, reader: &Reader<'_>, document: &Val
     let name: Option<String> = reader.memo(notes::DATABASE_NAME).await?;
     let doors = Site::open_destination(&spec, name.as_deref(), settings.connectors.as_ref()).await?;
     let Some(database) = doors.database else { return Ok(Vec::new()) };
-    let ledger = ReadLedger::new(reader.engine, &reader.view.tenant, &reader.view.id, ledgers::TABLES);
+    let ledger = reader.ledger(ledgers::TABLES);
     let mover = DatabaseMover::new(database.clone(), database, database_options(&spec));
     mover.later_changes(&plan, &ledger, &CancellationToken::new()).await
 }

@@ -3,11 +3,11 @@
 use crate::Settings;
 use crate::adapters::{RunLedger, StepResult, failed, step_error};
 use crate::application::recall;
-use crate::backups;
+use crate::backups::{self, Backup};
 use domain::spec::FilesAt;
 use domain::workloads::{Target, Workload, WorkloadSpec, mount_point_key};
 use engine::StepContext;
-use movers::files::{FileOptions, FilesMover, FilesPlan};
+use movers::files::{FileOptions, FilesBackup, FilesMover, FilesPlan};
 use ports::ErrorKind;
 use ports::files::FileTarget;
 use ports::images::OpenImage;
@@ -173,11 +173,35 @@ impl Job {
 
     /// The backup that a rollback restores from: the one named in its options, else the run's own. `None` when none was made, or none that was completed; one
     /// that was made and is not here is an error.
-    pub async fn restorable(&self, cx: &StepContext) -> StepResult<Option<backups::Backup>> {
+    pub async fn restorable(&self, cx: &StepContext) -> StepResult<Option<Backup>> {
         let asked = cx.options().get("backup_id").and_then(Value::as_str).map(str::to_owned);
         let Some(id) = asked.or(recall(cx, notes::BACKUP).await?) else { return Ok(None) };
         let found = backups::read(&self.settings, &id).await.map_err(step_error)?.ok_or_else(|| step_error(backups::lost(&id)))?;
         Ok(Some(found).filter(|b| b.tenant == cx.tenant() && b.run == cx.run_id() && b.state == backups::BackupState::Verified))
+    }
+
+    /// The files of one place in a backup; `None` where it holds none.
+    pub async fn saved_files(&self, backup: &Backup, index: usize) -> StepResult<Option<Arc<dyn FileTarget>>> {
+        match backup.part(&format!("files.{index}")) {
+            Some(_) => self.store(&backups::directory(&self.settings, &backup.id).map_err(step_error)?, index).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Before anything is taken back: of every place that the backup has files of, at least one is there.
+    pub async fn refuse_lost_files(&self, cx: &StepContext, backup: &Backup) -> StepResult<()> {
+        for index in 0..self.spec.selected.len() {
+            let (Some(part), Some(store)) = (backup.part(&format!("files.{index}")), self.saved_files(backup, index).await?) else { continue };
+            let ledger = |name: &str| RunLedger::new(cx.ledger(&format!("{name}.{index}")));
+            let (own, last) = (ledger("backup"), ledger("files-final"));
+            let dir = backups::directory(&self.settings, &backup.id).map_err(step_error)?.join("files").join(index.to_string());
+            let files = FilesBackup { store, ledger: &own };
+            if let Err(e) = backups::refuse_lost_files(part, &dir, &files, &last, self.spec.transfer.parallel_transfers).await {
+                let advice = "Nothing was touched. Bring the backup back to its place, or roll back without restoring that part";
+                return Err(failed(e.kind, format!("The backup '{}' cannot be restored from: {e}", backup.id), advice));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,10 +8,10 @@ use crate::adapters::{RunLedger, RunObserver, StepResult, failed, step_error};
 use crate::application::{
     CHOOSE_ANOTHER, LATER_FILES, directories_conflict, is_absent, mark_of, recall, remove_mark, remove_root, restores, timed, told, value,
 };
-use crate::backups;
 use crate::late_backup::LateBackup;
 use domain::workloads::{Mode, parents};
 use engine::{Step, StepContext, StepError};
+use movers::files::FilesBackup;
 use ports::ErrorKind;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -71,23 +71,25 @@ impl Step for Replicate {
             return Ok(());
         }
         let backup = self.job.restorable(cx).await?;
+        if let Some(backup) = &backup {
+            self.job.refuse_lost_files(cx, backup).await?;
+        }
         let mut discarded = LateBackup::for_discarded(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
         for (index, target) in self.job.targets(cx.run_id()).await?.iter().enumerate() {
-            let store = match &backup {
-                Some(backup) if backup.part(&format!("files.{index}")).is_some() => {
-                    let dir = backups::directory(&self.job.settings, &backup.id).map_err(step_error)?;
-                    Some(self.job.store(&dir, index).await?)
-                }
-                _ => None,
+            let ledger = |name: &str| RunLedger::new(cx.ledger(&format!("{name}.{index}")));
+            let (bulk, last, own) = (ledger("files"), ledger("files-final"), ledger("backup"));
+            let saved = match &backup {
+                Some(backup) => self.job.saved_files(backup, index).await?,
+                None => None,
             };
-            let (bulk, last) = (RunLedger::new(cx.ledger(&format!("files.{index}"))), RunLedger::new(cx.ledger(&format!("files-final.{index}"))));
+            let saved = saved.map(|store| FilesBackup { store, ledger: &own });
             remove_mark(target.as_ref(), cx.run_id()).await.map_err(step_error)?;
             let mut undoer = self.job.undoer(cx.run_id(), target).await?;
             if let Some(late) = &mut discarded {
                 let kind = format!("{LATER_FILES}.{index}");
                 undoer = undoer.discarding_later_changes(late.files_of(&kind, target.location(), self.job.spec.transfer.parallel_transfers).await?);
             }
-            let undone = undoer.undo(&[&bulk, &last], store, &observer, cx.stopping()).await.map_err(step_error)?;
+            let undone = undoer.undo(&[&bulk, &last], saved, &observer, cx.stopping()).await.map_err(step_error)?;
             told(&observer, &undone, self.job.spec.safety.overwrite_without_backup, " at the target VM")?;
         }
         if let Some(late) = discarded {

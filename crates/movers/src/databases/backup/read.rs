@@ -28,24 +28,30 @@ pub struct DatabaseRestored {
     pub differing: Vec<String>,
 }
 
-/// Whether the backup in `dir` is complete and readable: every file is read, its hash compared with the recorded one. Reads only.
+/// Whether the backup in `dir` is complete and readable: every file is read, its hash compared with the recorded one. Reads only. `blake3`: of the
+/// list of contents, where it was recorded.
 ///
 /// # Errors
 /// `NotFound` when a file is missing, `Corrupt` when one is damaged: nothing can be restored from it then.
-pub async fn check(dir: &Path) -> Result<()> {
-    read_checked(dir).await.map(drop)
+pub async fn check(dir: &Path, blake3: Option<&str>) -> Result<()> {
+    read_checked(dir, blake3).await.map(drop)
 }
 
-async fn read_checked(dir: &Path) -> Result<(Schema, Contents)> {
-    let schema: Schema = read_json(&dir.join(SCHEMA_FILE)).await?;
-    let contents: Contents = read_json(&dir.join(ROWS_FILE)).await?;
+async fn read_checked(dir: &Path, blake3: Option<&str>) -> Result<(Schema, Attached, Contents)> {
+    let contents: Contents = read_json(&dir.join(ROWS_FILE), blake3).await?;
+    let schema: Schema = read_json(&dir.join(SCHEMA_FILE), contents.schema.as_deref()).await?;
+    let attached: Attached = match read_json(&dir.join(ATTACHED_FILE), contents.attached.as_deref()).await {
+        // A backup of an older version has none, which is as good as an empty one.
+        Err(e) if e.kind == ErrorKind::NotFound && contents.attached.is_none() => Attached::default(),
+        read => read?,
+    };
     check_files(dir, &contents.tables).await?;
-    Ok((schema, contents))
+    Ok((schema, attached, contents))
 }
 
 /// What the backup in `dir` holds.
 pub(super) async fn read_contents(dir: &Path) -> Result<(Schema, Contents)> {
-    Ok((read_json(&dir.join(SCHEMA_FILE)).await?, read_json(&dir.join(ROWS_FILE)).await?))
+    Ok((read_json(&dir.join(SCHEMA_FILE), None).await?, read_json(&dir.join(ROWS_FILE), None).await?))
 }
 
 /// Brings the backup's objects back, or those named in `only`: same-named objects are dropped first, rows loaded, indexes and the rest made, and
@@ -59,8 +65,7 @@ pub async fn restore(
     observer: &dyn Observer,
     stop: &CancellationToken,
 ) -> Result<DatabaseRestored> {
-    let (mut schema, mut contents) = read_checked(dir).await?;
-    let mut attached: Attached = read_json_or_default(&dir.join(ATTACHED_FILE)).await?;
+    let (mut schema, mut attached, mut contents) = read_checked(dir, None).await?;
     if let Some(names) = only {
         let objects = &schema.objects;
         contents.tables.retain(|t| super::is_among(&t.name, names, objects));
@@ -195,7 +200,7 @@ async fn compare(database: &Arc<dyn Database>, schema: &Schema, attached: &Attac
 }
 
 /// Reads every file and compares size and hash with the contents list.
-pub(super) async fn check_files(dir: &Path, tables: &[SavedTable]) -> Result<()> {
+async fn check_files(dir: &Path, tables: &[SavedTable]) -> Result<()> {
     let (dir, tables) = (dir.to_owned(), tables.to_vec());
     let checked = tokio::task::spawn_blocking(move || tables.iter().try_for_each(|t| check_file(&dir.join(&t.file), t))).await;
     checked.map_err(|e| ConnectorError::new(ErrorKind::Internal, "read back", "the backup", e.to_string()))?
@@ -243,15 +248,12 @@ fn read_blocks(path: &Path, mut take: impl FnMut(RowBlock) -> bool) -> std::io::
     }
 }
 
-/// A file that an older version did not write is as good as an empty one.
-async fn read_json_or_default<T: serde::de::DeserializeOwned + Default>(path: &Path) -> Result<T> {
-    match read_json(path).await {
-        Err(e) if e.kind == ErrorKind::NotFound => Ok(T::default()),
-        other => other,
-    }
-}
-
-async fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+/// `blake3`: of the file, where it was recorded.
+async fn read_json<T: serde::de::DeserializeOwned>(path: &Path, blake3: Option<&str>) -> Result<T> {
     let text = tokio::fs::read(path).await.map_err(|e| io_error("read", path, e))?;
+    if blake3.is_some_and(|recorded| recorded != blake3::hash(&text).to_hex().as_str()) {
+        let reason = "it is damaged: its hash is not the recorded one";
+        return Err(ConnectorError::new(ErrorKind::Corrupt, "read", path.display().to_string(), reason).permanent());
+    }
     serde_json::from_slice(&text).map_err(|e| ConnectorError::new(ErrorKind::Corrupt, "read", path.display().to_string(), e.to_string()).permanent().because(e))
 }

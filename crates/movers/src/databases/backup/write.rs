@@ -30,6 +30,8 @@ pub struct DatabaseBackup {
     pub rows: u64,
     pub bytes: u64,
     pub objects: u64,
+    /// BLAKE3 of the list of contents, which has the hashes of all other files.
+    pub blake3: String,
 }
 
 /// Saves the objects named in `only` (everything when `None`) into `dir`, on one snapshot, and reads the files back. An unfinished
@@ -47,7 +49,7 @@ pub async fn back_up(
     let closed = view.close().await;
     let backup = outcome?;
     closed?;
-    super::read::check_files(dir, &backup.tables).await?;
+    super::read::check(dir, Some(&backup.blake3)).await?;
     Ok(backup)
 }
 
@@ -60,8 +62,8 @@ async fn save(
     stop: &CancellationToken,
 ) -> Result<DatabaseBackup> {
     let (schema, attached) = super::described(view, only).await?;
-    write_json(&dir.join(ATTACHED_FILE), &attached).await?;
-    write_json(&dir.join(SCHEMA_FILE), &schema).await?;
+    let attached = Some(write_json(&dir.join(ATTACHED_FILE), &attached).await?);
+    let described = Some(write_json(&dir.join(SCHEMA_FILE), &schema).await?);
     let mut tables = Vec::with_capacity(schema.tables.len());
     for (index, table) in schema.tables.iter().enumerate() {
         if stop.is_cancelled() {
@@ -80,9 +82,10 @@ async fn save(
         observer.log(Level::Info, "backup", format!("Saved table {} ({rows} rows)", table.name), json!({"bytes": bytes}));
         tables.push(SavedTable { name: table.name.clone(), file, rows, bytes, blake3, fingerprint });
     }
-    write_json(&dir.join(ROWS_FILE), &Contents { format: view.format(), tables: tables.clone() }).await?;
+    let contents = Contents { format: view.format(), tables: tables.clone(), schema: described, attached };
+    let blake3 = write_json(&dir.join(ROWS_FILE), &contents).await?;
     let (rows, bytes) = tables.iter().fold((0, 0), |(r, b), t| (r + t.rows, b + t.bytes));
-    Ok(DatabaseBackup { tables, rows, bytes, objects: schema.objects.len() as u64 })
+    Ok(DatabaseBackup { tables, rows, bytes, objects: schema.objects.len() as u64, blake3 })
 }
 
 /// A range that was saved by itself.
@@ -95,7 +98,7 @@ pub(in crate::databases) async fn save_range(view: &dyn RowSource, table: &Table
     tokio::fs::create_dir_all(dir).await.map_err(|e| io_error("make directory", dir, e))?;
     let (rows, _, blake3) = save_rows(view, table, range, &dir.join(name)).await?;
     let about = json!({"table": table, "range": range, "format": view.format(), "rows": rows, "blake3": blake3});
-    write_json(&dir.join(format!("{name}.json")), &about).await?;
+    write_json(&dir.join(format!("{name}.json")), &about).await.map(drop)?;
     Ok(SavedRange { rows })
 }
 
@@ -149,9 +152,10 @@ impl Write for Hashing {
     }
 }
 
-/// Writes the file and brings it to the disk: nothing may be destroyed on the strength of a backup that a power loss would take.
-async fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+/// Writes the file and brings it to the disk: nothing may be destroyed on the strength of a backup that a power loss would take. Gives its BLAKE3.
+async fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<String> {
     let text = serde_json::to_vec_pretty(value).map_err(|e| io_error("write", path, std::io::Error::other(e)))?;
+    let hash = blake3::hash(&text).to_hex().to_string();
     let to = path.to_owned();
     let written = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
         let mut file = std::fs::File::create(&to)?;
@@ -160,5 +164,6 @@ async fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
         to.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
     });
     let written = written.await.map_err(|e| ConnectorError::new(ErrorKind::Internal, "write", path.display().to_string(), e.to_string()))?;
-    written.map_err(|e| io_error("write", path, e))
+    written.map_err(|e| io_error("write", path, e))?;
+    Ok(hash)
 }

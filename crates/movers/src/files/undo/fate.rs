@@ -2,13 +2,14 @@
 
 use super::{Guard, Ours, Undo, What};
 use crate::files::backup::{self, name_in};
-use crate::files::conflict::same_time;
+use crate::files::conflict::{Attempt, same_time};
 use crate::files::digest;
 use crate::files::intents;
 use crate::files::item::{Item, Stat};
 use crate::files::lane::Lane;
 use crate::files::object_facts;
 use crate::files::report::ProblemKind;
+use crate::files::saved_content::{OTHER_CONTENT, SavedContent};
 use crate::files::sides::Fault;
 use crate::files::suspects::COARSE_NS;
 use ports::files::{Entry, EntryKind, FilePath, FileTarget};
@@ -192,20 +193,30 @@ impl Undo<'_> {
         match backup.stat(&name).await? {
             Some(kept) if kept.size() == size => {}
             Some(kept) => {
-                let reason = format!("the backup holds {} bytes of it, but it had {size}", kept.size());
-                return Ok(Fate::Lost(ProblemKind::NoBackup, reason));
+                let reason = format!("the backup is damaged: it holds {} bytes of the file, which had {size}", kept.size());
+                return Ok(Fate::Lost(ProblemKind::BackupDamaged, reason));
             }
-            None => return Ok(Fate::Lost(ProblemKind::NoBackup, "the backup does not hold it".to_owned())),
+            None => return Ok(missing_from_backup()),
         }
         if self.look {
             return Ok(Fate::Restored);
         }
-        let stat = self.described(&name, original).await?;
+        let stat = match self.described(&name, original).await {
+            Err(e) if e.kind == ErrorKind::Corrupt => {
+                return Ok(Fate::Lost(ProblemKind::BackupDamaged, format!("the backup is damaged: the metadata of the object: {}", e.reason)));
+            }
+            described => described?,
+        };
         let item = Item { to: Some(path.clone()), ..Item::new(name, stat) };
-        let outcome = self.lane.carry_over(&item, guard).await?;
+        let saved = ours.proof.clone().map(|proof| Arc::new(SavedContent::new(proof)));
+        let outcome = self.lane.carry_on(&item, Attempt::restoring(guard, saved.clone())).await;
+        if saved.is_some_and(|saved| saved.is_damaged()) {
+            return Ok(Fate::Lost(ProblemKind::BackupDamaged, OTHER_CONTENT.to_owned()));
+        }
+        let outcome = outcome?;
         Ok(match outcome.what {
             What::Copied => Fate::Restored,
-            What::Vanished => Fate::Lost(ProblemKind::NoBackup, "the backup does not hold it".to_owned()),
+            What::Vanished => missing_from_backup(),
             What::Spared => Fate::Kept(CHANGED_SINCE.to_owned()),
             _ => Fate::Lost(ProblemKind::Refused, outcome.note.unwrap_or_default()),
         })
@@ -226,7 +237,11 @@ impl Undo<'_> {
     /// Whether an object with the content of `original` has other headers, user metadata or tags.
     async fn other_metadata(&self, ours: &Ours, original: &Stat, now: &Stat) -> Result<bool> {
         let Some(backup) = self.backup.as_ref().filter(|_| self.mover.destination.keeps_object_metadata()) else { return Ok(false) };
-        let saved = self.described(&self.saved_name(backup, ours), original).await?;
+        let saved = match self.described(&self.saved_name(backup, ours), original).await {
+            // Not known: it is not taken for the original by its version alone.
+            Err(e) if e.kind == ErrorKind::Corrupt => return Ok(true),
+            described => described?,
+        };
         let known = saved.object.is_some() || saved.content_type.is_some();
         Ok(known && !object_facts::same_metadata(&saved, now))
     }
@@ -264,14 +279,24 @@ impl Undo<'_> {
         }
         let Some(backup) = &self.backup else { return Ok(by_time == Some(true)) };
         let (path, name) = (&ours.item.path, self.saved_name(backup, ours));
-        let opened = match backup.open(&name, None).await {
-            Ok(opened) => opened,
+        let destination = self.mover.destination.as_ref();
+        match (backup.open(&name, None).await, &ours.proof) {
+            (Ok(opened), proof) => {
+                let (kept, bytes) = digest::of_body(opened.body, self.lane.kind, None).await?;
+                if bytes == size && Lane::differing(destination, path, size, &kept, None).await?.is_none() {
+                    return Ok(true);
+                }
+                // What differs from the backup may be the original all the same: the backup may be damaged.
+                let Some(proof) = proof else { return Ok(false) };
+                Ok(Lane::differing(destination, path, size, &proof.digest, proof.part_size).await?.is_none())
+            }
+            (Err(e), Some(proof)) if e.kind == ErrorKind::NotFound => {
+                Ok(Lane::differing(destination, path, size, &proof.digest, proof.part_size).await?.is_none())
+            }
             // Never saved, so never replaced.
-            Err(e) if e.kind == ErrorKind::NotFound => return Ok(by_time == Some(true)),
-            Err(e) => return Err(e),
-        };
-        let (kept, bytes) = digest::of_body(opened.body, self.lane.kind, None).await?;
-        Ok(bytes == size && Lane::differing(self.mover.destination.as_ref(), path, size, &kept, None).await?.is_none())
+            (Err(e), None) if e.kind == ErrorKind::NotFound => Ok(by_time == Some(true)),
+            (Err(e), _) => Err(e),
+        }
     }
 
     async fn is_earlier_copy(&self, ours: &Ours, now: &Entry) -> Result<bool> {
@@ -350,6 +375,10 @@ impl Undo<'_> {
         let (stored, _) = Lane::stored(self.mover.destination.as_ref(), &item.path, kind, None).await?;
         Ok(read == stored)
     }
+}
+
+fn missing_from_backup() -> Fate {
+    Fate::Lost(ProblemKind::BackupDamaged, "the backup is damaged: it does not hold the file any more".to_owned())
 }
 
 /// What one path suffers is its fate; anything else ends the undo, which may be called again.

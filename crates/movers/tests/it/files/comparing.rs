@@ -46,8 +46,7 @@ async fn undo_with_discard_saves_an_edited_file_before_it_is_taken_back() {
         world.destination.write("index", "edited").write("page", "edited too");
         let later = MemoryFiles::tree("later");
         let mover = world.mover().discarding_later_changes(Arc::new(later.clone()));
-        let backup = Arc::new(world.backup.clone());
-        let undone = mover.undo(&[&world.bulk, &world.last], Some(backup), &world.observer, &world.stop).await.expect("undo");
+        let undone = mover.undo(&[&world.bulk, &world.last], Some(world.saved()), &world.observer, &world.stop).await.expect("undo");
         assert!(undone.is_complete() && undone.saved_later.count == 2, "{undone:?}");
         assert_eq!(world.destination.contents(), before);
         let saved = later.contents().into_keys().filter(|name| !name.ends_with('/')).count();

@@ -4,6 +4,7 @@ mod backing;
 mod changing;
 mod comparing;
 mod crashing;
+mod damaged;
 mod failing;
 mod given_up;
 mod large;

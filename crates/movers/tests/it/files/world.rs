@@ -1,6 +1,6 @@
 //! A source, a destination, a backup, ledgers, and the whole journey over them.
 
-use movers::files::{FileOptions, FilesCopied, FilesMover, FilesPlan, FilesUndone, FilesVerified, SentAgain};
+use movers::files::{FileOptions, FilesBackup, FilesCopied, FilesMover, FilesPlan, FilesUndone, FilesVerified, SentAgain};
 use ports::Result;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,8 +81,16 @@ impl World {
     }
 
     pub async fn undo(&self) -> Result<FilesUndone> {
-        let backup = Arc::new(self.backup.clone());
-        self.mover().undo(&[&self.bulk, &self.last], Some(backup), &self.observer, &self.stop).await
+        self.mover().undo(&[&self.bulk, &self.last], Some(self.saved()), &self.observer, &self.stop).await
+    }
+
+    pub async fn preview_undo(&self) -> Result<FilesUndone> {
+        self.mover().preview_undo(&[&self.bulk, &self.last], Some(self.saved()), &self.observer, &self.stop).await
+    }
+
+    /// The backup as an undo restores from it.
+    pub fn saved(&self) -> FilesBackup<'_> {
+        FilesBackup { store: Arc::new(self.backup.clone()), ledger: &self.own }
     }
 
     /// Plan, backup, copy, final pass.
