@@ -40,7 +40,7 @@ pub(super) async fn run(mover: &FilesMover, ledgers: &[&dyn Ledger], backup: Opt
     let again = begin(ledgers).await?;
     let hashes = SavedHashes::of(backup.as_ref(), ledgers.first().copied()).await?;
     let store = backup.map(|b| b.store);
-    let mut undo = Undo { again, hashes, ..Undo::new(mover, ledgers, store, observer, (lane, told), teller) };
+    let mut undo = Undo { hashes, again, ..Undo::new(mover, ledgers, store, observer, (lane, told), teller) };
     mover.destination.sweep(&mover.options.staging).await?;
     undo.content(ledgers).await?;
     undo.remove_folders().await?;
@@ -85,7 +85,7 @@ pub(super) async fn preview(mover: &FilesMover, ledgers: &[&dyn Ledger], backup:
     let teller = Teller::new(observer, "rollback_preview", mover.destination.location(), mover.destination.location());
     let hashes = SavedHashes::of(backup.as_ref(), ledgers.first().copied()).await?;
     let store = backup.map(|b| b.store);
-    let mut undo = Undo { look: true, hashes, ..Undo::new(mover, ledgers, store, observer, (lane, told), teller) };
+    let mut undo = Undo { hashes, look: true, ..Undo::new(mover, ledgers, store, observer, (lane, told), teller) };
     undo.content(ledgers).await?;
     for ledger in ledgers {
         undo.removed(*ledger).await?;

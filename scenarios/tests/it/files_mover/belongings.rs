@@ -3,7 +3,7 @@
 
 use super::{Kind, Place, noise};
 use futures::StreamExt;
-use movers::files::{FileOptions, FilesMover};
+use movers::files::{FileOptions, FilesBackup, FilesMover};
 use ports::files::{Entry, EntryKind, FilePath, FileTarget, ObjectMetadata};
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use testkit::memory_observer::MemoryObserver;
 use tokio_util::sync::CancellationToken;
 
 /// Plan, backup, copy, final pass and verification, without a word of trouble; gives what undo needs.
-async fn moved(mover: &FilesMover, backup: Arc<dyn FileTarget>) -> (MemoryLedger, MemoryLedger) {
+async fn moved(mover: &FilesMover, backup: Arc<dyn FileTarget>) -> [MemoryLedger; 3] {
     let (bulk, last, own) = (MemoryLedger::default(), MemoryLedger::default(), MemoryLedger::default());
     let (observer, stop) = (MemoryObserver::default(), CancellationToken::new());
     mover.plan(&bulk, &observer, &stop).await.expect("a plan");
@@ -26,12 +26,13 @@ async fn moved(mover: &FilesMover, backup: Arc<dyn FileTarget>) -> (MemoryLedger
     assert_eq!((passed.files, passed.problems.count), (0, 0), "{passed:?}");
     let verified = mover.verify(&[&bulk, &last], &observer, &stop).await.expect("verification");
     assert!(verified.is_equal(), "{:?}", verified.mismatches);
-    (bulk, last)
+    [bulk, last, own]
 }
 
-async fn undone(mover: &FilesMover, ledgers: &(MemoryLedger, MemoryLedger), backup: Arc<dyn FileTarget>) {
+async fn undone(mover: &FilesMover, [bulk, last, own]: &[MemoryLedger; 3], backup: Arc<dyn FileTarget>) {
     let (observer, stop) = (MemoryObserver::default(), CancellationToken::new());
-    let undone = mover.undo(&[&ledgers.0, &ledgers.1], Some(backup), &observer, &stop).await.expect("undo");
+    let saved = FilesBackup { store: backup, ledger: own };
+    let undone = mover.undo(&[bulk, last], Some(saved), &observer, &stop).await.expect("undo");
     assert!(undone.is_complete(), "{undone:?}");
 }
 

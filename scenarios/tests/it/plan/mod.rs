@@ -1,5 +1,6 @@
 //! The plan for applications in the two suites that every plan passes, and what is peculiar to it, with real connectors.
 
+mod damaged;
 mod disks;
 mod drive;
 pub mod fingerprint;
