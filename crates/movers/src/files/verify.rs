@@ -113,7 +113,7 @@ impl Check<'_> {
                 }
             }
             Word::Content { item, outcome } => {
-                if self.outlives(&outcome, &record.placed, &entry).await? {
+                if self.outlives(outcome.as_ref(), record.placed.as_ref(), entry.as_ref()).await? {
                     self.differs(&record.path, "it is still there, though the source has it no more", "nothing", "an earlier copy");
                     return Ok(());
                 }
@@ -124,8 +124,8 @@ impl Check<'_> {
     }
 
     /// Whether an earlier copy of ours stands there, and its source has vanished since, or its removal did not take it for ours.
-    async fn outlives(&self, outcome: &Option<Outcome>, placed: &Option<EarlierCopy>, entry: &Option<Entry>) -> Result<bool> {
-        let given_up = outcome.as_ref().is_some_and(|o| matches!(o.what, What::Vanished | What::Spared));
+    async fn outlives(&self, outcome: Option<&Outcome>, placed: Option<&EarlierCopy>, entry: Option<&Entry>) -> Result<bool> {
+        let given_up = outcome.is_some_and(|o| matches!(o.what, What::Vanished | What::Spared));
         match (placed, entry) {
             (Some(placed), Some(entry)) if given_up => placed.is(self.mover.destination.as_ref(), entry).await,
             _ => Ok(false),

@@ -266,7 +266,7 @@ async fn tables_without_transactions_are_held_or_named() {
         };
         tokio::time::timeout(Duration::from_secs(10), whole).await.expect("who waits to write does not hold up our reading");
         let other = one.open().await;
-        tokio::time::timeout(Duration::from_secs(60), other.read(View::Snapshot { connections: 2 })).await.expect("in time").expect("a second view");
+        tokio::time::timeout(Duration::from_mins(1), other.read(View::Snapshot { connections: 2 })).await.expect("in time").expect("a second view");
         view.close().await.expect("close");
         let (written, writer) = waiting.await.expect("the writer");
         written.expect("free again");
