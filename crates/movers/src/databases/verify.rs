@@ -59,9 +59,42 @@ impl DatabaseMover {
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<DatabaseVerified> {
+        self.verify_chunks(plan, ledger, standstill, edited, false, observer, stop).await
+    }
+
+    /// The same for the tables with edited rows alone: what [`Self::confirm_edits`] needs where nothing is verified.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn verify_edited_tables(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        standstill: u64,
+        edited: &Edited,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<DatabaseVerified> {
+        self.verify_chunks(plan, ledger, standstill, edited, true, observer, stop).await
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn verify_chunks(
+        &self,
+        plan: &DatabasePlan,
+        ledger: &dyn Ledger,
+        standstill: u64,
+        edited: &Edited,
+        only_edited: bool,
+        observer: &dyn Observer,
+        stop: &CancellationToken,
+    ) -> Result<DatabaseVerified> {
         let stored = self.destination.read(View::Destination { connections: self.options.parallel }).await?;
         let tables: Mutex<BTreeMap<usize, TableVerified>> = Mutex::default();
-        let chunks = chunk::pages(ledger, false);
+        let chunks = chunk::pages(ledger, false).try_filter_map(|c| async move {
+            let counts = !only_edited || edited.contains_key(&chunk::table(plan, &chunk::decode(&c)?, c.seq)?.name);
+            Ok(counts.then_some(c))
+        });
         let stored_ref = stored.as_ref();
         let tables_ref = &tables;
         let outcome = chunks

@@ -10,8 +10,9 @@ use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::late_backup::LateBackup;
 use crate::wordpress::CONFIG;
 use engine::{Step, StepContext, StepError};
-use movers::databases::{DatabaseMover, DatabaseVerified};
+use movers::databases::{DatabaseMover, DatabasePlan, DatabaseVerified, Edited};
 use movers::files::FilesVerified;
+use ports::databases::Key;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +21,9 @@ use std::time::Instant;
 pub const MISMATCH: &str = "verification_mismatch";
 /// Differences named in the error; the counts are exact.
 const NAMED: usize = 20;
+
+/// Rows that do not hold what rewriting gives, by table and key.
+type Wrong = Vec<(String, Key)>;
 
 pub struct Verify {
     pub job: Arc<Job>,
@@ -40,6 +44,7 @@ impl Step for Verify {
         let observer = RunObserver::new(cx);
         if !self.job.spec.safety.verify_after {
             observer.warning("verification", "Not verified: verify_after is off");
+            self.confirm_own_edits(cx, &observer).await?;
             return Ok(timed(json!({"verified": false, "reason": "verify_after is off"}), began));
         }
         let mut differences = Vec::new();
@@ -114,15 +119,9 @@ impl Verify {
             differences.push(format!("table {}: {} rows expected, {} found", table.table, table.rows_source, table.rows_destination));
             differences.extend(table.differing.iter().map(|key| format!("table {}: row {key:?} differs", table.table)));
         }
-        let (mut rewritten, mut not_rewritten) = (0, 0);
-        if !changed.is_empty()
-            && let Some(rewriting) = addresses::rewriting(&self.job, cx, Some(&plan)).await?
-            && let Some(work) = Addresses::new(&self.job, cx, observer, rewriting).await?
-        {
-            let (count, wrong) = work.prove(&plan).await?;
-            (rewritten, not_rewritten) = (count, wrong.len() as u64);
-            differences.extend(wrong.into_iter().map(|(table, key)| format!("table {table}: row {key:?} is not what rewriting its address gives")));
-        }
+        let (rewritten, wrong) = self.prove_edits(cx, observer, &plan, &changed).await?;
+        let not_rewritten = wrong.len() as u64;
+        differences.extend(wrong.into_iter().map(|(table, key)| format!("table {table}: row {key:?} is not what rewriting its address gives")));
         if found.equal() && not_rewritten == 0 {
             DatabaseMover::confirm_edits(&tables, &found).await.map_err(step_error)?;
             let rows: u64 = found.tables.iter().map(|t| t.rows_destination).sum();
@@ -132,6 +131,39 @@ impl Verify {
             );
         }
         Ok((Some(found), (rewritten, not_rewritten)))
+    }
+
+    /// How many rewritten rows hold what rewriting gives, and which do not.
+    async fn prove_edits(&self, cx: &StepContext, observer: &RunObserver, plan: &DatabasePlan, changed: &Edited) -> StepResult<(u64, Wrong)> {
+        if !changed.is_empty()
+            && let Some(rewriting) = addresses::rewriting(&self.job, cx, Some(plan)).await?
+            && let Some(work) = Addresses::new(&self.job, cx, observer, rewriting).await?
+        {
+            return work.prove(plan).await;
+        }
+        Ok((0, Vec::new()))
+    }
+
+    /// Without a verification: what we rewrote is proven all the same, so that a rollback does not take it for somebody else's change.
+    async fn confirm_own_edits(&self, cx: &StepContext, observer: &RunObserver) -> StepResult<()> {
+        let (Some(mover), Some(plan)) = (self.job.database_mover().await?, database_plan(cx).await?) else { return Ok(()) };
+        let changed = edited(&ledger(cx, ledgers::ADDRESSES)).await?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let tables = ledger(cx, ledgers::TABLES);
+        let found = mover.verify_edited_tables(&plan, &tables, counted(cx)?, &changed, observer, cx.stopping()).await.map_err(step_error)?;
+        let (rewritten, wrong) = self.prove_edits(cx, observer, &plan, &changed).await?;
+        if found.equal() && wrong.is_empty() {
+            DatabaseMover::confirm_edits(&tables, &found).await.map_err(step_error)?;
+            observer.info("verification", format!("{rewritten} rewritten rows are proven: a rollback knows them as the migration's"));
+        } else {
+            observer.warning(
+                "verification",
+                "Tables with rewritten addresses hold other rows than the migration wrote; a rollback counts them as changed by others",
+            );
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use super::{fingerprint, settings, write};
 use engine::RunState;
 use futures::FutureExt;
 use mysql_async::prelude::Queryable;
+use plans::application::{Wanted, rollback_preview};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -206,6 +207,27 @@ async fn a_rollback_restores_only_what_was_asked_for() {
     let after = World::state(dir, &world.from, &world.to).await;
     let files = |text: &str| text[text.find("== to").expect("a part")..].lines().take_while(|l| !l.starts_with("table")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(files(&before), files(&after));
+    driven.crash().await;
+}
+
+/// What rewriting addresses changed is known as the migration's own also where nothing is verified.
+#[tokio::test(flavor = "multi_thread")]
+async fn rewritten_rows_are_nobody_elses_changes_without_a_verification() {
+    let world = World::new().await;
+    let dir = world.dir.path();
+    let driven = Driven::open(dir, plans::registry(settings(dir))).await;
+    let mut document = world.document();
+    document["safety"] = json!({"verify_after": false});
+    driven.start(document.clone(), true).await;
+    let run = driven.completed().await;
+    let wanted = Wanted { backup: None, files: true, database: true, configuration: true, look_at_files: false };
+    let settings = settings(dir);
+    let preview = || async { rollback_preview(&settings, &driven.engine, &run, &document, &wanted).await.expect("a preview") };
+    let found = preview().await;
+    assert!(found.possible && found.tables.is_empty(), "{:?}", found.tables);
+    connect(testkit::rig::mysql()).await.query_drop(format!("UPDATE {}.wp_posts SET post_content = 'edited' WHERE ID = 1", world.to)).await.expect("an edit");
+    let found = preview().await;
+    assert_eq!(found.tables.iter().map(|t| t.table.name.as_str()).collect::<Vec<_>>(), ["wp_posts"], "{:?}", found.tables);
     driven.crash().await;
 }
 
