@@ -43,7 +43,7 @@ impl Limits {
     pub const QUICK: Self = Self { check: Duration::from_secs(10), listing: Duration::ZERO };
 }
 
-/// Checks both systems with [`Limits::FULL`]. Never fails: what cannot be reached is a failed check. Ends within about 15 seconds.
+/// Checks both systems with [`Limits::FULL`]. Never fails: what cannot be reached is a failed check. Ends within about 25 seconds.
 pub async fn validate(spec: &MigrationSpec, connectors: &dyn Connectors) -> Validation {
     validate_within(spec, connectors, Limits::FULL).await
 }

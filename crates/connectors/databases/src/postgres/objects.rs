@@ -298,8 +298,6 @@ pub async fn remove_table_if(
     let subject = format!("table {} of {location}", object.name);
     let t = tried("drop", &subject);
     let Some(statement) = drop_statement(lease, t, object).await? else { return Ok(true) };
-    refuse_children(lease, t, object).await?;
-    let keys = foreign_keys_to(lease, t, object).await?;
     let client = lease.client();
     let begin = format!("BEGIN; LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", sql::qualified(&object.name));
     if let Err(e) = client.batch_execute(&begin).await {
@@ -308,26 +306,25 @@ pub async fn remove_table_if(
         return if e.code().is_some_and(|c| c.code() == "42P01") { Ok(true) } else { Err(t.failed(e)) };
     }
     let outcome = async {
+        // Asked behind the lock: nobody adds to either any more.
+        refuse_children(lease, t, object).await?;
+        let keys = foreign_keys_to(lease, t, object).await?;
         for (range, fingerprints) in expected {
-            let found = client.query_one(&fingerprint_query(table, range, text), &[]).await?;
+            let found = client.query_one(&fingerprint_query(table, range, text), &[]).await.map_err(|e| t.failed(e))?;
             if !is_expected(&fingerprint_of(&found), fingerprints) {
                 return Ok(false);
             }
         }
-        client.batch_execute(&format!("{keys}{statement}")).await.map(|()| true)
-    };
-    match outcome.await {
-        Ok(removed) => {
-            client.batch_execute(if removed { "COMMIT" } else { "ROLLBACK" }).await.map_err(|e| t.failed(e))?;
-            Ok(removed)
-        }
-        Err(e) => {
-            client.batch_execute("ROLLBACK").await.map_err(|e| t.failed(e))?;
+        client.batch_execute(&format!("{keys}{statement}")).await.map(|()| true).map_err(|e| {
             let still_used = e.code().is_some_and(|c| c.code() == "2BP01");
             let error = t.failed(e);
-            Err(if still_used { error.advice(STILL_USED) } else { error })
-        }
-    }
+            if still_used { error.advice(STILL_USED) } else { error }
+        })
+    };
+    let outcome = outcome.await;
+    let end = if matches!(outcome, Ok(true)) { "COMMIT" } else { "ROLLBACK" };
+    client.batch_execute(end).await.map_err(|e| t.failed(e))?;
+    outcome
 }
 
 /// Statements that drop the foreign keys of other tables that point at this one: they cannot outlive it.
