@@ -49,12 +49,12 @@ pub(super) async fn run_round(
     lane.guarded = true;
     let done = Round { mover, ledger, number: round, observer, lane: Arc::new(lane), told };
     tokio::select! {
-        ended = all_phases(done, stop) => ended,
+        ended = all_phases(done, care, stop) => ended,
         ended = asked.serve(ledger, known) => ended,
     }
 }
 
-async fn all_phases(mut done: Round<'_>, stop: &CancellationToken) -> Result<()> {
+async fn all_phases(mut done: Round<'_>, care: Care, stop: &CancellationToken) -> Result<()> {
     let (mover, ledger, round, observer) = (done.mover, done.ledger, done.number, done.observer);
     let what = || mover.destination.location();
     or_stop(stop, "clear the way at", what(), done.removals(Phase::Clear)).await?;
@@ -65,6 +65,10 @@ async fn all_phases(mut done: Round<'_>, stop: &CancellationToken) -> Result<()>
         done.told = Pump::new(lane, told, mover.parallel(), ledger, observer, stop, "file_transfer").run(span(round, Phase::Links)).await?;
     }
     or_stop(stop, "remove extraneous files at", what(), done.removals(Phase::Delete)).await?;
+    if mover.whole.is_some() || care != Care::Bulk {
+        // What a crash left half-written goes before its directory gets its time, and before anything is called transferred.
+        or_stop(stop, "remove what is unfinished at", what(), mover.sweep()).await?;
+    }
     or_stop(stop, "finish the directories at", what(), done.folders()).await?;
     if let Some(whole) = &mover.whole {
         or_stop(stop, "finish the root of", what(), whole.finish_root(ledger)).await?;

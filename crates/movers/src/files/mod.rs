@@ -255,7 +255,7 @@ impl FilesMover {
     }
 
     /// Removes what interrupted writes of this run have left at the destination. Repeatable.
-    pub async fn sweep(&self) -> Result<()> {
+    pub(super) async fn sweep(&self) -> Result<()> {
         self.destination.sweep(&self.options.staging).await
     }
 

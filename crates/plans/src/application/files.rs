@@ -57,10 +57,6 @@ impl Step for TransferFiles {
         let mut output = last?;
         let state = left?;
         output["backup"] = saved?.as_ref().map_or(Value::Null, value);
-        // What a crash left half-written goes, and what was written is on the disk, before anything is called transferred.
-        if let Some(destination) = &self.job.destination(cx).await?.files {
-            destination.sweep(cx.run_id()).await.map_err(step_error)?;
-        }
         output["bulk"] = value(&bulk);
         output["standstill"] = value(&ended);
         let closed_ms = if file.is_some() { standstill::total_ms(cx).await? } else { 0 };

@@ -64,8 +64,6 @@ async fn last_passes(cx: &StepContext, observer: &RunObserver, passes: &Passes<'
         let (bulk, last) = (place.bulk(cx), place.last(cx));
         let pass = mover.final_pass(&bulk, &last, observer, cx.stopping()).await.map_err(step_error)?;
         observer.info("cutover", format!("{}: the last pass brought {} files up to date and removed {}", place.name, pass.files, pass.removed));
-        // What a crash left half-written goes before anything is called replicated.
-        mover.sweep().await.map_err(step_error)?;
         done.push(json!({"mount_point_name": place.name, "last_pass": value(&pass)}));
     }
     Ok(done)

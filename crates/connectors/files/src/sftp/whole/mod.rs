@@ -61,7 +61,7 @@ impl Examine for SshTree {
 }
 
 /// How far the clock of the server may be behind or before ours.
-const CLOCK_SKEW_NS: i64 = 120_000_000_000;
+const CLOCK_SKEW_NS: i64 = 15_000_000_000;
 
 /// Whether a program has to be asked, which tells nanoseconds and the time of the last change: one start of it takes longer than twenty requests.
 /// Somebody who writes now may leave a young file with the same second in its time; and not everything can be told by a request.
