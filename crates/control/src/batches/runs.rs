@@ -147,7 +147,7 @@ fn entry(tenant: &str, batch: &str, action: &str, id: &str) -> AuditEntry {
 }
 
 fn seen_in(view: &RunView) -> Seen {
-    let why = || view.error.as_ref().map(|e| Reason::new(e.kind.clone(), e.message.clone()));
+    let why = || view.error.as_ref().map(|e| Reason::of_migration(e.kind.clone(), e.message.clone()));
     match view.state {
         RunState::Created | RunState::Scheduled => Seen::Waiting,
         RunState::Running | RunState::Paused | RunState::RollingBack => Seen::AtWork,

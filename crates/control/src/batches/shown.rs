@@ -119,7 +119,7 @@ impl Control {
         let (mut status, mut progress, mut error) = ("created".to_owned(), 0.0, member.reason.clone());
         match self.status(tenant, &member.id).await {
             Ok(live) => {
-                error = error.or_else(|| live.error.map(|e| Reason::new(e.code, e.message)));
+                error = error.or_else(|| live.error.map(|e| Reason::of_migration(e.code, e.message)));
                 (status, progress) = (live.status.to_owned(), live.progress);
             }
             Err(gone) if gone.code == Code::MigrationNotFound => {

@@ -1,6 +1,7 @@
 //! What is known of a batch, and what follows from it: pure, so that every rule can be tried without a clock and without a database.
 
 use crate::author::Author;
+use crate::error::Code;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -66,6 +67,14 @@ pub struct Reason {
 }
 
 impl Reason {
+    /// Why a migration failed. A start that was refused stands in the batch by the code of the answer and in the migration by its kind: one word for
+    /// both, whichever is read first.
+    pub(super) fn of_migration(kind: String, message: String) -> Self {
+        let refused = [Code::ValidationFailed, Code::InvalidConfiguration];
+        let code = refused.iter().map(|code| code.word()).find(|word| word.eq_ignore_ascii_case(&kind)).map_or(kind, str::to_owned);
+        Self::new(code, message)
+    }
+
     pub(super) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into() }
     }
