@@ -2,7 +2,7 @@
 //! back and compared before it counts as saved.
 
 use super::builder::Builder;
-use super::item::{Item, PHASES, Phase, Proof, SavedCopy, Spec, Stat, What, decode, encode, span};
+use super::item::{Item, PHASES, Phase, SavedCopy, Spec, Stat, What, decode, encode, span};
 use super::lane::Lane;
 use super::pump::Pump;
 use super::records::{Record, Records, Word, just_before, summary_of_backup};
@@ -170,7 +170,7 @@ pub(super) async fn save_as(
     backup.settle().await?;
     Ok(match outcome.what {
         What::Copied => {
-            let proof = outcome.digest.map(|digest| Proof { digest, part_size: outcome.part_size });
+            let proof = outcome.proof();
             Ok(Some(Saved { stat: outcome.read.unwrap_or_else(|| stat.clone()), copy: SavedCopy { name, proof } }))
         }
         What::Vanished => Ok(None),

@@ -40,9 +40,7 @@ impl EarlierCopy {
     pub(super) fn recorded(item: &Item, outcome: Option<&Outcome>) -> Option<Self> {
         let Some(outcome) = outcome else { return Some(Self { stat: item.stat.clone(), proof: None }) };
         let known = outcome.is_there() || outcome.read.is_some() || outcome.what != What::Spared;
-        let digest = outcome.digest.clone();
-        let proof = digest.map(|digest| Proof { digest, part_size: outcome.part_size });
-        known.then(|| Self { stat: outcome.read.clone().unwrap_or_else(|| item.stat.clone()), proof })
+        known.then(|| Self { stat: outcome.read.clone().unwrap_or_else(|| item.stat.clone()), proof: outcome.proof() })
     }
 
     /// How a destination that keeps times of this resolution shows it; `None` where only the content can tell.

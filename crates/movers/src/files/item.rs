@@ -323,6 +323,11 @@ impl Outcome {
         self.is_there() || self.read.is_some()
     }
 
+    /// The hash of what was read, with how it was computed; `None` where none is known.
+    pub(super) fn proof(&self) -> Option<Proof> {
+        self.digest.clone().map(|digest| Proof { digest, part_size: self.part_size })
+    }
+
     /// Whether the destination now holds it.
     pub(super) fn is_there(&self) -> bool {
         matches!(self.what, What::Copied | What::Same | What::Linked | What::Named | What::Made)

@@ -79,23 +79,20 @@ pub(super) struct Record {
     pub(super) begun: bool,
     /// The ledger (by its place among those that are read) and the round that had the last word.
     pub(super) by: (usize, u64),
-    /// The destination has held our copy at some time since.
-    pub(super) was_there: bool,
     /// The copy of ours that was confirmed last: what stands there when later tries have put nothing in its place.
     pub(super) placed: Option<EarlierCopy>,
 }
 
 impl Record {
     fn new(path: FilePath, directory: bool, word: Word) -> Self {
-        Self { key: key(&path, directory), path, word, original: None, saved: None, begun: true, by: (0, 0), was_there: false, placed: None }
+        Self { key: key(&path, directory), path, word, original: None, saved: None, begun: true, by: (0, 0), placed: None }
     }
 
     fn content(item: Item, outcome: Option<Outcome>) -> Self {
-        let was_there = outcome.as_ref().is_some_and(Outcome::is_there);
         let (original, saved) = (item.before.clone(), item.saved_copy());
         let confirmed = outcome.as_ref().filter(|o| o.is_confirmed());
         let placed = confirmed.map_or_else(|| item.stands.as_deref().cloned(), |outcome| EarlierCopy::recorded(&item, Some(outcome)));
-        Self { original, saved, was_there, placed, ..Self::new(item.path.clone(), false, Word::Content { item, outcome }) }
+        Self { original, saved, placed, ..Self::new(item.path.clone(), false, Word::Content { item, outcome }) }
     }
 
     /// Whether nothing of ours was put there, because something stood there that the plan did not see.
@@ -109,7 +106,7 @@ impl Record {
     }
 
     fn folder(folder: Folder) -> Self {
-        Self { original: folder.before.clone(), was_there: true, ..Self::new(folder.path.clone(), true, Word::Folder { folder }) }
+        Self { original: folder.before.clone(), ..Self::new(folder.path.clone(), true, Word::Folder { folder }) }
     }
 }
 
@@ -249,7 +246,6 @@ impl<'a> Records<'a> {
                         (record.original, record.saved) = (older.original, older.saved);
                     }
                     let removed = matches!(record.word, Word::Removed);
-                    record.was_there |= older.was_there && !removed;
                     // An unconfirmed record carries what its plan took to stand there; the records know better.
                     if !removed && !record.is_confirmed() {
                         record.placed = older.placed.or(record.placed);
@@ -257,7 +253,6 @@ impl<'a> Records<'a> {
                 }
                 if let Some((_, word)) = removed.filter(|(late, _)| *late > rank) {
                     record.word = word.clone();
-                    record.was_there = false;
                     record.placed = None;
                 }
                 newest = Some(record);

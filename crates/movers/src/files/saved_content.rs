@@ -154,9 +154,7 @@ impl<'a> SavedHashes<'a> {
 
 fn proof_of(record: Record) -> Option<Proof> {
     match record.word {
-        Word::Content { outcome: Some(outcome), .. } if outcome.what == What::Copied => {
-            outcome.digest.map(|digest| Proof { digest, part_size: outcome.part_size })
-        }
+        Word::Content { outcome: Some(outcome), .. } if outcome.what == What::Copied => outcome.proof(),
         _ => None,
     }
 }
