@@ -4,7 +4,7 @@
 use connectors_databases::open;
 use domain::Secret;
 use domain::spec::{DatabaseAt, DatabaseEngine, TlsMode};
-use movers::databases::{DatabaseMover, DatabaseOptions, DatabasePlan, Edited, back_up, restore};
+use movers::databases::{DatabaseMover, DatabaseOptions, DatabasePlan, Edited, Scope, back_up, restore};
 use ports::databases::Database;
 use std::process::Command;
 use std::sync::Arc;
@@ -148,7 +148,7 @@ impl Move {
     }
 
     async fn verify_in(&self, plan: &DatabasePlan, standstill: u64) -> movers::databases::DatabaseVerified {
-        self.mover.verify(plan, &self.ledger, standstill, &Edited::new(), &self.observer, &self.stop).await.expect("a verification")
+        self.mover.verify(plan, &self.ledger, standstill, &Edited::new(), Scope::All, &self.observer, &self.stop).await.expect("a verification")
     }
 }
 
@@ -225,7 +225,7 @@ async fn a_later_standstill_compares_anew(work: Move) {
     work.from.sql("INSERT INTO shop(name, price) VALUES ('of the night', 3)");
     let again = work.mover.final_pass(&plan, &work.ledger, STANDSTILL + 1, &work.observer, &work.stop).await.expect("another final pass");
     assert_eq!(again.repaired, 1, "the new standstill found the new row");
-    let old = work.mover.verify(&plan, &work.ledger, STANDSTILL, &Edited::new(), &work.observer, &work.stop).await;
+    let old = work.mover.verify(&plan, &work.ledger, STANDSTILL, &Edited::new(), Scope::All, &work.observer, &work.stop).await;
     assert!(old.is_err(), "what the first standstill knew is not compared with");
     let count = "SELECT COUNT(*) FROM shop";
     assert_eq!(work.from.sql(count), work.to.sql(count));

@@ -42,7 +42,7 @@ pub use prepare::{AppliedObject, Prepared};
 pub use selection::{SiteTables, TableFilter};
 pub use survey::{DatabasePlan, preflight_selected};
 pub use undo::{DatabaseUndone, Left};
-pub use verify::{DatabaseVerified, TableVerified};
+pub use verify::{DatabaseVerified, Scope, TableVerified};
 
 use ports::databases::Database;
 use std::sync::Arc;

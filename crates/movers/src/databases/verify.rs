@@ -47,52 +47,32 @@ impl DatabaseVerified {
     }
 }
 
+/// Which tables are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    /// Those with edited rows alone: what [`DatabaseMover::confirm_edits`] needs where nothing else is verified.
+    Edited,
+}
+
 impl DatabaseMover {
     /// Compares every range of the destination, as it is stored now, with the fingerprint that the source had in the standstill of that number. In tables with `edited`
     /// rows, all other rows are compared with their state before the edits ([`DatabaseMover::before_edits`]). Reads only.
+    #[allow(clippy::too_many_arguments)]
     pub async fn verify(
         &self,
         plan: &DatabasePlan,
         ledger: &dyn Ledger,
         standstill: u64,
         edited: &Edited,
-        observer: &dyn Observer,
-        stop: &CancellationToken,
-    ) -> Result<DatabaseVerified> {
-        self.verify_chunks(plan, ledger, standstill, edited, false, observer, stop).await
-    }
-
-    /// The same for the tables with edited rows alone: what [`Self::confirm_edits`] needs where nothing is verified.
-    ///
-    /// # Errors
-    /// As [`Self::verify`].
-    pub async fn verify_edited_tables(
-        &self,
-        plan: &DatabasePlan,
-        ledger: &dyn Ledger,
-        standstill: u64,
-        edited: &Edited,
-        observer: &dyn Observer,
-        stop: &CancellationToken,
-    ) -> Result<DatabaseVerified> {
-        self.verify_chunks(plan, ledger, standstill, edited, true, observer, stop).await
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    async fn verify_chunks(
-        &self,
-        plan: &DatabasePlan,
-        ledger: &dyn Ledger,
-        standstill: u64,
-        edited: &Edited,
-        only_edited: bool,
+        scope: Scope,
         observer: &dyn Observer,
         stop: &CancellationToken,
     ) -> Result<DatabaseVerified> {
         let stored = self.destination.read(View::Destination { connections: self.options.parallel }).await?;
         let tables: Mutex<BTreeMap<usize, TableVerified>> = Mutex::default();
         let chunks = chunk::pages(ledger, false).try_filter_map(|c| async move {
-            let counts = !only_edited || edited.contains_key(&chunk::table(plan, &chunk::decode(&c)?, c.seq)?.name);
+            let counts = scope == Scope::All || edited.contains_key(&chunk::table(plan, &chunk::decode(&c)?, c.seq)?.name);
             Ok(counts.then_some(c))
         });
         let stored_ref = stored.as_ref();

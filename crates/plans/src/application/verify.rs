@@ -10,7 +10,7 @@ use crate::adapters::{RunObserver, StepResult, step_error};
 use crate::late_backup::LateBackup;
 use crate::wordpress::CONFIG;
 use engine::{Step, StepContext, StepError};
-use movers::databases::{DatabaseMover, DatabasePlan, DatabaseVerified, Edited};
+use movers::databases::{DatabaseMover, DatabasePlan, DatabaseVerified, Edited, Scope};
 use movers::files::FilesVerified;
 use ports::databases::Key;
 use serde_json::{Value, json};
@@ -105,14 +105,14 @@ impl Verify {
         let changed = edited(&ledger(cx, ledgers::ADDRESSES)).await?;
         let standstill = counted(cx)?;
         let (tables, stop) = (ledger(cx, ledgers::TABLES), cx.stopping());
-        let mut found = mover.verify(&plan, &tables, standstill, &changed, observer, stop).await.map_err(step_error)?;
+        let mut found = mover.verify(&plan, &tables, standstill, &changed, Scope::All, observer, stop).await.map_err(step_error)?;
         if !found.equal() {
             let late = LateBackup::open(&self.job.settings, cx, &self.job.spec.name, &self.job.spec.safety).await?;
             mover = mover.with_later_rows(later_rows(&self.job, late.as_ref())?);
             let sent = mover.send_again(&plan, &tables, standstill, &found, &changed, observer, stop).await;
             close(late, cx, observer).await?;
             if sent.map_err(step_error)? > 0 {
-                found = mover.verify(&plan, &tables, standstill, &changed, observer, stop).await.map_err(step_error)?;
+                found = mover.verify(&plan, &tables, standstill, &changed, Scope::All, observer, stop).await.map_err(step_error)?;
             }
         }
         for table in found.tables.iter().filter(|t| !t.equal) {
@@ -152,7 +152,7 @@ impl Verify {
             return Ok(());
         }
         let tables = ledger(cx, ledgers::TABLES);
-        let found = mover.verify_edited_tables(&plan, &tables, counted(cx)?, &changed, observer, cx.stopping()).await.map_err(step_error)?;
+        let found = mover.verify(&plan, &tables, counted(cx)?, &changed, Scope::Edited, observer, cx.stopping()).await.map_err(step_error)?;
         let (rewritten, wrong) = self.prove_edits(cx, observer, &plan, &changed).await?;
         if found.equal() && wrong.is_empty() {
             DatabaseMover::confirm_edits(&tables, &found).await.map_err(step_error)?;
