@@ -84,12 +84,11 @@ impl Held {
     async fn take_tables(server: &Server, outside: &[String]) -> Result<Option<Self>> {
         let mut keeper = patient(server, LOCK_TABLES_SECONDS).await?;
         let inside: Vec<String> = keeper.query(TRANSACTIONAL).await.map_err(|e| failed(server, e))?;
-        let held = match lock_for_reading(server, outside).await? {
-            Some(locks) => lock_tables(&mut keeper, server, &inside).await?.then_some(Some(locks)),
-            None if outside.is_empty() => lock_tables(&mut keeper, server, &inside).await?.then_some(None),
-            None => None,
-        };
-        Ok(held.map(|outside| Self { keeper, outside }))
+        let locks = lock_for_reading(server, outside).await?;
+        if locks.is_none() && !outside.is_empty() {
+            return Ok(None);
+        }
+        Ok(lock_tables(&mut keeper, server, &inside).await?.then_some(Self { keeper, outside: locks }))
     }
 
     /// Locks everything at the server.
