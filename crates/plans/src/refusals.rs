@@ -9,6 +9,7 @@
 use crate::adapters::failed;
 use crate::room;
 use crate::site::{Configuration, Site};
+use crate::validation::report;
 use crate::wordpress::CONFIG;
 use crate::wordpress::address::Address;
 use crate::wordpress::network;
@@ -45,7 +46,7 @@ impl Refusal {
 
     /// As a sentence of a dry run.
     pub(crate) fn words(&self) -> String {
-        format!("{}: {}. {}", self.finding.field, self.finding.issue, self.finding.suggestion)
+        report::error(&self.finding)
     }
 }
 

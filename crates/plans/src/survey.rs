@@ -3,7 +3,7 @@
 use crate::Settings;
 use crate::refusals::{self, Planned, Refusal};
 use crate::site::{Site, left_out};
-use crate::validation::{Limits, validate_within};
+use crate::validation::{Limits, checks_within};
 use crate::workload::CloudFound;
 use domain::spec::MigrationSpec;
 use domain::units;
@@ -94,24 +94,18 @@ pub async fn survey_disk(spec: &MigrationSpec, settings: &Settings, tenant: &str
 /// Looks at both sides and measures the source briefly. Reads only, but for the trials of [`crate::validation`], which leave nothing behind: what
 /// `validate` and the first step refuse, this refuses too.
 pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &CancellationToken) -> Result<DryRun> {
-    let checked = validate_within(spec, settings.connectors.as_ref(), Limits::QUICK).await;
+    let checked = checks_within(spec, settings.connectors.as_ref(), Limits::QUICK).await;
     let site = tokio::select! {
         () = stop.cancelled() => return Err(ConnectorError::stopped("survey", "both systems")),
         opened = Site::open(spec, settings.connectors.as_ref()) => opened?,
     };
-    let quiet = Quiet::default();
-    let files = match site.files_mover(spec, "survey") {
-        Some(mover) => Some(mover.with_owners().await?.survey(&quiet, stop).await?),
-        None => None,
-    };
-    let database = match site.database_mover(spec) {
-        Some(mover) => Some(mover.survey().await?),
-        None => None,
-    };
+    let (files, database) = surveyed(spec, &site, stop).await?;
     let configuration = site.configuration(spec);
     let overwritten = refusals::configuration_exists(spec, &site).await?;
     let planned = Planned { files: files.as_ref(), database: database.as_ref(), configuration: overwritten };
-    let refused = refusals::of_plans(spec, &site, &planned, settings.connectors.as_ref()).await?;
+    let mut refused = refusals::of_document(spec);
+    refused.extend(refusals::of_site(spec, &site).await?);
+    refused.extend(refusals::of_plans(spec, &site, &planned, settings.connectors.as_ref()).await?);
     let estimate = estimate(spec, &site, files.as_ref(), database.as_ref(), stop).await?;
     let bytes = files.as_ref().map_or(0, |p| p.bytes) + database.as_ref().map_or(0, |p| p.bytes);
     let overwrites = files.as_ref().map_or(0, |p| p.overwrites) + u64::from(overwritten) + database.as_ref().map_or(0, |p| p.overwrites.len() as u64);
@@ -131,6 +125,24 @@ pub async fn survey(spec: &MigrationSpec, settings: &Settings, stop: &Cancellati
         notes: site.notes.iter().chain(files.iter().flat_map(|plan| &plan.notes)).cloned().collect(),
         files,
     })
+}
+
+/// The plans of files and database, without a run.
+pub(crate) async fn surveyed(spec: &MigrationSpec, site: &Site, stop: &CancellationToken) -> Result<(Option<FilesPlan>, Option<DatabasePlan>)> {
+    let quiet = Quiet::default();
+    let files = async {
+        match site.files_mover(spec, "survey") {
+            Some(mover) => mover.with_owners().await?.survey(&quiet, stop).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let database = async {
+        match site.database_mover(spec) {
+            Some(mover) => mover.survey().await.map(Some),
+            None => Ok(None),
+        }
+    };
+    tokio::try_join!(files, database)
 }
 
 fn of_plan(plan: DatabasePlan) -> DatabaseDryRun {

@@ -6,7 +6,7 @@ use super::job::{Job, ledger, ledgers, notes, recall, timed, value};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::refusals::{self, Planned, Refusal};
 use crate::site::{Site, left_out};
-use crate::validation::{Limits, Validation, validate_within};
+use crate::validation::{Limits, Validation, checks_within};
 use domain::units;
 use engine::{Step, StepContext, StepError};
 use movers::databases::DatabasePlan;
@@ -59,7 +59,7 @@ impl Step for Validate {
 impl Validate {
     async fn check(&self, cx: &StepContext, observer: &RunObserver) -> StepResult<Validation> {
         cx.operation(json!({"type": "validation", "source": describe(&self.job, true), "destination": describe(&self.job, false), "progress": 0.0}));
-        let checks = validate_within(&self.job.spec, self.job.settings.connectors.as_ref(), Limits::QUICK).await;
+        let checks = checks_within(&self.job.spec, self.job.settings.connectors.as_ref(), Limits::QUICK).await;
         judged(checks, observer)
     }
 

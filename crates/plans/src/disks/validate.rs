@@ -3,7 +3,7 @@
 use super::job::{Job, Way};
 use crate::adapters::{RunObserver, StepResult, failed, step_error};
 use crate::application::{judged, timed};
-use crate::validation::{Limits, validate_within};
+use crate::validation::{Limits, checks_within};
 use domain::units;
 use engine::{Step, StepContext, StepError};
 use ports::ErrorKind;
@@ -28,7 +28,7 @@ impl Step for Validate {
     async fn run(&self, cx: &StepContext) -> StepResult {
         let began = Instant::now();
         let observer = RunObserver::new(cx);
-        let checks = judged(validate_within(&self.job.spec, self.job.settings.connectors.as_ref(), Limits::QUICK).await, &observer)?;
+        let checks = judged(checks_within(&self.job.spec, self.job.settings.connectors.as_ref(), Limits::QUICK).await, &observer)?;
         let disk = self.job.look(cx.tenant(), cx.run_id()).await.map_err(step_error)?;
         let way = self.job.way().map_err(step_error)?;
         let mut warnings = checks.warnings;

@@ -14,7 +14,7 @@ mod listing;
 mod objects;
 mod pair;
 mod refused;
-mod report;
+pub(crate) mod report;
 mod sides;
 
 pub use estimate::Estimate;
@@ -64,6 +64,17 @@ pub(crate) fn machine_outcome(looked: ports::Result<String>, field: &str) -> Out
 /// The same within other limits.
 pub async fn validate_within(spec: &MigrationSpec, connectors: &dyn Connectors, limits: Limits) -> Validation {
     let (mut reports, estimate) = reports(spec, connectors, limits).await;
+    reports.extend(refused::of_document(spec));
+    if reports.iter().all(|report| report.failed().is_none()) {
+        reports.extend(refused::of_systems(spec, connectors, limits).await);
+    }
+    cascade::settle(&mut reports);
+    Validation::of(reports, estimate)
+}
+
+/// The checks alone, for those who ask for the [`crate::refusals`] themselves, with more time and the plans at hand.
+pub(crate) async fn checks_within(spec: &MigrationSpec, connectors: &dyn Connectors, limits: Limits) -> Validation {
+    let (mut reports, estimate) = reports(spec, connectors, limits).await;
     cascade::settle(&mut reports);
     Validation::of(reports, estimate)
 }
@@ -74,10 +85,6 @@ async fn reports(spec: &MigrationSpec, connectors: &dyn Connectors, limits: Limi
     let (doors, pairs) = tokio::join!(own_checks(&sides, limits.check), pair::checks(spec, &sides, connectors, limits));
     reports.extend(doors);
     reports.extend(pairs.reports);
-    reports.extend(refused::of_document(spec));
-    if spec.machine().is_none() && reports.iter().all(|report| report.failed().is_none()) {
-        reports.extend(refused::of_systems(spec, connectors, limits).await);
-    }
     (reports, pairs.estimate)
 }
 

@@ -5,11 +5,9 @@ use super::report::{CheckReport, Outcome};
 use super::sides::finding;
 use crate::refusals::{self, Planned, Refusal};
 use crate::site::Site;
-use crate::survey::Quiet;
+use crate::survey::surveyed;
 use domain::spec::MigrationSpec;
-use movers::databases::DatabasePlan;
-use movers::files::FilesPlan;
-use ports::{ConnectorError, Connectors, Result};
+use ports::{Connectors, Result};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -38,29 +36,13 @@ async fn asked(spec: &MigrationSpec, connectors: &dyn Connectors, limit: Duratio
     if limit.is_zero() {
         return Ok(found);
     }
-    let Ok(plans) = tokio::time::timeout(limit, plans(spec, &site)).await else { return Ok(found) };
+    let stop = CancellationToken::new();
+    let Ok(plans) = tokio::time::timeout(limit, surveyed(spec, &site, &stop)).await else { return Ok(found) };
     let (files, database) = plans?;
     let configuration = refusals::configuration_exists(spec, &site).await?;
     let planned = Planned { files: files.as_ref(), database: database.as_ref(), configuration };
     found.extend(refusals::of_plans(spec, &site, &planned, connectors).await?);
     Ok(found)
-}
-
-async fn plans(spec: &MigrationSpec, site: &Site) -> Result<(Option<FilesPlan>, Option<DatabasePlan>)> {
-    let stop = CancellationToken::new();
-    let files = async {
-        match site.files_mover(spec, "validate") {
-            Some(mover) => mover.with_owners().await?.survey(&Quiet::default(), &stop).await.map(Some),
-            None => Ok::<_, ConnectorError>(None),
-        }
-    };
-    let database = async {
-        match site.database_mover(spec) {
-            Some(mover) => mover.survey().await.map(Some),
-            None => Ok(None),
-        }
-    };
-    tokio::try_join!(files, database)
 }
 
 fn reports(found: Vec<Refusal>, took: Duration) -> Vec<CheckReport> {

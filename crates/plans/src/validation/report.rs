@@ -86,7 +86,7 @@ impl Validation {
         let passed = checks.iter().filter(|c| matches!(c.outcome, Outcome::Passed(_))).count();
         let failed = checks.iter().filter(|c| c.failed().is_some()).count();
         let warnings = checks.iter().filter_map(|c| if let Outcome::Warning(f) = &c.outcome { Some(warning(f)) } else { None }).collect();
-        let errors = checks.iter().filter_map(|c| c.failed()).map(|(f, _)| format!("{}: {}", f.field, sentence(f))).collect();
+        let errors = checks.iter().filter_map(|c| c.failed()).map(|(f, _)| error(f)).collect();
         let estimated_duration = estimate.as_ref().map_or_else(|| "unknown: the source could not be read".to_owned(), Estimate::words);
         Self {
             valid: failed == 0,
@@ -111,6 +111,11 @@ impl Validation {
 /// Document 3: "Large file detected: video.mp4 (500MB) - consider compression".
 fn warning(finding: &Finding) -> String {
     if finding.suggestion.is_empty() { finding.issue.clone() } else { format!("{} - {}", finding.issue, finding.suggestion) }
+}
+
+/// "field: what is wrong. What to do".
+pub(crate) fn error(finding: &Finding) -> String {
+    format!("{}: {}", finding.field, sentence(finding))
 }
 
 fn sentence(finding: &Finding) -> String {
