@@ -15,7 +15,7 @@ mod node;
 mod presence;
 
 pub use node::of as node_of;
-pub(crate) use presence::refuse_lost_files;
+pub(crate) use presence::{refuse_lost_files, unrestorable};
 
 use crate::Settings;
 use crate::adapters::{StepResult, step_error};

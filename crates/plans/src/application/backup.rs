@@ -381,13 +381,8 @@ impl Restorable {
         let wanted =
             Wanted { files: part("restore_files"), database: part("restore_database"), configuration: part("restore_configuration"), ..Wanted::default() };
         let (own, last) = (ledger(cx, ledgers::BACKUP), ledger(cx, ledgers::LAST_PASS));
-        match check_restorable(&job.settings, &job.spec, &self.backup, &wanted, (&own, &last)).await {
-            Ok(()) => Ok(()),
-            Err(e) => {
-                let advice = "Nothing was touched. Bring the backup back to its place, or roll back without restoring that part";
-                Err(failed(e.kind, format!("The backup '{}' cannot be restored from: {e}", self.backup.id), advice))
-            }
-        }
+        let checked = check_restorable(&job.settings, &job.spec, &self.backup, &wanted, (&own, &last)).await;
+        checked.map_err(|e| backups::unrestorable(&self.backup.id, &e))
     }
 
     pub async fn configuration(&self) -> StepResult<Option<(Entry, Vec<u8>)>> {

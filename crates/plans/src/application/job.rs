@@ -10,8 +10,10 @@ use engine::{StepContext, StepError};
 use movers::databases::{DatabaseMover, DatabasePlan};
 use movers::files::{FilesMover, FilesPlan};
 use ports::ErrorKind;
+use ports::files::FileTarget;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::OnceCell;
 
@@ -81,9 +83,8 @@ impl Job {
 
     /// A mover for taking back: it never looks at the source, so the destination stands in for it.
     pub async fn files_undoer(&self, cx: &StepContext) -> StepResult<Option<FilesMover>> {
-        let options = file_options(&self.spec, self.spec.source.kind == SystemKind::Wordpress, cx.run_id());
         match self.destination(cx).await?.files.clone() {
-            Some(files) => FilesMover::new(files.clone(), files, options).with_owners().await.map(Some).map_err(step_error),
+            Some(files) => undoer_of(files, &self.spec, cx.run_id()).await.map(Some).map_err(step_error),
             None => Ok(None),
         }
     }
@@ -93,6 +94,12 @@ impl Job {
         let database = self.destination(cx).await?.database.clone();
         Ok(database.map(|d| DatabaseMover::new(d.clone(), d, database_options(&self.spec))))
     }
+}
+
+/// The mover that takes back, or looks what taking back would do, in this destination.
+pub(super) async fn undoer_of(files: Arc<dyn FileTarget>, spec: &MigrationSpec, run: &str) -> ports::Result<FilesMover> {
+    let options = file_options(spec, spec.source.kind == SystemKind::Wordpress, run);
+    FilesMover::new(files.clone(), files, options).with_owners().await
 }
 
 pub fn ledger(cx: &StepContext, name: &str) -> RunLedger {

@@ -1,16 +1,16 @@
 //! What a rollback would do now: whether it can succeed, and what people wrote at the destination since. Reads only.
 
 use super::backup::{check_restorable, store_of_files};
-use super::job::{ledgers, notes};
+use super::job::{ledgers, notes, undoer_of};
 use crate::Settings;
 use crate::adapters::ReadLedger;
 use crate::backups::{self, BackupState};
-use crate::site::{Site, database_options, file_options};
+use crate::site::{Site, database_options};
 use crate::survey::Quiet;
-use domain::spec::{MigrationSpec, SystemKind};
+use domain::spec::MigrationSpec;
 use engine::{Engine, EngineError, RunView};
 use movers::databases::{DatabaseMover, DatabasePlan, TableChange};
-use movers::files::{FilesBackup, FilesMover, FilesUndone};
+use movers::files::{FilesBackup, FilesUndone};
 use ports::{ConnectorError, ErrorKind, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -139,8 +139,7 @@ async fn undone_files(settings: &Settings, reader: &Reader<'_>, document: &Value
     };
     let (bulk, last, own) = (reader.ledger(ledgers::FILES), reader.ledger(ledgers::LAST_PASS), reader.ledger(ledgers::BACKUP));
     let saved = saved.map(|store| FilesBackup { store, ledger: &own });
-    let options = file_options(&spec, spec.source.kind == SystemKind::Wordpress, &reader.view.id);
-    let mover = FilesMover::new(files.clone(), files, options).with_owners().await?;
+    let mover = undoer_of(files, &spec, &reader.view.id).await?;
     mover.preview_undo(&[&bulk, &last], saved, &Quiet::default(), &CancellationToken::new()).await.map(Some)
 }
 

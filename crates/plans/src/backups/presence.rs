@@ -2,6 +2,8 @@
 //! while each is restored.
 
 use super::{Part, file_error};
+use crate::adapters::failed;
+use engine::StepError;
 use movers::files::FilesBackup;
 use ports::{ConnectorError, ErrorKind, Ledger, Result};
 use std::path::Path;
@@ -21,4 +23,10 @@ pub(crate) async fn refuse_lost_files(part: &Part, dir: &Path, files: &FilesBack
     }
     let reason = format!("none of the {} files that it is to hold is there with its size", part.items);
     Err(ConnectorError::new(ErrorKind::NotFound, "find the files in", dir.display().to_string(), reason).permanent())
+}
+
+/// The error of a rollback whose backup lacks what is wanted of it.
+pub(crate) fn unrestorable(id: &str, why: &ConnectorError) -> StepError {
+    let advice = "Nothing was touched. Bring the backup back to its place, or roll back without restoring that part";
+    failed(why.kind, format!("The backup '{id}' cannot be restored from: {why}"), advice)
 }

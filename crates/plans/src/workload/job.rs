@@ -196,10 +196,8 @@ impl Job {
             let (own, last) = (ledger("backup"), ledger("files-final"));
             let dir = backups::directory(&self.settings, &backup.id).map_err(step_error)?.join("files").join(index.to_string());
             let files = FilesBackup { store, ledger: &own };
-            if let Err(e) = backups::refuse_lost_files(part, &dir, &files, &last, self.spec.transfer.parallel_transfers).await {
-                let advice = "Nothing was touched. Bring the backup back to its place, or roll back without restoring that part";
-                return Err(failed(e.kind, format!("The backup '{}' cannot be restored from: {e}", backup.id), advice));
-            }
+            let checked = backups::refuse_lost_files(part, &dir, &files, &last, self.spec.transfer.parallel_transfers).await;
+            checked.map_err(|e| backups::unrestorable(&backup.id, &e))?;
         }
         Ok(())
     }
